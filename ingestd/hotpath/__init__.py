@@ -1,0 +1,1 @@
+"""Everything that runs once per record, compiled. Imports nothing of ingestd outside this package."""
