@@ -1,0 +1,1 @@
+"""Configuration: from a TOML file to a checked, frozen :class:`ingestd.config.model.Config`."""

@@ -1,0 +1,142 @@
+"""The configuration as the daemon sees it: frozen, every default filled in, checked. Sizes in bytes, times in ms."""
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from ingestd.client.address import Address
+
+NEVER_MS: Final = 1 << 62
+"""A topic's ``delivery.timeout.ms = "never"`` where the producer's own is not; longer than any daemon runs."""
+
+Durability = Literal["process", "memory"]
+Compression = Literal["none", "lz4", "zstd"]
+Format = Literal["raw", "lines", "frames"]
+
+
+class Daemon(Struct, frozen=True, forbid_unknown_fields=True):
+    """Section ``[daemon]``."""
+
+    workers: int
+    state_directory: str
+    arena_directory: str
+    durability: Durability
+    stop_timeout_ms: int
+    """How long SIGTERM lets the batches drain; what is left stays in the arena."""
+    pressure_high: float
+    """Share of the arena in use, or of the host's memory, above which listeners pause or shed."""
+    pressure_low: float
+    """Share below which they run again."""
+
+
+class Producer(Struct, frozen=True, forbid_unknown_fields=True):
+    """Section ``[producer]``: Kafka's settings by Kafka's names, dots written as underscores."""
+
+    bootstrap_servers: tuple[str, ...]
+    acks: int
+    enable_idempotence: bool
+    linger_ms: int
+    batch_size: int
+    buffer_memory: int
+    compression_type: Compression
+    request_timeout_ms: int
+    delivery_timeout_ms: int | None
+    """None: never."""
+    max_request_size: int
+    max_in_flight_requests_per_connection: int
+    max_block_ms: int
+    retries: int
+    retry_backoff_ms: int
+    retry_backoff_max_ms: int
+    reconnect_backoff_ms: int
+    reconnect_backoff_max_ms: int
+    socket_connection_setup_timeout_ms: int
+    socket_connection_setup_timeout_max_ms: int
+    connections_max_idle_ms: int
+    metadata_max_age_ms: int
+    metadata_max_idle_ms: int
+    send_buffer_bytes: int
+    """-1: what the kernel chooses."""
+    receive_buffer_bytes: int
+    client_id: str
+    """Without the worker's number; empty: ``ingestd-<host>``. Each worker appends ``-<index>``."""
+    topic_denied_timeout_ms: int
+
+
+class Topic(Struct, frozen=True, forbid_unknown_fields=True):
+    """A topic that some listener may write to.
+
+    None inherits the producer's setting; ``partitions`` None: as many as the cluster says.
+    """
+
+    name: str
+    partitions: int | None = None
+    linger_ms: int | None = None
+    batch_size: int | None = None
+    compression_type: Compression | None = None
+    delivery_timeout_ms: int | None = None
+    """NEVER_MS: never."""
+
+
+class Key(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a record's key comes from in formats that have none; ``field`` counts from 1."""
+
+    kind: Literal["none", "sender", "field"] = "none"
+    field: int = 0
+    delimiter: str = ""
+
+
+class Listener(Struct, frozen=True, forbid_unknown_fields=True):
+    """One ``[[listeners]]``. ``topic`` is the fixed one of raw and lines, ``topics`` the allow-list of frames."""
+
+    name: str
+    address: Address
+    format: Format
+    topic: str | None
+    topics: tuple[str, ...]
+    key: Key
+    timestamp: Literal["record", "arrival"]
+    timestamp_past_ms: int
+    timestamp_future_ms: int
+    timestamp_out_of_bounds: Literal["arrival", "refuse"]
+    headers: tuple[tuple[str, bytes], ...]
+    when_full: Literal["block", "shed_newest"]
+    receive_buffer_bytes: int | None
+    """None: what the kernel chooses."""
+    mode: int
+    owner: str | None
+    group: str | None
+    shards: int
+    """Paths of a Unix datagram listener; more than one are named PATH.0, PATH.1 and so on."""
+    connections_max: int
+    """Connections per worker."""
+    record_bytes_max: int
+
+
+class TopicSettings(Struct, frozen=True):
+    """What is in force for one topic, inheritance resolved; ``delivery_timeout_ms`` None: never."""
+
+    linger_ms: int
+    batch_size: int
+    compression_type: Compression
+    delivery_timeout_ms: int | None
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole configuration. ``topics`` holds every topic that a listener names, in the order of first mention."""
+
+    daemon: Daemon
+    producer: Producer
+    topics: tuple[Topic, ...]
+    listeners: tuple[Listener, ...]
+
+    def topic_settings(self, topic: Topic) -> TopicSettings:
+        """The settings of ``topic``: its own, else the producer's."""
+        producer = self.producer
+        timeout_ms = producer.delivery_timeout_ms if topic.delivery_timeout_ms is None else topic.delivery_timeout_ms
+        return TopicSettings(
+            linger_ms=producer.linger_ms if topic.linger_ms is None else topic.linger_ms,
+            batch_size=producer.batch_size if topic.batch_size is None else topic.batch_size,
+            compression_type=topic.compression_type or producer.compression_type,
+            delivery_timeout_ms=None if timeout_ms == NEVER_MS else timeout_ms,
+        )

@@ -1,0 +1,303 @@
+"""The scoreboard: a mapped file with one row per worker; how supervisor, workers and commands see each other's state.
+
+Rows are 4096 bytes of little-endian u64 words. Row 0 is the header, row 1 + w belongs to worker w. Every word has one
+writer: the supervisor creates the file and writes header, pid, state, restarts, pressure; the worker writes heartbeat,
+connections and, under the seqlock, its ledger and gauges. Words are aligned and stored whole, so single words need no
+lock. The file may be read at any time, also when nobody runs: it tells the last state.
+"""
+
+import mmap
+import os
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, NamedTuple, Self, TypeVar
+
+from ingestd.metrics import LEDGER_WORDS
+
+Board = TypeVar("Board", bound="_Mapped")
+
+ROW_BYTES: Final = 4096
+ROW_WORDS: Final = ROW_BYTES // 8
+MAGIC: Final = int.from_bytes(b"INGSCORE", "little")
+VERSION: Final = 1
+FILE_NAME: Final = "scoreboard"
+_READ_ATTEMPTS: Final = 200
+
+if sys.byteorder != "little":
+    raise ImportError("ingestd runs on little-endian hosts only: the scoreboard's words are little-endian")
+
+
+class ScoreboardError(Exception):
+    """The file is not a scoreboard of this version."""
+
+
+class HeaderWord(IntEnum):
+    """Words of row 0."""
+
+    MAGIC = 0
+    VERSION = 1
+    WORKERS = 2
+    SUPERVISOR_PID = 3
+    STARTED_MS = 4
+    STOPPING = 5
+
+
+class Word(IntEnum):
+    """Words of a worker's row."""
+
+    PID = 0
+    STATE = 1
+    HEARTBEAT_TICK_MS = 2
+    RESTARTS = 3
+    PRESSURE = 4
+    CONNECTIONS = 5
+    STARTED_MS = 6
+    NEXT_RESTART_TICK_MS = 7
+    LAST_EXIT_STATUS = 8
+    RSS_BYTES = 9
+    SESSIONS = 10
+    BROKERS_CONNECTED = 11
+    LISTENER_ERRORS = 12
+    SEQLOCK = 64
+    LEDGER = 65
+    BUFFERED_RECORDS = 193
+    OPEN_BATCHES = 194
+    SEALED_BATCHES = 195
+    STAMPED_BATCHES = 196
+    FREE_PAGES = 197
+    TOTAL_PAGES = 198
+    DRAIN_ONLY_ARENAS = 199
+    DRAIN_ONLY_PAGES = 200
+    OLDEST_CREATED_MS = 201
+    IN_DOUBT_BATCHES = 202
+
+
+PUBLISHED_FIRST: Final = int(Word.LEDGER)
+PUBLISHED_END: Final = int(Word.IN_DOUBT_BATCHES) + 1
+
+
+class WorkerState(IntEnum):
+    """State of a worker as the supervisor sees it."""
+
+    ABSENT = 0
+    STARTING = 1
+    READY = 2
+    DRAINING = 3
+    BACKOFF = 4
+
+
+class Pressure(IntEnum):
+    """What the supervisor asks of a worker's listeners."""
+
+    RUN = 0
+    PAUSE = 1
+    SHED = 2
+
+
+class Header(NamedTuple):
+    """Row 0: ``started_ms`` is wall clock time, ``stopping`` tells that the daemon drains."""
+
+    workers: int
+    supervisor_pid: int
+    started_ms: int
+    stopping: bool
+
+
+class Published(NamedTuple):
+    """Ledger and gauges of one worker at one instant; ``consistent`` is false where the writer died in between."""
+
+    ledger: tuple[int, ...]
+    buffered_records: int
+    open_batches: int
+    sealed_batches: int
+    stamped_batches: int
+    free_pages: int
+    total_pages: int
+    drain_only_arenas: int
+    drain_only_pages: int
+    oldest_created_ms: int
+    in_doubt_batches: int
+    consistent: bool
+
+
+class Row:
+    """One worker's row over ``view`` (4096 bytes, writable for those who store).
+
+    Words go in and out as unsigned integers; a negative one (a death by signal) is kept as two's complement.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        self._words = view.cast("Q")
+
+    def get(self, word: Word) -> int:
+        return self._words[word]
+
+    def set(self, word: Word, value: int) -> None:
+        self._words[word] = value & 0xFFFF_FFFF_FFFF_FFFF
+
+    def get_signed(self, word: Word) -> int:
+        value = self._words[word]
+        return value - (1 << 64) if value >> 63 else value
+
+    @property
+    def state(self) -> WorkerState:
+        return WorkerState(self._words[Word.STATE])
+
+    @property
+    def pressure(self) -> Pressure:
+        return Pressure(self._words[Word.PRESSURE])
+
+    def beat(self, tick_ms: int) -> None:
+        """The worker's event loop is alive at ``tick_ms`` (CLOCK_MONOTONIC)."""
+        self._words[Word.HEARTBEAT_TICK_MS] = tick_ms
+
+    def published(self) -> Published:
+        """Ledger and gauges under the seqlock: two equal copies between two equal, even lock words.
+
+        A lock word that stays odd has lost its writer; the copy is handed out then, marked as not consistent. Two
+        copies, since a reader in Python has no fences to give a weakly ordered processor.
+        """
+        words = self._words
+        copy: tuple[int, ...] = ()
+        for _ in range(_READ_ATTEMPTS):
+            before = words[Word.SEQLOCK]
+            copy = tuple(words[PUBLISHED_FIRST:PUBLISHED_END])
+            again = tuple(words[PUBLISHED_FIRST:PUBLISHED_END])
+            if words[Word.SEQLOCK] == before and not before & 1 and copy == again:
+                return _published(copy, consistent=True)
+        return _published(copy, consistent=False)
+
+    def close(self) -> None:
+        self._words.release()
+        self.view.release()
+
+
+def _published(copy: tuple[int, ...], *, consistent: bool) -> Published:
+    gauges = copy[LEDGER_WORDS:]
+    return Published(
+        ledger=copy[:LEDGER_WORDS],
+        buffered_records=gauges[0],
+        open_batches=gauges[1],
+        sealed_batches=gauges[2],
+        stamped_batches=gauges[3],
+        free_pages=gauges[4],
+        total_pages=gauges[5],
+        drain_only_arenas=gauges[6],
+        drain_only_pages=gauges[7],
+        oldest_created_ms=gauges[8],
+        in_doubt_batches=gauges[9],
+        consistent=consistent,
+    )
+
+
+class _Mapped:
+    """The mapped file and its rows."""
+
+    def __init__(self, file_descriptor: int, *, writable: bool) -> None:
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        self._map = mmap.mmap(file_descriptor, 0, access=access)
+        self._view = memoryview(self._map)
+        self._header = self._view[:ROW_BYTES].cast("Q")
+        self._rows: list[Row] = []
+
+    def _open_rows(self) -> None:
+        for index in range(self._header[HeaderWord.WORKERS]):
+            start = (1 + index) * ROW_BYTES
+            self._rows.append(Row(self._view[start : start + ROW_BYTES]))
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The workers' rows, by worker index."""
+        return tuple(self._rows)
+
+    def header(self) -> Header:
+        words = self._header
+        return Header(
+            words[HeaderWord.WORKERS],
+            words[HeaderWord.SUPERVISOR_PID],
+            words[HeaderWord.STARTED_MS],
+            bool(words[HeaderWord.STOPPING]),
+        )
+
+    def close(self) -> None:
+        """Lets go of the mapping; rows handed out must not be used any more."""
+        for row in self._rows:
+            row.close()
+        self._rows.clear()
+        self._header.release()
+        self._view.release()
+        self._map.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Writer(_Mapped):
+    """The supervisor's side, and (by :meth:`open`) a worker's: rows may be stored to."""
+
+    @classmethod
+    def create(cls, path: Path, *, workers: int, supervisor_pid: int, now_ms: int) -> Self:
+        """Makes a fresh file under another name and renames it: a reader sees the old one or the complete new one."""
+        draft = path.with_name(f".{path.name}.{supervisor_pid}")
+        draft.unlink(missing_ok=True)
+        file_descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        try:
+            os.posix_fallocate(file_descriptor, 0, (1 + workers) * ROW_BYTES)
+            board = cls(file_descriptor, writable=True)
+            words = board._header
+            words[HeaderWord.VERSION] = VERSION
+            words[HeaderWord.WORKERS] = workers
+            words[HeaderWord.SUPERVISOR_PID] = supervisor_pid
+            words[HeaderWord.STARTED_MS] = now_ms
+            words[HeaderWord.MAGIC] = MAGIC
+            board._open_rows()
+            draft.rename(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file_descriptor)
+        return board
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """An existing scoreboard for storing: a worker uses the row of its own index and no other."""
+        return _open(cls, path, writable=True)
+
+    def stopping(self) -> None:
+        """The daemon drains from now on."""
+        self._header[HeaderWord.STOPPING] = 1
+
+
+class Reader(_Mapped):
+    """What ``status`` and the admin process use: never stores."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """FileNotFoundError when no daemon ever ran here, ScoreboardError when the file is none."""
+        return _open(cls, path, writable=False)
+
+
+def _open(kind: type[Board], path: Path, *, writable: bool) -> Board:
+    file_descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        size = os.fstat(file_descriptor).st_size
+        if size < ROW_BYTES:
+            raise ScoreboardError(f"{path} is {size} bytes long, too short for a scoreboard")
+        board = kind(file_descriptor, writable=writable)
+        words = board._header
+        if words[HeaderWord.MAGIC] != MAGIC or words[HeaderWord.VERSION] != VERSION:
+            board.close()
+            raise ScoreboardError(f"{path} is not a scoreboard of version {VERSION}")
+        if size < (1 + words[HeaderWord.WORKERS]) * ROW_BYTES:
+            board.close()
+            raise ScoreboardError(f"{path} is shorter than its header says")
+        board._open_rows()
+        return board
+    finally:
+        os.close(file_descriptor)
