@@ -1,0 +1,333 @@
+"""A real Apache Kafka for the tests: KRaft nodes, each broker and controller in one, started from the checked jars in about a second.
+
+A node has three listeners: CLIENTS, which a test may advertise as the address of a fault proxy; DIRECT, which is never
+proxied and serves brokers among themselves, the admin client and the independent reader; CONTROLLER.
+"""
+
+import base64
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
+
+from tests.kafka import artifacts
+from tests.kafka.processes import free_ports, spawn, tail
+
+START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 30.0
+# A killed broker may come back once its old registration has timed out; a busy two-core machine needs some room below that.
+SESSION_TIMEOUT_MS = 3000
+
+QUIET_PROPERTIES = {
+    "auto.create.topics.enable": "false",
+    "broker.heartbeat.interval.ms": "300",
+    "broker.session.timeout.ms": str(SESSION_TIMEOUT_MS),
+    "group.initial.rebalance.delay.ms": "0",
+    "log.cleaner.dedupe.buffer.size": "4194304",
+    "num.io.threads": "2",
+    "num.network.threads": "2",
+    "offsets.topic.num.partitions": "1",
+    "producer.id.expiration.check.interval.ms": "1000",
+    "transaction.state.log.num.partitions": "1",
+}
+
+
+class ClusterError(Exception):
+    """A node did not do what it was told in time; the text ends with its log."""
+
+
+class Node:
+    """One broker and controller. All waits have a deadline and raise :class:`ClusterError`."""
+
+    def __init__(self, number: int, folder: Path, properties: Mapping[str, str], port: int, java: Sequence[str]) -> None:
+        self.number = number
+        self.folder = folder
+        self.port = port
+        self.log = folder / "server.log"
+        self.output = folder / "output.log"
+        self._properties = folder / "server.properties"
+        self._java = java
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True)
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
+    def _command(self, main_class: str, *arguments: str) -> list[str]:
+        return [*self._java, f"-Dingestd.test.log={self.log}", main_class, *arguments]
+
+    def format(self, cluster_id: str) -> None:
+        """Prepares the empty log folder."""
+        command = self._command("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties))
+        outcome = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if outcome.returncode != 0:
+            raise ClusterError(f"format of node {self.number}: {outcome.stdout}{outcome.stderr}")
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running node."""
+        assert self._process is not None, f"node {self.number} is not running"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives (a paused one does)."""
+        return self._process is not None and self._process.poll() is None
+
+    def launch(self) -> None:
+        """Starts the process; does not wait until it serves."""
+        assert not self.running, f"node {self.number} runs already"
+        self._process = spawn(self._command("kafka.Kafka", str(self._properties)), output=self.output, cwd=self.folder)
+
+    def wait_ready(self) -> None:
+        """Waits until the node lists itself among the brokers, that is, until it is registered and serves metadata."""
+        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{self.port}", "log_level": 0, "reconnect.backoff.max.ms": 100})
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            if not self.running:
+                raise ClusterError(f"node {self.number} ended while starting\n{self.report()}")
+            try:
+                if self.number in admin.list_topics(timeout=1).brokers:
+                    return
+            except KafkaException:
+                pass
+            time.sleep(0.05)
+        raise ClusterError(f"node {self.number} did not serve within {START_SECONDS_MAX} s\n{self.report()}")
+
+    def start(self) -> None:
+        """Starts and waits until it serves."""
+        self.launch()
+        self.wait_ready()
+
+    def stop(self) -> None:
+        """SIGTERM, as an operator does; waits for the end."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL; waits for the end."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise ClusterError(f"node {self.number} did not end after {number.name}\n{self.report()}") from None
+        finally:
+            self._process = None
+
+    def pause(self) -> None:
+        """SIGSTOP: the node keeps its connections and says nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def restart(self, *, kill: bool = False) -> None:
+        """Ends the node (SIGTERM, or SIGKILL) and starts it again on the same folder."""
+        if kill:
+            self.kill()
+        else:
+            self.stop()
+        self.start()
+
+    def report(self) -> str:
+        """The last lines of what the node said."""
+        return f"--- {self.output}\n{tail(self.output)}--- {self.log}\n{tail(self.log)}"
+
+
+class Cluster:
+    """One or more nodes with one cluster id.
+
+    ``advertised`` gives, per node, the port under which clients of CLIENTS are sent to it (a proxy's); ``properties`` are
+    added to every node's server.properties; ``quick`` keeps the JVM at its first compiler, which starts faster and
+    serves slower: benchmarks say False.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        nodes: int = 1,
+        *,
+        advertised: Sequence[int] | None = None,
+        ports: Sequence[int] | None = None,
+        properties: Mapping[str, str] | None = None,
+        heap_mib: int = 384,
+        quick: bool = True,
+    ) -> None:
+        self.folder = folder
+        all_ports = free_ports(3 * nodes)
+        self.ports = list(ports) if ports is not None else all_ports[:nodes]
+        direct, controllers = all_ports[nodes : 2 * nodes], all_ports[2 * nodes :]
+        java = java_command(heap_mib, quick)
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
+        self.nodes = []
+        for index in range(nodes):
+            folder_of_node = folder / f"node-{index + 1}"
+            own = {
+                "process.roles": "broker,controller",
+                "node.id": str(index + 1),
+                "controller.quorum.voters": voters,
+                "listeners": f"CLIENTS://127.0.0.1:{self.ports[index]},DIRECT://127.0.0.1:{direct[index]},"
+                f"CONTROLLER://127.0.0.1:{controllers[index]}",
+                "advertised.listeners": f"CLIENTS://127.0.0.1:{(advertised or self.ports)[index]},"
+                f"DIRECT://127.0.0.1:{direct[index]}",
+                "listener.security.protocol.map": "CLIENTS:PLAINTEXT,DIRECT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                "inter.broker.listener.name": "DIRECT",
+                "controller.listener.names": "CONTROLLER",
+                "log.dirs": str(folder_of_node / "data"),
+                "default.replication.factor": str(nodes),
+                "min.insync.replicas": str(min(nodes, 2)),
+                "offsets.topic.replication.factor": str(nodes),
+                "transaction.state.log.replication.factor": str(nodes),
+                "transaction.state.log.min.isr": str(min(nodes, 2)),
+            }
+            self.nodes.append(
+                Node(index + 1, folder_of_node, {**QUIET_PROPERTIES, **own, **(properties or {})}, direct[index], java)
+            )
+        self._direct = direct
+        self._admin: AdminClient | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """``bootstrap.servers`` for the one under test: the advertised way, through a proxy where there is one."""
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    @property
+    def direct(self) -> str:
+        """``bootstrap.servers`` for the test's own clients, past any proxy."""
+        return ",".join(f"127.0.0.1:{port}" for port in self._direct)
+
+    def start(self) -> None:
+        """Formats, starts all nodes at once, waits for each."""
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        for node in self.nodes:
+            node.format(cluster_id)
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_ready()
+
+    def stop(self) -> None:
+        """Ends every node that runs, without ceremony: the folder is of no more use."""
+        self._admin = None
+        for node in self.nodes:
+            if node.running:
+                node.kill()
+
+    @property
+    def admin(self) -> AdminClient:
+        """An admin client on the DIRECT listeners."""
+        if self._admin is None:
+            self._admin = AdminClient({"bootstrap.servers": self.direct, "log_level": 0, "reconnect.backoff.max.ms": 200})
+        return self._admin
+
+    def create_topic(self, name: str, partitions: int = 1, *, config: Mapping[str, str] | None = None) -> str:
+        """Creates a topic on all nodes, waits until every partition has a leader, and returns its name."""
+        topic = NewTopic(name, partitions, len(self.nodes), config=dict(config or {}))
+        self.admin.create_topics([topic])[name].result(30)
+        deadline = time.monotonic() + 30
+        while any(self.leader(name, partition) == -1 for partition in range(partitions)):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"no leader for every partition of {name}")
+            time.sleep(0.02)
+        return name
+
+    def delete_topic(self, name: str) -> None:
+        """Deletes a topic."""
+        self.admin.delete_topics([name])[name].result(30)
+
+    def add_partitions(self, name: str, total: int) -> None:
+        """Grows a topic to ``total`` partitions."""
+        self.admin.create_partitions([NewPartitions(name, total)])[name].result(30)
+
+    def leader(self, topic: str, partition: int) -> int:
+        """Node number of the leader, -1 where there is none (yet)."""
+        found = self.admin.list_topics(topic, timeout=30).topics[topic].partitions.get(partition)
+        return -1 if found is None else int(found.leader)
+
+    def configure_topic(self, name: str, **settings: str) -> None:
+        """Sets dynamic topic settings; underscores in the names stand for dots."""
+        self._configure(ConfigResource.Type.TOPIC, name, settings)
+
+    def configure_brokers(self, **settings: str) -> None:
+        """Sets dynamic broker settings on every node; underscores in the names stand for dots."""
+        for node in self.nodes:
+            self._configure(ConfigResource.Type.BROKER, str(node.number), settings)
+
+    def _configure(self, kind: ConfigResource.Type, name: str, settings: Mapping[str, str]) -> None:
+        entries = [
+            ConfigEntry(setting.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+            for setting, value in settings.items()
+        ]
+        resource = ConfigResource(kind, name, incremental_configs=entries)
+        self.admin.incremental_alter_configs([resource])[resource].result(30)
+
+    def report(self) -> str:
+        """The last lines of every node's log."""
+        return "".join(node.report() for node in self.nodes)
+
+
+def java_command(heap_mib: int, quick: bool) -> list[str]:
+    """``java`` with its options and class path; uses (and makes, once per machine) the archive of loaded classes."""
+    archive = class_archive()
+    quickly = ["-XX:TieredStopAtLevel=1"] if quick else []
+    return [*_java(heap_mib), *quickly, f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"]
+
+
+def _java(heap_mib: int) -> list[str]:
+    class_path = ":".join(str(jar) for jar in artifacts.jars())
+    configuration = Path(__file__).with_name("log4j2.xml")
+    options = [f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={configuration}"]
+    return ["java", *options, "-cp", class_path]
+
+
+def class_archive() -> Path:
+    """A class-data archive (AppCDS) of a broker, which brings its start from more than two seconds to less than one.
+
+    It is made by one start and stop of a node and kept beside the jars; a JVM that does not fit it ignores it.
+    """
+    version = subprocess.run(["java", "-version"], capture_output=True, check=True).stderr
+    folder = artifacts.cache_folder()
+    archive = folder.parent / f"{folder.name}-{uuid.uuid5(uuid.NAMESPACE_OID, version.decode()).hex[:12]}.jsa"
+    if not archive.exists():
+        with _trained(archive.with_suffix(f".{os.getpid()}")) as fresh:
+            fresh.rename(archive)
+    return archive
+
+
+@contextmanager
+def _trained(folder: Path) -> Iterator[Path]:
+    """Runs a throw-away node whose JVM writes the archive at its end."""
+    fresh = folder / "classes.jsa"
+    client, controller = free_ports(2)
+    properties = {
+        **QUIET_PROPERTIES,
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(folder / "data"),
+    }
+    node = Node(1, folder, properties, client, [*_java(384), f"-XX:ArchiveClassesAtExit={fresh}"])
+    try:
+        node.format("aW5nZXN0ZC10cmFpbmluZw")
+        fresh.unlink(missing_ok=True)
+        node.start()
+        node.stop()
+        yield fresh
+    finally:
+        if node.running:
+            node.kill()
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
