@@ -1,1 +1,1 @@
-"""The client: a Kafka producer's face over a socket of this host. Standard library only; imports nothing else of ingestd."""
+"""The client: a Kafka producer's face over a socket of this host. Standard library only, an island in the package."""

@@ -1,4 +1,4 @@
-"""The one grammar of addresses: `listen` in the configuration, `--to` of the command line, `INGESTD_ADDRESS` of the client.
+"""The one grammar of addresses: `listen` in the configuration, `--to` of the command line, `INGESTD_ADDRESS`.
 
 unix-stream:/run/ingestd/app.sock
 unix-datagram:/run/ingestd/log.sock
@@ -19,7 +19,7 @@ _EXAMPLES = "write unix-stream:/PATH, unix-datagram:/PATH or udp:HOST:PORT"
 
 
 class Address(NamedTuple):
-    """Where records go in. A Unix address has a path, a UDP address a host (an IPv6 host without brackets) and a port."""
+    """Where records go in. A Unix address has a path, a UDP address a host (IPv6 without brackets) and a port."""
 
     kind: Kind
     path: str = ""
@@ -64,7 +64,7 @@ def _path(kind: str, path: str) -> str:
     size_bytes = len(os.fsencode(path))
     if size_bytes > PATH_BYTES_MAX:
         raise ValueError(
-            f"{kind}:{path}: the path has {size_bytes} bytes, a socket's path at most {PATH_BYTES_MAX}: choose a shorter one"
+            f"{kind}:{path}: {size_bytes} bytes, a socket's path has at most {PATH_BYTES_MAX}: choose a shorter one"
         )
     return path
 
@@ -81,7 +81,7 @@ def _host_and_port(rest: str) -> tuple[str, int]:
         raise ValueError(f"udp:{rest}: an IPv6 address needs brackets: write udp:[{host}]:{port}")
     if not host:
         raise ValueError(
-            f"udp:{rest} has no host: write udp:127.0.0.1:{port or 5514} or, for all interfaces, udp:0.0.0.0:{port or 5514}"
+            f"udp:{rest} has no host: write udp:127.0.0.1:{port or 5514} or, to listen everywhere, udp:0.0.0.0:{port or 5514}"
         )
     if any(character.isspace() or character in "[]/" for character in host):
         raise ValueError(f"udp:{rest}: {host!r} is no host: write a name or an address, like udp:127.0.0.1:{port}")

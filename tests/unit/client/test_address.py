@@ -31,7 +31,7 @@ def test_an_address_is_read_and_written_back(text: str, address: Address) -> Non
         ("unix-stream:@name", "not absolute"),
         ("unix-datagram:/run/ingestd/", "names a directory"),
         ("unix-stream:/a\0b", "NUL"),
-        ("unix-stream:/" + "ü" * 54, "has 109 bytes"),
+        ("unix-stream:/" + "ü" * 54, "109 bytes"),
         ("udp:127.0.0.1", "has no port"),
         ("udp:[::1]", "has no port"),
         ("udp:::1:5514", "write udp:[::1]:5514"),
@@ -45,6 +45,6 @@ def test_an_address_is_read_and_written_back(text: str, address: Address) -> Non
     ],
 )
 def test_a_wrong_address_is_refused_with_the_cure(text: str, cure: str) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError) as caught:
         parse(text)
     assert cure in str(caught.value)
