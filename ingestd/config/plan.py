@@ -1,4 +1,7 @@
-"""What the supervisor tells a worker at its birth: JSON in a memfd whose number is on the worker's command line."""
+"""What the supervisor tells a worker at its birth: JSON in a memfd whose number is on the worker's command line.
+
+Both sides also take from here how the paths of a listener are named.
+"""
 
 from typing import Literal
 
@@ -24,7 +27,8 @@ class PlanSocket(Struct, frozen=True, forbid_unknown_fields=True):
 class WorkerPlan(Struct, frozen=True, forbid_unknown_fields=True):
     """``arena_path`` empty: an arena without a file. ``adopt``: other arena files that this worker drains.
 
-    ``own_paths``: the own path of every worker, by index; of the first stream listener with format frames, else empty.
+    ``set_aside``: damaged arenas whose topics, sessions and ledger this worker's arena takes over. ``status_fd``: a
+    pipe to the supervisor; one line of text each for ``opening PATH``, ``ready`` and ``fault TEXT``.
     """
 
     index: int
@@ -32,7 +36,18 @@ class WorkerPlan(Struct, frozen=True, forbid_unknown_fields=True):
     config: Config
     arena_path: str
     adopt: tuple[str, ...]
+    set_aside: tuple[str, ...]
     scoreboard_path: str
     supervisor_pid: int
+    status_fd: int
     sockets: tuple[PlanSocket, ...]
-    own_paths: tuple[str, ...]
+
+
+def own_path(path: str, worker: int) -> str:
+    """The path of a Unix stream listener that only ``worker`` accepts on; ``path`` is the shared one."""
+    return f"{path}.{worker}"
+
+
+def shard_path(path: str, shard: int, shards: int) -> str:
+    """The path of one shard of a Unix datagram listener: ``path`` itself where there is only one."""
+    return path if shards == 1 else f"{path}.{shard}"

@@ -1,0 +1,42 @@
+"""Which arena file belongs to which worker. Names only: what is in the files is the workers' business."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+_NAME: Final = re.compile(r"worker-(\d+)(?:\.drain-\d+)?\.arena")
+
+
+def arena_name(worker: int) -> str:
+    """The file of a worker's writable arena."""
+    return f"worker-{worker}.arena"
+
+
+def assign(names: Iterable[str], workers: int) -> dict[int, tuple[str, ...]]:
+    """The drain-only arenas of every worker: what was left over of its own, and those of workers that are no more."""
+    adopted: dict[int, list[str]] = {worker: [] for worker in range(workers)}
+    for name in sorted(names):
+        match = _NAME.fullmatch(name)
+        if match is None:
+            continue
+        owner = int(match[1])
+        if name == arena_name(owner) and owner < workers:
+            continue
+        adopted[owner % workers].append(name)
+    return {worker: tuple(found) for worker, found in adopted.items()}
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a damaged arena to the next free ``NAME.set-aside-N`` next to it and returns that; nothing is deleted."""
+    number = 1
+    while (target := path.with_name(f"{path.name}.set-aside-{number}")).exists():
+        number += 1
+    path.rename(target)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return target

@@ -1,0 +1,68 @@
+"""One daemon per state directory: a lock file whose lock dies with its holder."""
+
+import fcntl
+import os
+import struct
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from ingestd.errors import HostResourceInUseError
+
+FILE_NAME: Final = "lock"
+WAIT_MS: Final = 10_000
+"""How long a starting daemon waits for a predecessor that is dying."""
+_RETRY_MS: Final = 50
+_OFD_SETLK: Final = 37
+"""F_OFD_SETLK of fcntl(2), which the fcntl module does not name on every version."""
+_FLOCK: Final = struct.Struct("hhqqixxxx")
+"""struct flock on 64-bit Linux: type, whence, start, length, pid."""
+
+
+class StateLock:
+    """The held lock; an open file description lock, so that closing another descriptor of the file does not drop it."""
+
+    def __init__(self, file_descriptor: int) -> None:
+        self._file_descriptor = file_descriptor
+
+    @classmethod
+    def acquire(cls, directory: Path, pid: int, wait_ms: int = WAIT_MS) -> Self:
+        """Locks ``directory`` for the process ``pid``.
+
+        Waits up to ``wait_ms`` for a holder that is gone or going; HostResourceInUseError names the one that stays.
+        """
+        path = directory / FILE_NAME
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        file_descriptor = os.open(path, flags, 0o640)
+        deadline_ms = time.monotonic_ns() // 1_000_000 + wait_ms
+        try:
+            while not _try_lock(file_descriptor):
+                if time.monotonic_ns() // 1_000_000 >= deadline_ms:
+                    raise HostResourceInUseError(f"state directory {directory}", _owner(file_descriptor))
+                time.sleep(_RETRY_MS / 1000)
+            os.ftruncate(file_descriptor, 0)
+            os.pwrite(file_descriptor, f"{pid}\n".encode(), 0)
+        except BaseException:
+            os.close(file_descriptor)
+            raise
+        return cls(file_descriptor)
+
+    def release(self) -> None:
+        """Another daemon may take the directory from now on; the file stays."""
+        os.close(self._file_descriptor)
+
+
+def _try_lock(file_descriptor: int) -> bool:
+    try:
+        fcntl.fcntl(file_descriptor, _OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _owner(file_descriptor: int) -> int:
+    """The pid that the holder wrote; 0 if there is none to read."""
+    try:
+        return int(os.pread(file_descriptor, 20, 0) or b"0")
+    except ValueError:
+        return 0

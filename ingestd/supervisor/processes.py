@@ -1,0 +1,98 @@
+"""Starting worker processes and seeing them die. Every wait is for one known process."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, Self
+
+import msgspec
+
+from ingestd.config.plan import WorkerPlan
+
+WORKER_COMMAND: Final = (sys.executable, "-m", "ingestd.worker")
+_STATUS_BYTES_MAX: Final = 64 << 10
+"""What is read of a worker's status text at a time; a pipe holds no more."""
+
+
+class PidfdChild:
+    """A child process that is waited for through its pidfd, which becomes readable when it is dead.
+
+    ``status_fd`` is the reading end of its status pipe. :meth:`poll` must be asked once the pidfd is readable.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], status_fd: int) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.pidfd = os.pidfd_open(process.pid)
+        self.status_fd = status_fd
+        self.status_open = True
+        self._text = b""
+
+    @classmethod
+    def spawn(cls, command: Sequence[str], plan: Callable[[int], bytes], descriptors: Sequence[int]) -> Self:
+        """Starts ``command --plan-fd N`` with ``descriptors`` under their own numbers.
+
+        ``plan`` makes the plan's bytes, given the number of the status pipe in the child.
+        """
+        status_read, status_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(status_read, False)
+        plan_fd = -1
+        try:
+            plan_fd = os.memfd_create("ingestd-plan", os.MFD_CLOEXEC)
+            _write_all(plan_fd, plan(status_write))
+            os.lseek(plan_fd, 0, os.SEEK_SET)
+            process = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
+                [*command, "--plan-fd", str(plan_fd)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(*descriptors, plan_fd, status_write),
+                close_fds=True,
+            )
+        except BaseException:
+            os.close(status_read)
+            raise
+        finally:
+            os.close(status_write)
+            if plan_fd >= 0:
+                os.close(plan_fd)
+        return cls(process, status_read)
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to this process and to no other that may have got its pid."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def poll(self) -> int | None:
+        """None while it lives; else its exit status, or minus the number of the signal that killed it."""
+        return self._process.poll()
+
+    def status_lines(self) -> list[str]:
+        """Whole lines that the worker wrote to its status pipe since the last call; at its end the unfinished one too."""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self.status_fd, _STATUS_BYTES_MAX):
+                self._text += chunk
+            self.status_open = False
+        *lines, self._text = self._text.split(b"\n")
+        if self._text and not self.status_open:
+            lines.append(self._text)
+            self._text = b""
+        return [line.decode(errors="replace") for line in lines]
+
+    def close(self) -> None:
+        """Lets go of a process that was seen dead."""
+        os.close(self.pidfd)
+        os.close(self.status_fd)
+
+
+def spawn_worker(plan: Callable[[int], WorkerPlan]) -> PidfdChild:
+    """Starts a worker as a fresh interpreter; ``plan`` makes its plan, given the number of its status pipe."""
+    descriptors = [entry.fd for entry in plan(-1).sockets]
+    return PidfdChild.spawn(WORKER_COMMAND, lambda status_fd: msgspec.json.encode(plan(status_fd)), descriptors)
+
+
+def _write_all(file_descriptor: int, text: bytes) -> None:
+    view = memoryview(text)
+    while view:
+        view = view[os.write(file_descriptor, view) :]

@@ -1,0 +1,63 @@
+"""When a dead worker is started again, and when its arena is to blame. Pure: time goes in, delays come out."""
+
+import signal
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from ingestd.errors import ExitStatus
+
+FIRST_DELAY_MS: Final = 250
+DELAY_MS_MAX: Final = 30_000
+ARENA_FAULTS_MAX: Final = 3
+"""Faults of its own while opening one arena, after which that arena is set aside."""
+
+_ARENA_FAULTS: Final = frozenset({-signal.SIGSEGV, -signal.SIGBUS, int(ExitStatus.SOFTWARE)})
+_CANNOT_START: Final = frozenset({int(ExitStatus.CANNOT_START_NOW), int(ExitStatus.CONFIGURATION)})
+
+
+class Verdict(Enum):
+    """What a death means for the slot."""
+
+    RESTART = "restart"
+    SET_ASIDE = "set aside the arena, then restart"
+    GIVE_UP = "stop the daemon with the worker's exit status"
+
+
+@dataclass
+class Restarts:
+    """The tally of one worker slot.
+
+    ``deaths_before_ready`` in a row make the delay grow; a worker that became ready starts the tally afresh.
+    """
+
+    deaths_before_ready: int = 0
+    arena_faults: int = 0
+    was_ever_ready: bool = False
+
+    def became_ready(self) -> None:
+        self.deaths_before_ready = 0
+        self.arena_faults = 0
+        self.was_ever_ready = True
+
+    def died(self, status: int, *, ready: bool, opening_arena: bool) -> Verdict:
+        """``status``: exit status, or minus the signal. SIGKILL (the OOM killer's too) never counts against an arena."""
+        if ready:
+            return Verdict.RESTART
+        if status in _CANNOT_START and not self.was_ever_ready:
+            return Verdict.GIVE_UP
+        self.deaths_before_ready += 1
+        if opening_arena and status in _ARENA_FAULTS:
+            self.arena_faults += 1
+            if self.arena_faults >= ARENA_FAULTS_MAX:
+                self.arena_faults = 0
+                self.deaths_before_ready = 0
+                return Verdict.SET_ASIDE
+        return Verdict.RESTART
+
+    def delay_ms(self) -> int:
+        """Time from the death to the next start: the first is immediate, then 250 ms doubling up to 30 s."""
+        repeated = self.deaths_before_ready - 1
+        if repeated < 1:
+            return 0
+        return int(min(FIRST_DELAY_MS << min(repeated - 1, 10), DELAY_MS_MAX))

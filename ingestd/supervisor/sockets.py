@@ -1,0 +1,343 @@
+"""The daemon's sockets: inherited from systemd or bound here, kept open as long as the daemon runs.
+
+They belong to the supervisor and are passed to workers by number, so that what the kernel has queued outlives a worker,
+and no UDP flow changes its socket.
+"""
+
+import contextlib
+import errno
+import grp
+import logging
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import psutil
+
+from ingestd.client.address import Address
+from ingestd.config.model import Config, Listener
+from ingestd.config.plan import own_path, shard_path
+from ingestd.errors import ConfigurationError, Fault, HostError, HostResourceInUseError
+
+logger = logging.getLogger(__name__)
+
+LISTEN_FDS_FIRST: Final = 3
+BACKLOG: Final = 1024
+_SO_RCVBUFFORCE: Final = 33
+_SO_RXQ_OVFL: Final = 40
+_SO_PEERCRED_BYTES: Final = 12
+
+Role = Literal["shared", "own", "datagram"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A socket and who reads it: ``worker`` -1 means all of them. ``path`` empty: UDP. ``ours``: bound here."""
+
+    listener: int
+    role: Role
+    worker: int
+    socket: socket.socket
+    path: str
+    ours: bool
+    inode: int = 0
+
+
+def parse_listen_fds(environ: Mapping[str, str], pid: int) -> dict[str, list[int]]:
+    """Descriptors passed by systemd, by FileDescriptorName (sd_listen_fds_with_names(3)); empty if not for us."""
+    try:
+        if int(environ.get("LISTEN_PID", "0")) != pid:
+            return {}
+        count = int(environ.get("LISTEN_FDS", "0"))
+    except ValueError:
+        return {}
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    inherited: dict[str, list[int]] = {}
+    for position in range(count):
+        name = names[position] if position < len(names) and names[position] else "unknown"
+        inherited.setdefault(name, []).append(LISTEN_FDS_FIRST + position)
+    return inherited
+
+
+def check_names(inherited: Mapping[str, Sequence[int]], listeners: Sequence[Listener]) -> None:
+    """A socket that no listener claims would swallow what is sent to it: ConfigurationError names every one."""
+    known = {listener.name for listener in listeners}
+    cure = "Set FileDescriptorName= in the socket unit to the name of a listener: " + ", ".join(sorted(known))
+    faults = [
+        Fault("FileDescriptorName", name, "no listener has this name", cure) for name in inherited if name not in known
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+
+
+def bind_all(config: Config, inherited: Mapping[str, Sequence[int]]) -> list[Bound]:
+    """Every socket of the configuration, in listener order; what was bound is closed again when one cannot be had."""
+    check_names(inherited, config.listeners)
+    bound: list[Bound] = []
+    datagram_paths = 0
+    try:
+        for index, listener in enumerate(config.listeners):
+            descriptors = inherited.get(listener.name, ())
+            match listener.address.kind:
+                case "unix-stream":
+                    bound += _stream_sockets(index, listener, config.daemon.workers, descriptors)
+                case "unix-datagram":
+                    bound += _datagram_sockets(index, listener, config.daemon.workers, datagram_paths, descriptors)
+                    datagram_paths += listener.shards
+                case "udp":
+                    bound += _udp_sockets(index, listener, config.daemon.workers, descriptors)
+    except BaseException:
+        close_all(bound)
+        raise
+    return bound
+
+
+def close_all(bound: Sequence[Bound]) -> None:
+    """Ends all listening; socket files that are still ours go, those of systemd stay."""
+    for entry in bound:
+        if entry.ours and entry.path:
+            with contextlib.suppress(OSError):
+                if os.lstat(entry.path).st_ino == entry.inode:
+                    os.unlink(entry.path)  # noqa: PTH108 (a socket path, not a pathlib one)
+        entry.socket.close()
+
+
+def _stream_sockets(index: int, listener: Listener, workers: int, descriptors: Sequence[int]) -> list[Bound]:
+    path = listener.address.path
+    if len(descriptors) > 1:
+        raise _wrong_socket(listener, "two sockets of this name; a Unix stream listener has one path")
+    entries = [_adopt(index, listener, "shared", -1, descriptors[0], path)] if descriptors else []
+    if not entries:
+        entries.append(_bind_unix(index, listener, "shared", -1, path))
+    if listener.format == "frames":
+        for worker in range(workers):
+            entries.append(_bind_unix(index, listener, "own", worker, own_path(path, worker)))
+    return entries
+
+
+def _datagram_sockets(
+    index: int, listener: Listener, workers: int, paths_before: int, descriptors: Sequence[int]
+) -> list[Bound]:
+    entries = []
+    paths = [shard_path(listener.address.path, shard, listener.shards) for shard in range(listener.shards)]
+    by_path = {_local_path(descriptor): descriptor for descriptor in descriptors}
+    for shard, path in enumerate(paths):
+        worker = (paths_before + shard) % workers
+        descriptor = by_path.pop(path, None)
+        if descriptor is None:
+            entries.append(_bind_unix(index, listener, "datagram", worker, path))
+        else:
+            entries.append(_adopt(index, listener, "datagram", worker, descriptor, path))
+    if by_path:
+        raise _wrong_socket(listener, "bound to " + ", ".join(sorted(by_path)) + " instead of " + ", ".join(paths))
+    for entry in entries:
+        _set_receive_buffer(entry.socket, listener)
+    return entries
+
+
+def _udp_sockets(index: int, listener: Listener, workers: int, descriptors: Sequence[int]) -> list[Bound]:
+    if descriptors:
+        entries = [_adopt(index, listener, "datagram", n % workers, fd, "") for n, fd in enumerate(descriptors)]
+    else:
+        entries = [_bind_udp(index, listener, worker) for worker in range(workers)]
+    for entry in entries:
+        _set_receive_buffer(entry.socket, listener)
+        # The kernel's count of datagrams it had no room for comes along with the datagrams (socket(7)).
+        entry.socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+    return entries
+
+
+def _resolve(address: Address) -> tuple[int, tuple[str, int]]:
+    """Family and numeric address of a UDP listener; a name is looked up once, at start."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise HostError(f"cannot find the host of {address}: {error.strerror}") from error
+    family, _, _, _, where = found[0]
+    return family, (str(where[0]), int(where[1]))
+
+
+def _expected(address: Address) -> tuple[int, int]:
+    """Family and type that a socket for ``address`` has."""
+    if address.kind == "udp":
+        return _resolve(address)[0], socket.SOCK_DGRAM
+    return socket.AF_UNIX, socket.SOCK_STREAM if address.kind == "unix-stream" else socket.SOCK_DGRAM
+
+
+def _local_path(descriptor: int) -> str:
+    with socket.socket(fileno=os.dup(descriptor)) as adopted:
+        name = adopted.getsockname()
+    return os.fsdecode(name) if isinstance(name, str | bytes) else str(name)
+
+
+def _adopt(index: int, listener: Listener, role: Role, worker: int, descriptor: int, path: str) -> Bound:
+    adopted = socket.socket(fileno=descriptor)
+    family, kind = _expected(listener.address)
+    if (adopted.family, adopted.type) != (family, kind):
+        raise _wrong_socket(listener, f"an inherited socket of another kind ({adopted.family!r}, {adopted.type!r})")
+    if path and _local_path(descriptor) != path:
+        raise _wrong_socket(listener, f"an inherited socket bound to {_local_path(descriptor)}")
+    if not path and adopted.getsockname()[1] != listener.address.port:
+        raise _wrong_socket(listener, f"an inherited socket bound to port {adopted.getsockname()[1]}")
+    adopted.set_inheritable(False)
+    adopted.setblocking(False)
+    return Bound(index, role, worker, adopted, path, ours=False)
+
+
+def _wrong_socket(listener: Listener, text: str) -> ConfigurationError:
+    cure = f"Make the socket unit listen on {listener.address}, or change the listener."
+    return ConfigurationError([Fault(f"listeners.{listener.name}.listen", str(listener.address), text, cure)])
+
+
+def _bind_unix(index: int, listener: Listener, role: Role, worker: int, path: str) -> Bound:
+    kind = socket.SOCK_STREAM if listener.address.kind == "unix-stream" else socket.SOCK_DGRAM
+    remove_stale(path, kind)
+    fresh = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    # Nobody may connect before mode and owner are what was asked for.
+    umask = os.umask(0o777)
+    try:
+        fresh.bind(path)
+    except OSError as error:
+        fresh.close()
+        raise HostError(f"cannot bind {path}: {error.strerror}") from error
+    finally:
+        os.umask(umask)
+    try:
+        _set_owner(path, listener)
+        os.chmod(path, listener.mode)  # noqa: PTH101
+        if kind == socket.SOCK_STREAM:
+            fresh.listen(BACKLOG)
+        return Bound(index, role, worker, fresh, path, ours=True, inode=os.lstat(path).st_ino)
+    except BaseException:
+        fresh.close()
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # noqa: PTH108
+        raise
+
+
+def _set_owner(path: str, listener: Listener) -> None:
+    if listener.owner is None and listener.group is None:
+        return
+    faults = []
+    uid = gid = -1
+    try:
+        uid = pwd.getpwnam(listener.owner).pw_uid if listener.owner is not None else -1
+    except KeyError:
+        cure = "Create the user or name another one."
+        faults.append(Fault(f"listeners.{listener.name}.owner", str(listener.owner), "no such user", cure))
+    try:
+        gid = grp.getgrnam(listener.group).gr_gid if listener.group is not None else -1
+    except KeyError:
+        cure = "Create the group or name another one."
+        faults.append(Fault(f"listeners.{listener.name}.group", str(listener.group), "no such group", cure))
+    if faults:
+        raise ConfigurationError(faults)
+    try:
+        os.chown(path, uid, gid, follow_symlinks=False)
+    except PermissionError as error:
+        asked = f"{listener.owner or ''}:{listener.group or ''}"
+        raise HostError(f"cannot give {path} to {asked}: only root, or a member of that group, may") from error
+
+
+def remove_stale(path: str, kind: int) -> None:
+    """Unlinks a socket file that nobody is bound to; a live one, or what is no socket, is an error and stays."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise HostError(f"cannot look at {path}: {error.strerror}") from error
+    if not stat.S_ISSOCK(found.st_mode):
+        raise HostError(f"{path} exists and is not a socket: move it away or choose another path")
+    with socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+            raise HostResourceInUseError(path, _peer_pid(probe) or _bound_pid(path))
+        except ConnectionRefusedError:
+            pass
+        except FileNotFoundError:
+            return
+        except PermissionError as error:
+            raise HostError(f"{path} belongs to somebody else (uid {found.st_uid})") from error
+        except OSError as error:
+            # EPROTOTYPE: live, of the other kind; EAGAIN: live, its backlog is full.
+            raise HostResourceInUseError(path, _bound_pid(path)) from error
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except OSError as error:
+        raise HostError(f"cannot replace the stale socket {path}: {error.strerror}") from error
+    logger.info("replaced a stale socket: %s", path)
+
+
+def _peer_pid(probe: socket.socket) -> int:
+    """Who listens at the other end of a stream; 0 for datagram sockets, which have no such memory."""
+    credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _SO_PEERCRED_BYTES)
+    return max(int.from_bytes(credentials[:4], "little", signed=True), 0)
+
+
+def _bound_pid(path: str) -> int:
+    """Who holds the socket bound to ``path``, as far as /proc shows it to us; else 0."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for entry in psutil.net_connections(kind="unix"):
+            if str(entry.laddr) == path and entry.pid:
+                return int(entry.pid)
+    return 0
+
+
+def _bind_udp(index: int, listener: Listener, worker: int) -> Bound:
+    family, where = _resolve(listener.address)
+    if worker == 0:
+        # Without SO_REUSEPORT first: another daemon of the same user must not share our flows unnoticed.
+        _udp_socket(listener.address, family, where, reuse_port=False).close()
+    fresh = _udp_socket(listener.address, family, where, reuse_port=True)
+    return Bound(index, "datagram", worker, fresh, "", ours=True)
+
+
+def _udp_socket(address: Address, family: int, where: tuple[str, int], *, reuse_port: bool) -> socket.socket:
+    fresh = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            fresh.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        fresh.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(reuse_port))
+        fresh.bind(where)
+    except PermissionError as error:
+        fresh.close()
+        raise HostError(f"cannot bind {address}: ports below 1024 come from a socket unit") from error
+    except OSError as error:
+        fresh.close()
+        if error.errno == errno.EADDRINUSE:
+            raise HostResourceInUseError(str(address), _udp_pid(where)) from error
+        raise HostError(f"cannot bind {address}: {error.strerror}") from error
+    return fresh
+
+
+def _udp_pid(where: tuple[str, int]) -> int:
+    """Who holds the port, as far as /proc shows it to us; else 0."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for entry in psutil.net_connections(kind="udp"):
+            if entry.laddr and entry.laddr.port == where[1] and entry.pid:
+                return int(entry.pid)
+    return 0
+
+
+def _set_receive_buffer(target: socket.socket, listener: Listener) -> None:
+    wanted_bytes = listener.receive_buffer_bytes
+    if wanted_bytes is None:
+        return
+    try:
+        target.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, wanted_bytes)
+    except OSError:
+        target.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, wanted_bytes)
+    # The kernel doubles what is asked for, for its own bookkeeping, and reports the double (socket(7)).
+    got_bytes = target.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+    if got_bytes < wanted_bytes:
+        logger.warning(
+            "listener %s: receive_buffer_bytes = %d was capped to %d by the kernel; raise net.core.rmem_max",
+            listener.name,
+            wanted_bytes,
+            got_bytes,
+        )
