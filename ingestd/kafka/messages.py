@@ -1,0 +1,212 @@
+"""The messages that are not produce requests: the one place that imports kio. Bytes in, plain values out.
+
+Every decode raises ProtocolError on bytes that are not the message; every error code stays a number.
+"""
+
+import datetime
+import io
+import uuid
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+from kio.serial import entity_reader, entity_writer
+from kio.serial.errors import SerialError
+
+from ingestd.kafka.errors import NONE, UNSUPPORTED_VERSION, ProtocolError
+
+METADATA: Final = 3
+API_VERSIONS: Final = 18
+INIT_PRODUCER_ID: Final = 22
+DESCRIBE_PRODUCERS: Final = 61
+
+_MODULES: Final = {
+    METADATA: ("metadata", "Metadata"),
+    API_VERSIONS: ("api_versions", "ApiVersions"),
+    INIT_PRODUCER_ID: ("init_producer_id", "InitProducerId"),
+}
+SUPPORTED: Final = {METADATA: range(4, 14), API_VERSIONS: range(5), INIT_PRODUCER_ID: range(6)}
+"""Versions that are spoken, per api (produce has its own module)."""
+
+SOFTWARE_NAME: Final = "ingestd"
+_SIZE: Final = Struct(">i")
+_NO_TOPIC_ID: Final = bytes(16)
+
+
+class PartitionInfo(NamedTuple):
+    """``leader`` -1: none. ``leader_epoch`` -1: the broker does not tell."""
+
+    partition: int
+    code: int
+    leader: int
+    leader_epoch: int
+
+
+class TopicInfo(NamedTuple):
+    name: str
+    code: int
+    topic_id: bytes
+    partitions: tuple[PartitionInfo, ...]
+
+
+class ClusterInfo(NamedTuple):
+    """A metadata answer. ``brokers``: node → (host, port)."""
+
+    brokers: dict[int, tuple[str, int]]
+    cluster_id: str
+    topics: tuple[TopicInfo, ...]
+    throttle_ms: int
+    code: int
+
+
+class ApiRanges(NamedTuple):
+    """An ApiVersions answer: api key → (lowest, highest)."""
+
+    code: int
+    ranges: dict[int, tuple[int, int]]
+
+
+class ProducerIdentity(NamedTuple):
+    code: int
+    producer_id: int
+    producer_epoch: int
+    throttle_ms: int
+
+
+@cache
+def _request_class(api_key: int, version: int) -> Any:
+    package, name = _MODULES[api_key]
+    return getattr(import_module(f"kio.schema.{package}.v{version}.request"), f"{name}Request")
+
+
+@cache
+def _request_module(api_key: int, version: int) -> Any:
+    return import_module(f"kio.schema.{_MODULES[api_key][0]}.v{version}.request")
+
+
+@cache
+def _response_reader(api_key: int, version: int) -> tuple[Any, bool]:
+    package, name = _MODULES[api_key]
+    entity = getattr(import_module(f"kio.schema.{package}.v{version}.response"), f"{name}Response")
+    # A response header of version 1 has a tag section behind the correlation id (ApiVersions: never).
+    return entity_reader(entity), entity.__header_schema__.__version__ >= 1
+
+
+def _frame(api_key: int, version: int, correlation_id: int, client_id: str, body: Any) -> bytes:
+    header_class = type(body).__header_schema__
+    header = header_class(
+        request_api_key=api_key, request_api_version=version, correlation_id=correlation_id, client_id=client_id
+    )
+    out = io.BytesIO()
+    entity_writer(header_class)(out, header)
+    entity_writer(type(body))(out, body)
+    raw = out.getvalue()
+    return _SIZE.pack(len(raw)) + raw
+
+
+def _read(api_key: int, version: int, data: bytes, at: int) -> Any:
+    reader, tagged = _response_reader(api_key, version)
+    try:
+        if tagged:
+            at = _skip_tags(data, at)
+        entity, _ = reader(data, at)
+    except (SerialError, ValueError, OverflowError, IndexError) as error:
+        # ValueError is what kio raises for an error code that its tables do not know.
+        raise ProtocolError(f"api {api_key} version {version}: {error}") from error
+    return entity
+
+
+def _skip_tags(data: bytes, at: int) -> int:
+    count = data[at]
+    at += 1
+    if count:
+        raise ProtocolError("tags in a response header")
+    return at
+
+
+def _milliseconds(value: datetime.timedelta) -> int:
+    return value // datetime.timedelta(milliseconds=1)
+
+
+def api_versions_request(version: int, correlation_id: int, client_id: str, software_version: str) -> bytes:
+    """ApiVersions; ``software_version`` must match Kafka's pattern for it (letters, digits, dots, dashes)."""
+    cls = _request_class(API_VERSIONS, version)
+    body = cls() if version < 3 else cls(client_software_name=SOFTWARE_NAME, client_software_version=software_version)
+    return _frame(API_VERSIONS, version, correlation_id, client_id, body)
+
+
+def api_versions_response(version: int, data: bytes, at: int) -> ApiRanges:
+    """A broker too old for ``version`` answers with error 35 and a body of version 0 (contract 5.3)."""
+    if len(data) >= at + 2 and int.from_bytes(data[at : at + 2], signed=True) == UNSUPPORTED_VERSION:
+        version = 0
+    entity = _read(API_VERSIONS, version, data, at)
+    ranges = {int(row.api_key): (int(row.min_version), int(row.max_version)) for row in entity.api_keys}
+    return ApiRanges(int(entity.error_code), ranges)
+
+
+def metadata_request(
+    version: int, correlation_id: int, client_id: str, topics: Sequence[str], auto_create: bool
+) -> bytes:
+    module = _request_module(METADATA, version)
+    extra: dict[str, Any] = {}
+    if version >= 8:
+        extra["include_topic_authorized_operations"] = False
+        if version <= 10:
+            extra["include_cluster_authorized_operations"] = False
+    by_id = {"topic_id": None} if version >= 10 else {}
+    rows = tuple(module.MetadataRequestTopic(name=name, **by_id) for name in topics)
+    body = module.MetadataRequest(topics=rows, allow_auto_topic_creation=auto_create, **extra)
+    return _frame(METADATA, version, correlation_id, client_id, body)
+
+
+def metadata_response(version: int, data: bytes, at: int) -> ClusterInfo:
+    entity = _read(METADATA, version, data, at)
+    topics = []
+    for topic in entity.topics or ():
+        topic_id: uuid.UUID | None = getattr(topic, "topic_id", None)
+        partitions = tuple(
+            PartitionInfo(
+                int(row.partition_index),
+                int(row.error_code),
+                int(row.leader_id),
+                int(getattr(row, "leader_epoch", -1)),
+            )
+            for row in topic.partitions or ()
+        )
+        raw_id = topic_id.bytes if topic_id is not None else _NO_TOPIC_ID
+        topics.append(TopicInfo(str(topic.name or ""), int(topic.error_code), raw_id, partitions))
+    brokers = {int(row.node_id): (str(row.host), int(row.port)) for row in entity.brokers or ()}
+    return ClusterInfo(
+        brokers,
+        str(entity.cluster_id or ""),
+        tuple(topics),
+        _milliseconds(entity.throttle_time),
+        int(getattr(entity, "error_code", NONE)),
+    )
+
+
+def init_producer_id_request(version: int, correlation_id: int, client_id: str) -> bytes:
+    """A fresh producer id without a transactional id (contract 5.7)."""
+    cls = _request_class(INIT_PRODUCER_ID, version)
+    body = cls(transactional_id=None, transaction_timeout=datetime.timedelta(milliseconds=2**31 - 1))
+    return _frame(INIT_PRODUCER_ID, version, correlation_id, client_id, body)
+
+
+def init_producer_id_response(version: int, data: bytes, at: int) -> ProducerIdentity:
+    entity = _read(INIT_PRODUCER_ID, version, data, at)
+    return ProducerIdentity(
+        int(entity.error_code),
+        int(entity.producer_id),
+        int(entity.producer_epoch),
+        _milliseconds(entity.throttle_time),
+    )
+
+
+def highest_common(ranges: dict[int, tuple[int, int]], api_key: int) -> int:
+    """The highest version that both sides speak; -1: none. Not for produce, whose advertised minimum lies."""
+    low, high = ranges.get(api_key, (0, -1))
+    spoken = SUPPORTED[api_key]
+    version = min(high, spoken[-1])
+    return version if version >= max(low, spoken[0]) else -1

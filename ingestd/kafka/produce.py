@@ -1,0 +1,274 @@
+"""The produce request's envelope around batches that are not copied, and its response. Versions 3 and 7 to 13.
+
+Byte-tested against kio and the golden frames of the contract. Layouts (contract 5.1, 5.5):
+
+    request header v1   size int32 | api key int16 | version int16 | correlation id int32 | client id nullable string
+    request header v2   the same, then a tag section
+    body                transactional id | acks int16 | timeout int32 | topics[name or id | partitions[index | records]]
+
+From version 9 on strings, bytes and arrays are compact and every struct ends in a tag section; 13 names topics by id.
+"""
+
+from collections.abc import Sequence
+from struct import Struct
+from struct import error as struct_error
+from typing import Final, NamedTuple
+
+from ingestd.kafka.errors import ProtocolError
+
+API_KEY: Final = 0
+VERSIONS: Final = frozenset({3, 7, 8, 9, 10, 11, 12, 13})
+FLEXIBLE_SINCE: Final = 9
+TOPIC_ID_SINCE: Final = 13
+ZSTD_SINCE: Final = 7
+TOPIC_ID_NONE: Final = bytes(16)
+
+_I16: Final = Struct(">h")
+_I32: Final = Struct(">i")
+_HEAD: Final = Struct(">ihhi")
+_PARTITION: Final = Struct(">ihqqq")
+_PARTITION_V3: Final = Struct(">ihqq")
+_LEADER: Final = Struct(">ii")
+
+Buffer = bytes | bytearray | memoryview
+
+
+def uvarint(value: int) -> bytes:
+    """``value`` >= 0 as an unsigned base-128 varint, low group first."""
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class TopicRow(NamedTuple):
+    """How a request addresses a topic, encoded once: the name in both string forms, and the id (16 bytes)."""
+
+    name: str
+    legacy: bytes
+    compact: bytes
+    topic_id: bytes
+
+
+def topic_row(name: str, topic_id: bytes = TOPIC_ID_NONE) -> TopicRow:
+    raw = name.encode()
+    return TopicRow(name, _I16.pack(len(raw)) + raw, uvarint(len(raw) + 1) + raw, topic_id)
+
+
+class Encoder:
+    """Builds produce requests of one version for one client.
+
+    ``acks`` -1, 0 or 1; ``timeout_ms``: how long the broker may wait for its followers.
+    """
+
+    def __init__(self, version: int, client_id: str, acks: int, timeout_ms: int) -> None:
+        if version not in VERSIONS:
+            raise ValueError(f"no produce version {version}")
+        self.version = version
+        raw = client_id.encode()
+        self._flexible = version >= FLEXIBLE_SINCE
+        self._by_id = version >= TOPIC_ID_SINCE
+        client = _I16.pack(len(raw)) + raw
+        transactional_id = b"\0" if self._flexible else b"\xff\xff"
+        tags = b"\0" if self._flexible else b""
+        self._tail_of_head = client + tags + transactional_id + _I16.pack(acks) + _I32.pack(timeout_ms)
+        # what size counts besides topics: the header without its size field and the fixed fields of the body
+        self._head_bytes = 8 + len(self._tail_of_head)
+
+    def request(
+        self, correlation_id: int, topics: Sequence[tuple[TopicRow, Sequence[tuple[int, memoryview]]]]
+    ) -> list[bytes | memoryview]:
+        """The frame as buffers to be written in order. Each topic stands once, each of its partitions once."""
+        if self._flexible:
+            return self._flexible_request(correlation_id, topics)
+        parts: list[bytes | memoryview] = [b""]
+        size = self._head_bytes + 4
+        glue = b""
+        for topic, partitions in topics:
+            glue += topic.legacy + _I32.pack(len(partitions))
+            for index, batch in partitions:
+                length = len(batch)
+                glue += _LEADER.pack(index, length)
+                size += length + len(glue)
+                parts.append(glue)
+                parts.append(batch)
+                glue = b""
+        parts[0] = _HEAD.pack(size, API_KEY, self.version, correlation_id) + self._tail_of_head + _I32.pack(len(topics))
+        return parts
+
+    def _flexible_request(
+        self, correlation_id: int, topics: Sequence[tuple[TopicRow, Sequence[tuple[int, memoryview]]]]
+    ) -> list[bytes | memoryview]:
+        parts: list[bytes | memoryview] = [b""]
+        count = uvarint(len(topics) + 1)
+        size = self._head_bytes + len(count)
+        glue = b""
+        for topic, partitions in topics:
+            glue += (topic.topic_id if self._by_id else topic.compact) + uvarint(len(partitions) + 1)
+            for index, batch in partitions:
+                length = len(batch)
+                glue += _I32.pack(index) + uvarint(length + 1)
+                size += length + len(glue)
+                parts.append(glue)
+                parts.append(batch)
+                glue = b"\0"
+            glue += b"\0"
+        glue += b"\0"
+        size += len(glue)
+        parts.append(glue)
+        parts[0] = _HEAD.pack(size, API_KEY, self.version, correlation_id) + self._tail_of_head + count
+        return parts
+
+
+class Answer(NamedTuple):
+    """What a broker said of one partition. ``topic``: its name, or its id (16 bytes) from version 13 on.
+
+    ``record_errors``: (index in the batch, text). ``leader_id`` -1: no hint. ``log_append_time_ms`` -1: none given.
+    """
+
+    topic: str | bytes
+    partition: int
+    code: int
+    base_offset: int
+    log_append_time_ms: int
+    log_start_offset: int
+    record_errors: tuple[tuple[int, str], ...]
+    text: str
+    leader_id: int
+    leader_epoch: int
+
+
+class Response(NamedTuple):
+    """``endpoints``: (node, host, port) of the leaders that the answers name (KIP-951)."""
+
+    answers: list[Answer]
+    throttle_ms: int
+    endpoints: tuple[tuple[int, str, int], ...]
+
+
+class _Reader:
+    """A cursor over one response; every read past the end raises ProtocolError."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self.data = data
+        self.at = at
+
+    def i16(self) -> int:
+        self.at += 2
+        return int(_I16.unpack_from(self.data, self.at - 2)[0])
+
+    def i32(self) -> int:
+        self.at += 4
+        return int(_I32.unpack_from(self.data, self.at - 4)[0])
+
+    def uvarint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.data[self.at]
+            self.at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+            if shift > 28:
+                raise ProtocolError("varint of more than five bytes")
+
+    def take(self, length: int) -> bytes:
+        end = self.at + length
+        if length < 0 or end > len(self.data):
+            raise ProtocolError("response ends inside a field")
+        taken = self.data[self.at : end]
+        self.at = end
+        return taken
+
+    def string(self, flexible: bool) -> str:
+        """A nullable string; null reads as empty."""
+        length = self.uvarint() - 1 if flexible else self.i16()
+        return self.take(length).decode("utf-8", "replace") if length > 0 else ""
+
+    def count(self, flexible: bool, least_bytes: int) -> int:
+        """Length of an array whose elements take at least ``least_bytes`` each: a lie ends here, not in memory."""
+        count = self.uvarint() - 1 if flexible else self.i32()
+        if count > (len(self.data) - self.at) // least_bytes:
+            raise ProtocolError("array longer than the response")
+        return max(count, 0)
+
+    def tags(self) -> list[tuple[int, bytes]]:
+        count = self.uvarint()
+        return [(self.uvarint(), self.take(self.uvarint())) for _ in range(count)] if count else []
+
+
+def decode(version: int, data: bytes, at: int) -> Response:
+    """Decodes a response body. ``at``: offset behind the correlation id. Raises ProtocolError."""
+    reader = _Reader(data, at)
+    try:
+        return _decode(version, reader)
+    except (IndexError, struct_error) as error:
+        raise ProtocolError("response ends inside a field") from error
+
+
+def _decode(version: int, reader: _Reader) -> Response:
+    flexible = version >= FLEXIBLE_SINCE
+    if flexible:
+        reader.tags()
+    answers: list[Answer] = []
+    for _ in range(reader.count(flexible, 6)):
+        topic: str | bytes = reader.take(16) if version >= TOPIC_ID_SINCE else reader.string(flexible)
+        for _ in range(reader.count(flexible, 22)):
+            answers.append(_partition(version, flexible, topic, reader))
+        if flexible:
+            reader.tags()
+    throttle_ms = reader.i32()
+    endpoints: tuple[tuple[int, str, int], ...] = ()
+    if flexible:
+        for tag, value in reader.tags():
+            if tag == 0:
+                endpoints = _endpoints(value)
+    return Response(answers, throttle_ms, endpoints)
+
+
+def _partition(version: int, flexible: bool, topic: str | bytes, reader: _Reader) -> Answer:
+    at = reader.at
+    if version < 5:
+        index, code, base_offset, append_ms = _PARTITION_V3.unpack_from(reader.data, at)
+        reader.at = at + 22
+        return Answer(topic, index, code, base_offset, append_ms, -1, (), "", -1, -1)
+    index, code, base_offset, append_ms, start = _PARTITION.unpack_from(reader.data, at)
+    reader.at = at + 30
+    errors: tuple[tuple[int, str], ...] = ()
+    text = ""
+    leader_id = leader_epoch = -1
+    if version >= 8:
+        count = reader.count(flexible, 6)
+        if count:
+            errors = tuple(_record_error(flexible, reader) for _ in range(count))
+        text = reader.string(flexible)
+    if flexible:
+        for tag, value in reader.tags():
+            if tag == 0 and len(value) >= 8:
+                leader_id, leader_epoch = _LEADER.unpack_from(value)
+    return Answer(topic, index, code, base_offset, append_ms, start, errors, text, leader_id, leader_epoch)
+
+
+def _record_error(flexible: bool, reader: _Reader) -> tuple[int, str]:
+    index, text = reader.i32(), reader.string(flexible)
+    if flexible:
+        reader.tags()
+    return index, text
+
+
+def _endpoints(value: bytes) -> tuple[tuple[int, str, int], ...]:
+    reader = _Reader(value, 0)
+    found = []
+    for _ in range(reader.count(True, 11)):
+        node, host, port = reader.i32(), reader.string(True), reader.i32()
+        reader.string(True)
+        reader.tags()
+        found.append((node, host, port))
+    return tuple(found)

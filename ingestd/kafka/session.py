@@ -1,0 +1,151 @@
+"""One connection's protocol state, without I/O: version negotiation, correlation in order, framing, byte limits.
+
+        NEW ──start()──► NEGOTIATING ──ApiVersions answered──► READY
+         │                    │                                  │
+         └────────────────────┴─────────── close() ──────────────┴──► CLOSED
+
+A broker answers in the order of the requests, so a response is matched by position *and* by correlation id; a mismatch
+is a ProtocolError and the end of the connection. Versions are negotiated anew per connection (rolling upgrades).
+"""
+
+from collections import deque
+from enum import Enum
+from struct import Struct
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from ingestd.kafka import messages, produce
+from ingestd.kafka.errors import NONE, UNSUPPORTED_VERSION, ProtocolError, error_of
+
+RESPONSE_BYTES_MAX: Final = 100 << 20
+API_VERSIONS_FIRST: Final = 4
+_SIZE_AND_ID: Final = Struct(">ii")
+_ID_MASK: Final = 0x7FFFFFFF
+
+Context = TypeVar("Context")
+
+
+class State(Enum):
+    NEW = "new"
+    NEGOTIATING = "negotiating"
+    READY = "ready"
+    CLOSED = "closed"
+
+
+class Pending(NamedTuple, Generic[Context]):
+    """A request whose answer has not come. ``context``: the caller's own."""
+
+    correlation_id: int
+    api_key: int
+    version: int
+    sent_tick_ms: int
+    context: Context
+
+
+class Session(Generic[Context]):
+    """Feed bytes in with ``receive``; send what ``start`` and the caller's encoders make."""
+
+    def __init__(self, client_id: str, software_version: str) -> None:
+        self.client_id = client_id
+        self.state = State.NEW
+        self.pending: deque[Pending[Context]] = deque()
+        self.versions: dict[int, int] = {}
+        """Chosen version per api key, once READY."""
+        self._software_version = software_version
+        self._correlation_id = 0
+        self._buffer = bytearray()
+        self._negotiation_version = API_VERSIONS_FIRST
+
+    def start(self, context: Context, tick_ms: int) -> bytes:
+        """The first request of a connection: ApiVersions."""
+        if self.state is not State.NEW:
+            raise AssertionError(f"start() in state {self.state.value}")
+        self.state = State.NEGOTIATING
+        return self._negotiate(context, tick_ms)
+
+    def _negotiate(self, context: Context, tick_ms: int) -> bytes:
+        version = self._negotiation_version
+        correlation_id = self.expect(messages.API_VERSIONS, version, context, tick_ms)
+        return messages.api_versions_request(version, correlation_id, self.client_id, self._software_version)
+
+    def expect(self, api_key: int, version: int, context: Context, tick_ms: int) -> int:
+        """Notes a request that is about to be written; returns its correlation id."""
+        correlation_id = self._correlation_id
+        self._correlation_id = (correlation_id + 1) & _ID_MASK
+        self.pending.append(Pending(correlation_id, api_key, version, tick_ms, context))
+        return correlation_id
+
+    def receive(self, data: bytes) -> list[tuple[Pending[Context], bytes, int]]:
+        """Takes bytes from the socket; returns the answers they complete: (request, frame, offset of its body).
+
+        Answers to ApiVersions are among them: hand those to ``negotiated``. Raises ProtocolError.
+        """
+        answers = []
+        buffer = self._buffer
+        # Usual case: one or more whole responses, nothing held back. No copy is made then.
+        frame_source: bytes | bytearray = data
+        if buffer:
+            buffer += data
+            frame_source = buffer
+        at = 0
+        end = len(frame_source)
+        while end - at >= 8:
+            size, correlation_id = _SIZE_AND_ID.unpack_from(frame_source, at)
+            if size < 4 or size > RESPONSE_BYTES_MAX:
+                raise ProtocolError(f"response of {size} bytes")
+            if at + 4 + size > end:
+                break
+            if not self.pending:
+                raise ProtocolError("response to nothing")
+            request = self.pending.popleft()
+            if request.correlation_id != correlation_id:
+                raise ProtocolError(f"response to {correlation_id}, expected {request.correlation_id}")
+            whole = at == 0 and 4 + size == end and frame_source is data
+            frame = data if whole else bytes(frame_source[at : at + 4 + size])
+            answers.append((request, frame, 8))
+            at += 4 + size
+        self._keep(frame_source, at, end)
+        return answers
+
+    def _keep(self, source: bytes | bytearray, at: int, end: int) -> None:
+        """Holds the unfinished rest. A first size that lies is refused before its bytes are waited for."""
+        if source is self._buffer:
+            del self._buffer[:at]
+        elif at < end:
+            self._buffer += source[at:]
+        if len(self._buffer) >= 4:
+            size = int.from_bytes(self._buffer[:4], signed=True)
+            if size < 4 or size > RESPONSE_BYTES_MAX:
+                raise ProtocolError(f"response of {size} bytes")
+
+    def negotiated(self, request: Pending[Context], frame: bytes, at: int, tick_ms: int) -> bytes | None:
+        """Takes the answer to ApiVersions. Returns a second request to write (an older version), or None: READY."""
+        answer = messages.api_versions_response(request.version, frame, at)
+        if answer.code == UNSUPPORTED_VERSION and request.version > 0:
+            highest = answer.ranges.get(messages.API_VERSIONS, (0, 0))[1]
+            self._negotiation_version = min(request.version - 1, max(highest, 0))
+            return self._negotiate(request.context, tick_ms)
+        if answer.code != NONE:
+            raise ProtocolError(f"ApiVersions refused with {error_of(answer.code).name}")
+        for api_key in (messages.METADATA, messages.INIT_PRODUCER_ID):
+            version = messages.highest_common(answer.ranges, api_key)
+            if version >= 0:
+                self.versions[api_key] = version
+        version = produce_version(answer.ranges.get(produce.API_KEY, (0, -1))[1])
+        if version < 0 or messages.METADATA not in self.versions:
+            raise ProtocolError("the broker shares no version of Produce or Metadata with us")
+        self.versions[produce.API_KEY] = version
+        self.state = State.READY
+        return None
+
+    def close(self) -> list[Pending[Context]]:
+        """Ends the session; returns the requests that will never be answered, oldest first."""
+        self.state = State.CLOSED
+        lost = list(self.pending)
+        self.pending.clear()
+        self._buffer.clear()
+        return lost
+
+
+def produce_version(highest: int) -> int:
+    """The version to produce with; the advertised minimum of 4.x brokers lies and is not looked at (contract 5.2)."""
+    return max((version for version in produce.VERSIONS if version <= highest), default=-1)
