@@ -81,7 +81,7 @@ def _host_and_port(rest: str) -> tuple[str, int]:
         raise ValueError(f"udp:{rest}: an IPv6 address needs brackets: write udp:[{host}]:{port}")
     if not host:
         raise ValueError(
-            f"udp:{rest} has no host: write udp:127.0.0.1:{port or 5514} or, to listen everywhere, udp:0.0.0.0:{port or 5514}"
+            f"udp:{rest} has no host: write udp:127.0.0.1:{port or 5514} or, for every interface, udp:0.0.0.0:PORT"
         )
     if any(character.isspace() or character in "[]/" for character in host):
         raise ValueError(f"udp:{rest}: {host!r} is no host: write a name or an address, like udp:127.0.0.1:{port}")
