@@ -25,7 +25,7 @@ class PlanSocket(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WorkerPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """``arena_path`` empty: an arena without a file. ``adopt``: other arena files that this worker drains.
+    """``arena_path`` empty: an arena without a file. ``adopt``: other arena files it drains.
 
     ``set_aside``: damaged arenas whose topics, sessions and ledger this worker's arena takes over. ``status_fd``: a
     pipe to the supervisor; one line of text each for ``opening PATH``, ``ready`` and ``fault TEXT``.

@@ -1,0 +1,114 @@
+"""What must hold between settings, and what an operator should be told though it is no fault."""
+
+import ipaddress
+
+from ingestd.config.faults import Faults
+from ingestd.config.model import Config, Daemon, Producer, Topic
+from ingestd.limits import BATCH_OVERHEAD_BYTES, BATCHES_IN_DOUBT_MAX, BUFFER_MEMORY_MIN, RECORD_OVERHEAD_BYTES_MAX
+
+BATCHES_PER_BUFFER_MIN = 4
+"""One batch that is sent, one that is compressed, one that is filled, and one to spare."""
+
+
+def record_bytes_max(max_request_size: int) -> int:
+    """Key, value and headers of the largest record that a request can carry, by Kafka's estimate of a batch of one."""
+    return max(1, max_request_size - BATCH_OVERHEAD_BYTES - RECORD_OVERHEAD_BYTES_MAX)
+
+
+def check_daemon(daemon: Daemon, faults: Faults) -> None:
+    if daemon.pressure_low >= daemon.pressure_high:
+        text = f"not below pressure.high = {daemon.pressure_high}"
+        faults.add("daemon.pressure.low", daemon.pressure_low, text, "Leave a gap, such as 0.75 and 0.9")
+    for key, path in (("state.directory", daemon.state_directory), ("arena.directory", daemon.arena_directory)):
+        if not path.startswith("/"):
+            faults.add(f"daemon.{key}", path, "not an absolute path", "Begin it with /")
+
+
+def check_producer(producer: Producer, given: frozenset[str], faults: Faults) -> None:
+    """Contradictions within ``[producer]``; ``given`` holds the names that the file sets."""
+    _check_idempotence(producer, given, faults)
+    _check_delivery_timeout("producer.", producer.delivery_timeout_ms, producer.linger_ms, producer, faults)
+    _check_batch_size("producer.", producer.batch_size, producer, faults)
+    floor = max(BUFFER_MEMORY_MIN, BATCHES_PER_BUFFER_MIN * max(producer.batch_size, producer.max_request_size))
+    if producer.buffer_memory < floor:
+        text = f"too small for batch.size = {producer.batch_size} and max.request.size = {producer.max_request_size}"
+        faults.add("producer.buffer.memory", producer.buffer_memory, text, f"Write at least {floor}")
+
+
+def _check_idempotence(producer: Producer, given: frozenset[str], faults: Faults) -> None:
+    """Kafka switches idempotence off in silence where it was not asked for; here that has to be said."""
+    if not producer.enable_idempotence:
+        return
+    off = "enable.idempotence = false"
+    if producer.acks != -1:
+        how = "set" if "enable.idempotence" in given else "the default"
+        text = f"contradicts enable.idempotence = true ({how})"
+        faults.add("producer.acks", producer.acks, text, f'Use acks = "all", or write {off} and give up exactly once')
+    if producer.retries == 0:
+        cure = f"Leave it out, or write {off}"
+        faults.add("producer.retries", 0, "contradicts enable.idempotence = true", cure)
+    in_flight = producer.max_in_flight_requests_per_connection
+    if in_flight > BATCHES_IN_DOUBT_MAX:
+        text = f"more than the {BATCHES_IN_DOUBT_MAX} that brokers remember of an idempotent producer"
+        cure = f"Write at most {BATCHES_IN_DOUBT_MAX}, or {off}"
+        faults.add("producer.max.in.flight.requests.per.connection", in_flight, text, cure)
+
+
+def _check_delivery_timeout(
+    place: str, timeout_ms: int | None, linger_ms: int, producer: Producer, faults: Faults
+) -> None:
+    if timeout_ms is None:
+        return
+    floor = linger_ms + producer.request_timeout_ms
+    if timeout_ms < floor:
+        text = f"less than linger.ms + request.timeout.ms = {floor}"
+        cure = f'Write at least {floor}, or "never", or lower the other two'
+        faults.add(f"{place}delivery.timeout.ms", timeout_ms, text, cure)
+
+
+def _check_batch_size(place: str, batch_size: int, producer: Producer, faults: Faults) -> None:
+    if batch_size > producer.max_request_size:
+        text = f"a batch would not fit into max.request.size = {producer.max_request_size}"
+        faults.add(
+            f"{place}batch.size", batch_size, text, "Lower it, or raise max.request.size with the broker's limits"
+        )
+
+
+def check_topic(topic: Topic, config: Config, place: str, faults: Faults) -> None:
+    """A topic's own settings against the producer's."""
+    settings = config.topic_settings(topic)
+    if topic.delivery_timeout_ms is not None or topic.linger_ms is not None:
+        _check_delivery_timeout(place, settings.delivery_timeout_ms, settings.linger_ms, config.producer, faults)
+    if topic.batch_size is not None:
+        _check_batch_size(place, topic.batch_size, config.producer, faults)
+        if topic.batch_size * BATCHES_PER_BUFFER_MIN > config.producer.buffer_memory:
+            text = f"too large for buffer.memory = {config.producer.buffer_memory}"
+            cure = f"Write at most {config.producer.buffer_memory // BATCHES_PER_BUFFER_MIN}, or raise buffer.memory"
+            faults.add(f"{place}batch.size", topic.batch_size, text, cure)
+
+
+def notes(config: Config) -> list[str]:
+    """What is allowed and yet worth a second look, one sentence each."""
+    found = []
+    producer = config.producer
+    if producer.acks != -1:
+        found.append(f"acks = {producer.acks} voids the promises: records may be lost or doubled without a report")
+    elif not producer.enable_idempotence:
+        found.append("enable.idempotence = false: a retry may write a record twice or out of order")
+    if config.daemon.durability == "memory":
+        found.append('durability = "memory": what is buffered dies with its worker')
+    for listener in config.listeners:
+        if listener.address.kind == "udp" and not _is_loopback(listener.address.host):
+            found.append(
+                f"{listener.name}: anybody who reaches {listener.address} can write, and under any sender address"
+            )
+        if listener.address.kind == "unix-datagram" and listener.when_full == "block":
+            found.append(f"{listener.name}: programs that log to {listener.address.path} hang while the buffer is full")
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,84 @@
+"""Collecting faults: every one is found and told, with its key, its value as written, and the cure."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+from ingestd.errors import ConfigurationError, Fault
+
+VALUE_CHARACTERS_MAX: Final = 120
+_SECRET_WORDS: Final = ("password", "secret", "jaas", "ssl.keystore.key", "token")
+ABSENT: Final = object()
+
+
+def toml_text(value: object) -> str:
+    """``value`` as it would stand in a TOML file (inline, also for tables)."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + "".join(_escaped(character) for character in value) + '"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(toml_text(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{toml_key(str(key))} = {toml_text(item)}" for key, item in value.items()) + " }"
+    return str(value)
+
+
+def toml_key(key: str) -> str:
+    """``key`` as it stands before the equals sign, quoted where it must be."""
+    bare = key.isascii() and key.replace("_", "a").replace("-", "a").isalnum()
+    return key if bare else toml_text(key)
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character.isprintable():
+        return character
+    code = ord(character)
+    short = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r"}.get(code)
+    return short or (f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}")
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of ``key`` must never be shown."""
+    return any(word in key.lower() for word in _SECRET_WORDS)
+
+
+def shown(key: str, value: object) -> str:
+    """``value`` for people: as TOML, cut to a length, secrets masked."""
+    if value is ABSENT:
+        return ""
+    if is_secret(key):
+        return '"***"'
+    text = toml_text(value)
+    return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that ``name`` was probably meant to be, "" where none is near."""
+    matches = difflib.get_close_matches(name.lower().replace("_", "."), list(known), n=1, cutoff=0.7)
+    return matches[0] if matches else ""
+
+
+class RefusedError(Exception):
+    """A value that cannot be used: what is wrong, and what to write instead."""
+
+    def __init__(self, text: str, cure: str) -> None:
+        self.text = text
+        self.cure = cure
+        super().__init__(f"{text}. {cure}")
+
+
+class Faults:
+    """The faults found so far, in the order of the file's sections."""
+
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+
+    def add(self, key: str, value: object, text: str, cure: str) -> None:
+        self.found.append(Fault(key, shown(key, value), text, cure))
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            raise ConfigurationError(self.found)
