@@ -69,7 +69,7 @@ class PidfdChild:
         return self._process.poll()
 
     def status_lines(self) -> list[str]:
-        """Whole lines that the worker wrote to its status pipe since the last call; at its end the unfinished one too."""
+        """Whole lines of the status pipe since the last call; at its end the unfinished one too."""
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self.status_fd, _STATUS_BYTES_MAX):
                 self._text += chunk

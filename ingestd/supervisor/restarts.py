@@ -41,7 +41,7 @@ class Restarts:
         self.was_ever_ready = True
 
     def died(self, status: int, *, ready: bool, opening_arena: bool) -> Verdict:
-        """``status``: exit status, or minus the signal. SIGKILL (the OOM killer's too) never counts against an arena."""
+        """``status``: exit status, or minus the signal. SIGKILL (the OOM killer's too) never blames an arena."""
         if ready:
             return Verdict.RESTART
         if status in _CANNOT_START and not self.was_ever_ready:

@@ -1,0 +1,60 @@
+"""What systemd hands over, as pure functions."""
+
+import pytest
+from msgspec import structs
+
+from ingestd.client.address import Address
+from ingestd.config.model import Key, Listener
+from ingestd.errors import ConfigurationError
+from ingestd.supervisor.sockets import check_names, parse_listen_fds
+
+APP = Listener(
+    name="app",
+    address=Address("unix-stream", "/run/ingestd/app.sock"),
+    format="frames",
+    topic=None,
+    topics=("orders",),
+    key=Key(),
+    timestamp="record",
+    timestamp_past_ms=1,
+    timestamp_future_ms=1,
+    timestamp_out_of_bounds="arrival",
+    headers=(),
+    when_full="block",
+    receive_buffer_bytes=None,
+    mode=0o660,
+    owner=None,
+    group=None,
+    shards=1,
+    connections_max=4096,
+    record_bytes_max=1_000_000,
+)
+
+
+def test_descriptors_are_grouped_by_name_in_order() -> None:
+    environ = {"LISTEN_PID": "7", "LISTEN_FDS": "4", "LISTEN_FDNAMES": "app:udp:udp:log"}
+    assert parse_listen_fds(environ, 7) == {"app": [3], "udp": [4, 5], "log": [6]}
+
+
+def test_descriptors_for_another_process_are_not_ours() -> None:
+    assert parse_listen_fds({"LISTEN_PID": "8", "LISTEN_FDS": "1"}, 7) == {}
+
+
+@pytest.mark.parametrize("environ", [{}, {"LISTEN_PID": "7"}, {"LISTEN_PID": "x", "LISTEN_FDS": "1"}])
+def test_nothing_is_inherited_without_the_variables(environ: dict[str, str]) -> None:
+    assert parse_listen_fds(environ, 7) == {}
+
+
+def test_missing_names_are_called_unknown() -> None:
+    assert parse_listen_fds({"LISTEN_PID": "7", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "app"}, 7) == {
+        "app": [3],
+        "unknown": [4],
+    }
+
+
+def test_a_socket_that_no_listener_claims_is_a_fault_of_the_configuration() -> None:
+    check_names({"app": [3]}, [APP])
+    with pytest.raises(ConfigurationError) as caught:
+        check_names({"app": [3], "unknown": [4], "old": [5]}, [APP, structs.replace(APP, name="devices")])
+    assert [fault.value for fault in caught.value.faults] == ["unknown", "old"]
+    assert "app, devices" in caught.value.faults[0].cure
