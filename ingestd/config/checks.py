@@ -29,9 +29,9 @@ def check_producer(producer: Producer, given: frozenset[str], faults: Faults) ->
     _check_idempotence(producer, given, faults)
     _check_delivery_timeout("producer.", producer.delivery_timeout_ms, producer.linger_ms, producer, faults)
     _check_batch_size("producer.", producer.batch_size, producer, faults)
-    floor = max(BUFFER_MEMORY_MIN, BATCHES_PER_BUFFER_MIN * max(producer.batch_size, producer.max_request_size))
+    floor = max(BUFFER_MEMORY_MIN, BATCHES_PER_BUFFER_MIN * producer.max_request_size)
     if producer.buffer_memory < floor:
-        text = f"too small for batch.size = {producer.batch_size} and max.request.size = {producer.max_request_size}"
+        text = f"too small for max.request.size = {producer.max_request_size}"
         faults.add("producer.buffer.memory", producer.buffer_memory, text, f"Write at least {floor}")
 
 

@@ -62,7 +62,7 @@ def read_listeners(tables: object, record_bytes_max: int, faults: Faults) -> lis
         faults.add("listeners", ABSENT, "no listener", "Add a [[listeners]] with name, listen and format")
         return []
     if len(tables) > LISTENERS_MAX:
-        faults.add("listeners", f"{len(tables)} listeners", "too many", f"Use at most {LISTENERS_MAX}")
+        faults.add("listeners", ABSENT, f"{len(tables)} listeners", f"Use at most {LISTENERS_MAX}")
     listeners = []
     for index, table in enumerate(tables):
         name = table.get("name") if isinstance(table, dict) else None
@@ -222,17 +222,18 @@ def _key(draft: _Draft) -> Key:
 def check_together(listeners: Iterable[Listener], workers: int, faults: Faults) -> None:
     """Names and sockets that two listeners would share, and paths too long for what is appended to them."""
     names: set[str] = set()
-    taken: dict[str, str] = {}
-    for listener in listeners:
+    taken: dict[str, tuple[int, str]] = {}
+    for index, listener in enumerate(listeners):
         key = f"listeners.{listener.name}"
         if listener.name in names:
             faults.add(f"{key}.name", listener.name, "two listeners have this name", "Give each its own")
         names.add(listener.name)
         for place in places_of(listener, workers):
-            owner = taken.setdefault(place, listener.name)
-            if owner != listener.name:
-                text = f"{place} belongs to the listener {toml_text(owner)} already"
+            owner, owner_name = taken.setdefault(place, (index, listener.name))
+            if owner != index:
+                text = f"{place} belongs to the listener {toml_text(owner_name)} already"
                 faults.add(f"{key}.listen", str(listener.address), text, "Choose another path or port")
+                break
         longest = max(len(place.encode()) for place in places_of(listener, workers))
         if listener.address.kind != "udp" and longest > UNIX_PATH_BYTES_MAX:
             text = f"with its suffix the path has {longest} bytes, a socket's path at most {UNIX_PATH_BYTES_MAX}"

@@ -9,7 +9,7 @@ from ingestd.config.checks import check_daemon, check_producer, check_topic, rec
 from ingestd.config.faults import ABSENT, Faults, nearest, toml_key
 from ingestd.config.listeners import check_together, read_listeners, topics_named
 from ingestd.config.model import Config, Daemon, Producer
-from ingestd.config.section import Rules, Section, given_names, read_section
+from ingestd.config.section import Rules, Section, flattened, given_names, read_section
 from ingestd.config.settings import (
     DAEMON,
     DAEMON_NOT_YET,
@@ -90,13 +90,16 @@ def _read(document: dict[str, Any], faults: Faults) -> Config:
 
 
 def _refuse_section(key: str, value: object, faults: Faults) -> None:
-    shown = "a table" if isinstance(value, dict | list) else value
-    if key in PRODUCER or key in DAEMON or key in LISTENER:
-        section = "[producer]" if key in PRODUCER else "[daemon]" if key in DAEMON else "[[listeners]]"
-        faults.add(key, value, "outside of any section", f"Move it below {section}")
-        return
     near = nearest(key, _SECTIONS)
-    faults.add(key, shown, "unknown section", f"Did you mean {near}?" if near else f"Use {', '.join(_SECTIONS)}")
+    outside = False
+    for name, inner in flattened({key: value}):
+        if name in PRODUCER or name in DAEMON or name in LISTENER:
+            section = "[producer]" if name in PRODUCER else "[daemon]" if name in DAEMON else "[[listeners]]"
+            faults.add(name, inner, "outside of any section", f"Move it below {section}")
+            outside = True
+    if not outside:
+        shown = ABSENT if isinstance(value, dict | list) else value
+        faults.add(key, shown, "unknown section", f"Did you mean {near}?" if near else f"Use {', '.join(_SECTIONS)}")
 
 
 def _daemon(section: Section) -> Daemon:

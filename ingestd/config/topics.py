@@ -4,7 +4,7 @@ import string
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ingestd.config.faults import Faults, RefusedError, nearest, toml_key, toml_text
+from ingestd.config.faults import ABSENT, Faults, RefusedError, nearest, toml_key, toml_text
 from ingestd.config.model import NEVER_MS, Topic
 from ingestd.config.section import Rules, read_section
 from ingestd.config.settings import PRODUCER, PRODUCER_FOREIGN, PRODUCER_NOT_YET, TOPIC, UNSET
@@ -41,17 +41,13 @@ def read_topics(tables: object, faults: Faults) -> dict[str, Topic]:
         try:
             check_topic_name(name)
         except RefusedError as refused:
-            faults.add(place[:-1], _kind_of(table), refused.text, refused.cure)
+            faults.add(place[:-1], ABSENT, refused.text, refused.cure)
             continue
         if isinstance(table, dict):
             table = _without_dotted_topics(name, table, faults)
         section = read_section(place, table, _RULES, faults)
         topics[name] = _topic(name, section)
     return topics
-
-
-def _kind_of(table: object) -> object:
-    return "a table" if isinstance(table, dict) else table
 
 
 def _topic(name: str, section: dict[str, Any]) -> Topic:
@@ -75,7 +71,7 @@ def _without_dotted_topics(name: str, table: Mapping[str, object], faults: Fault
             tail = _topic_tail(key, value)
             whole = f"{name}.{tail}"
             cure = f"Quote the name: [topics.{toml_text(whole)}]"
-            faults.add(f"topics.{name}.{tail}", "a table", "a topic's name with a dot needs quotes", cure)
+            faults.add(f"topics.{name}.{tail}", ABSENT, "a topic's name with a dot needs quotes", cure)
         else:
             rest[key] = value
     return rest
@@ -109,9 +105,7 @@ def gather_topics(configured: Mapping[str, Topic], named: Mapping[str, str], fau
         if name not in named:
             near = nearest(name, named)
             cure = f"Did you mean [topics.{toml_key(near)}]?" if near else "Name it in a listener, or take it out"
-            faults.add(f"topics.{toml_key(name)}", "a table", "no listener writes to this topic", cure)
+            faults.add(f"topics.{toml_key(name)}", ABSENT, "no listener writes to this topic", cure)
     if len(named) > TOPICS_MAX:
-        faults.add(
-            "listeners", f"{len(named)} topics", "too many topics", f"Name at most {TOPICS_MAX} in all listeners"
-        )
+        faults.add("listeners", ABSENT, f"{len(named)} topics", f"Name at most {TOPICS_MAX} in all listeners")
     return tuple(configured.get(name) or Topic(name) for name in named)
