@@ -1,4 +1,4 @@
-"""Apache Kafka's jars for the tests: fetched once by Maven into the user's cache, checked against a committed list on every set-up.
+"""Apache Kafka's jars for the tests: fetched once by Maven, checked against a committed list on every set-up.
 
 ``python -m tests.kafka.artifacts`` (``make jars``) does both and prints where they are. The folder is
 ``$XDG_CACHE_HOME/ingestd/kafka-<hash of the list>``, so that two checkouts with different lists do not share one.
@@ -44,8 +44,16 @@ def digests(folder: Path) -> dict[str, str]:
 def fetch(folder: Path) -> None:
     """Has Maven copy the jars of ``pom.xml`` into ``folder``."""
     if shutil.which("mvn") is None:
-        raise ArtifactError("Maven is needed to fetch Apache Kafka's jars; on Debian and Ubuntu: sudo apt-get install maven")
-    command = ["mvn", "-B", "-q", "-f", str(HERE / "pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
+        raise ArtifactError("Maven is needed to fetch Apache Kafka; on Debian and Ubuntu: sudo apt-get install maven")
+    command = [
+        "mvn",
+        "-B",
+        "-q",
+        "-f",
+        str(HERE / "pom.xml"),
+        "dependency:copy-dependencies",
+        f"-DoutputDirectory={folder}",
+    ]
     outcome = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if outcome.returncode != 0:
         raise ArtifactError(f"{' '.join(command)} ended with {outcome.returncode}:\n{outcome.stdout}{outcome.stderr}")
@@ -56,7 +64,11 @@ def check(folder: Path) -> None:
     wanted, found = read_list(), digests(folder)
     faults = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
     faults += [f"{name} is not in the list" for name in sorted(found.keys() - wanted.keys())]
-    faults += [f"{name} has digest {found[name]}" for name in sorted(wanted.keys() & found.keys()) if wanted[name] != found[name]]
+    faults += [
+        f"{name} has digest {found[name]}"
+        for name in sorted(wanted.keys() & found.keys())
+        if wanted[name] != found[name]
+    ]
     if faults:
         raise ArtifactError(f"{folder} does not agree with {LIST.name}: " + "; ".join(faults))
 
@@ -67,7 +79,8 @@ def jars() -> list[Path]:
     accept = os.environ.get("INGESTD_ACCEPT_ARTIFACTS") == "1"
     if accept or not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Fetched beside its place, checked, then renamed: several suites may do this at once, and a folder that has its name is whole.
+        # Fetched beside its place, checked, then renamed: several suites may do this at once, and a folder that has
+        # its name is whole.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetch-") as scratch:
             fresh = Path(scratch) / "jars"
             fetch(fresh)

@@ -1,4 +1,4 @@
-"""A real Apache Kafka for the tests: KRaft nodes, each broker and controller in one, started from the checked jars in about a second.
+"""A real Apache Kafka for the tests: KRaft nodes, broker and controller in one, started from the checked jars.
 
 A node has three listeners: CLIENTS, which a test may advertise as the address of a fault proxy; DIRECT, which is never
 proxied and serves brokers among themselves, the admin client and the independent reader; CONTROLLER.
@@ -15,14 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from tests.kafka import artifacts
 from tests.kafka.processes import free_ports, spawn, tail
 
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
-# A killed broker may come back once its old registration has timed out; a busy two-core machine needs some room below that.
+# A killed broker may come back once its old registration has timed out; below this a busy machine would fence itself.
 SESSION_TIMEOUT_MS = 3000
 
 QUIET_PROPERTIES = {
@@ -38,6 +41,8 @@ QUIET_PROPERTIES = {
     "transaction.state.log.num.partitions": "1",
 }
 
+QUIET_CLIENT = {"log_level": 0, "reconnect.backoff.max.ms": 100}
+
 
 class ClusterError(Exception):
     """A node did not do what it was told in time; the text ends with its log."""
@@ -46,7 +51,9 @@ class ClusterError(Exception):
 class Node:
     """One broker and controller. All waits have a deadline and raise :class:`ClusterError`."""
 
-    def __init__(self, number: int, folder: Path, properties: Mapping[str, str], port: int, java: Sequence[str]) -> None:
+    def __init__(
+        self, number: int, folder: Path, properties: Mapping[str, str], port: int, java: Sequence[str]
+    ) -> None:
         self.number = number
         self.folder = folder
         self.port = port
@@ -61,12 +68,17 @@ class Node:
     def _command(self, main_class: str, *arguments: str) -> list[str]:
         return [*self._java, f"-Dingestd.test.log={self.log}", main_class, *arguments]
 
-    def format(self, cluster_id: str) -> None:
-        """Prepares the empty log folder."""
+    def begin_format(self, cluster_id: str) -> None:
+        """Starts to prepare the empty log folder; :meth:`wait_formatted` must follow."""
         command = self._command("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties))
-        outcome = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if outcome.returncode != 0:
-            raise ClusterError(f"format of node {self.number}: {outcome.stdout}{outcome.stderr}")
+        self._process = spawn(command, output=self.output, cwd=self.folder)
+
+    def wait_formatted(self) -> None:
+        """Waits until the log folder is prepared."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        if process.wait(START_SECONDS_MAX) != 0:
+            raise ClusterError(f"format of node {self.number} failed\n{self.report()}")
 
     @property
     def pid(self) -> int:
@@ -86,7 +98,7 @@ class Node:
 
     def wait_ready(self) -> None:
         """Waits until the node lists itself among the brokers, that is, until it is registered and serves metadata."""
-        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{self.port}", "log_level": 0, "reconnect.backoff.max.ms": 100})
+        admin = AdminClient({**QUIET_CLIENT, "bootstrap.servers": f"127.0.0.1:{self.port}"})
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
             if not self.running:
@@ -149,8 +161,8 @@ class Node:
 class Cluster:
     """One or more nodes with one cluster id.
 
-    ``advertised`` gives, per node, the port under which clients of CLIENTS are sent to it (a proxy's); ``properties`` are
-    added to every node's server.properties; ``quick`` keeps the JVM at its first compiler, which starts faster and
+    ``advertised`` gives, per node, the port under which clients of CLIENTS are sent to it (a proxy's); ``properties``
+    are added to every node's server.properties; ``quick`` keeps the JVM at its first compiler, which starts faster and
     serves slower: benchmarks say False.
     """
 
@@ -212,7 +224,9 @@ class Cluster:
         """Formats, starts all nodes at once, waits for each."""
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         for node in self.nodes:
-            node.format(cluster_id)
+            node.begin_format(cluster_id)
+        for node in self.nodes:
+            node.wait_formatted()
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
@@ -229,7 +243,7 @@ class Cluster:
     def admin(self) -> AdminClient:
         """An admin client on the DIRECT listeners."""
         if self._admin is None:
-            self._admin = AdminClient({"bootstrap.servers": self.direct, "log_level": 0, "reconnect.backoff.max.ms": 200})
+            self._admin = AdminClient({**QUIET_CLIENT, "bootstrap.servers": self.direct})
         return self._admin
 
     def create_topic(self, name: str, partitions: int = 1, *, config: Mapping[str, str] | None = None) -> str:
@@ -258,14 +272,14 @@ class Cluster:
 
     def configure_topic(self, name: str, **settings: str) -> None:
         """Sets dynamic topic settings; underscores in the names stand for dots."""
-        self._configure(ConfigResource.Type.TOPIC, name, settings)
+        self._configure(ResourceType.TOPIC, name, settings)
 
     def configure_brokers(self, **settings: str) -> None:
         """Sets dynamic broker settings on every node; underscores in the names stand for dots."""
         for node in self.nodes:
-            self._configure(ConfigResource.Type.BROKER, str(node.number), settings)
+            self._configure(ResourceType.BROKER, str(node.number), settings)
 
-    def _configure(self, kind: ConfigResource.Type, name: str, settings: Mapping[str, str]) -> None:
+    def _configure(self, kind: ResourceType, name: str, settings: Mapping[str, str]) -> None:
         entries = [
             ConfigEntry(setting.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
             for setting, value in settings.items()
@@ -322,7 +336,8 @@ def _trained(folder: Path) -> Iterator[Path]:
     }
     node = Node(1, folder, properties, client, [*_java(384), f"-XX:ArchiveClassesAtExit={fresh}"])
     try:
-        node.format("aW5nZXN0ZC10cmFpbmluZw")
+        node.begin_format("aW5nZXN0ZC10cmFpbmluZw")
+        node.wait_formatted()
         fresh.unlink(missing_ok=True)
         node.start()
         node.stop()

@@ -1,0 +1,42 @@
+"""What all tests share: how hypothesis searches, and that a failure can be repeated."""
+
+import os
+import random
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Loops that read clocks are not under test here, but the machine may be busy: no deadline per example.
+settings.register_profile("usual", deadline=None, print_blob=True)
+settings.register_profile(
+    "sample",
+    deadline=None,
+    print_blob=True,
+    max_examples=15,
+    stateful_step_count=20,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "thorough", deadline=None, print_blob=True, max_examples=2000, suppress_health_check=[HealthCheck.too_slow]
+)
+PROFILE = os.environ.get("INGESTD_HYPOTHESIS_PROFILE", "usual")
+settings.load_profile(PROFILE)
+
+SEED = int(os.environ.get("INGESTD_TEST_SEED") or random.randrange(1 << 32))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives hypothesis the seed of this run, unless its own option names one."""
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(SEED)
+
+
+def pytest_report_header() -> str:
+    """The line that lets a run be repeated."""
+    return f"INGESTD_TEST_SEED={SEED} INGESTD_HYPOTHESIS_PROFILE={PROFILE}"
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A number for the test's own random choices: of this run and this test, printed in the header and repeatable."""
+    return random.Random(f"{SEED} {request.node.nodeid}").randrange(1 << 32)
