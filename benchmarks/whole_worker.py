@@ -1,0 +1,177 @@
+"""Stage (b): a daemon with one worker, from its sockets to the null sink, next to the bare relay with the same bytes.
+
+Also here, on the same daemon: one-record datagrams at a given rate, the memory that the worker holds, and what waiting
+costs while Kafka is away.
+"""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from benchmarks.daemon import TOPIC, Daemon, Settings
+from benchmarks.machine import MIB, Meter, rss_bytes
+from benchmarks.programs import Generator, Relay, Sink
+from benchmarks.report import Figure
+from ingestd.metrics import Ledger
+
+WARM_UP_RECORDS: Final = 200_000
+RELAY_MAX: Final = 3.0
+UNIX_DATAGRAM_US_MAX: Final = 1.5
+UDP_US_MAX: Final = 1.3
+RSS_MIB_MAX: Final = 70.0
+AWAY_CPU_PERCENT_MAX: Final = 2.0
+AWAY_SETTLE_S: Final = 3.0
+LINE_OPTIONS: Final = {"record_bytes": 134}
+"""A line's line feed is not part of its record of 133 bytes."""
+
+
+class Plan(NamedTuple):
+    """How much is measured."""
+
+    records: int
+    repetitions: int
+    rate: int
+    """Datagrams per second."""
+    burst: int
+    """Datagrams per sendmmsg."""
+    datagrams: int
+    away_s: float
+
+
+Samples = dict[str, list[float]]
+
+
+def measure(
+    folder: Path, arena_folder: Path, udp_port: int, plan: Plan, settings: Settings
+) -> tuple[list[Figure], dict[str, Any]]:
+    """All figures of this stage and the samples they come from."""
+    samples: dict[str, Any] = {}
+    figures: list[Figure] = []
+    with Sink.run(folder, [f"{TOPIC}:{settings.partitions}"]) as sink, Sink.run(folder, discard=True) as waste:
+        settings = settings._replace(bootstrap=f"127.0.0.1:{sink.port}")
+        with Daemon.run(folder, settings, udp_port, arena_folder) as daemon:
+            _stream(daemon, "frames", WARM_UP_RECORDS)
+            for kind in ("frames", "lines"):
+                samples[kind] = _streams(daemon, waste, kind, plan)
+                figures += _stream_figures(kind, samples[kind])
+            for kind, limit in (("datagram", UNIX_DATAGRAM_US_MAX), ("udp", UDP_US_MAX)):
+                samples[kind] = _datagrams(daemon, kind, plan)
+                figures += _datagram_figures(kind, samples[kind], limit)
+            memory_mib = (rss_bytes(daemon.worker_pid) - settings.buffer_memory) / MIB
+            figures.append(Figure("worker memory, arena apart", memory_mib, "MiB", RSS_MIB_MAX))
+            samples["restarts"] = daemon.restarts
+            samples["sink"] = sink.stop()
+            samples["away"] = _away(daemon, settings, plan)
+            figures.append(
+                Figure(
+                    "Kafka away, senders waiting", samples["away"]["cpu_percent"], "% of a core", AWAY_CPU_PERCENT_MAX
+                )
+            )
+    if samples["restarts"] or samples["sink"]["faults"] or samples["sink"]["sequence_faults"]:
+        figures.append(
+            Figure(
+                "VOID: worker deaths and faults seen by the sink",
+                samples["restarts"] + samples["sink"]["faults"],
+                "",
+                0.0,
+            )
+        )
+    return figures, samples
+
+
+def _options(kind: str) -> dict[str, int]:
+    return LINE_OPTIONS if kind == "lines" else {}
+
+
+def _stream(daemon: Daemon, kind: str, records: int) -> tuple[float, float]:
+    """CPU and wall clock seconds of the worker from the first byte to the last acknowledgement."""
+    target = daemon.count(Ledger.DELIVERED) + records
+    meter = Meter(daemon.worker_pid)
+    Generator(kind, daemon.path(kind), records=records, topic=TOPIC, **_options(kind)).wait()
+    daemon.wait_delivered(target)
+    cost = meter.read()
+    return cost.cpu_s, cost.elapsed_s
+
+
+def _relay(daemon: Daemon, waste: Sink, kind: str, records: int) -> float:
+    """CPU seconds of the bare relay for the same bytes."""
+    path = daemon.folder / "relay.sock"
+    relay = Relay(path, waste.port)
+    Generator(kind, str(path), records=records, topic=TOPIC, **_options(kind)).wait()
+    report = relay.wait()
+    return report["user_s"] + report["system_s"]
+
+
+def _streams(daemon: Daemon, waste: Sink, kind: str, plan: Plan) -> Samples:
+    """Relay and worker in turns; CPU seconds per million records."""
+    samples: Samples = {"relay_s": [], "worker_s": [], "records_per_s": []}
+    millions = plan.records / 1e6
+    for _ in range(plan.repetitions):
+        samples["relay_s"].append(_relay(daemon, waste, kind, plan.records) / millions)
+        cpu_s, elapsed_s = _stream(daemon, kind, plan.records)
+        samples["worker_s"].append(cpu_s / millions)
+        samples["records_per_s"].append(plan.records / elapsed_s)
+    return samples
+
+
+def _stream_figures(kind: str, samples: Samples) -> list[Figure]:
+    relay, worker = statistics.median(samples["relay_s"]), statistics.median(samples["worker_s"])
+    ratio = statistics.median(b / a for a, b in zip(samples["relay_s"], samples["worker_s"], strict=True))
+    return [
+        Figure(f"bare relay, {kind}", relay, "CPU-s per million"),
+        Figure(f"worker, Unix stream {kind}", worker, "CPU-s per million"),
+        Figure(f"worker, Unix stream {kind}, next to the relay", ratio, "x", RELAY_MAX if kind == "frames" else None),
+        Figure(f"worker, Unix stream {kind}, delivered", statistics.median(samples["records_per_s"]), "records/s"),
+    ]
+
+
+def _datagrams(daemon: Daemon, kind: str, plan: Plan) -> Samples:
+    """One-record datagrams at a steady rate: CPU in us per datagram received, the rate reached, what was dropped."""
+    samples: Samples = {"us": [], "rate": [], "dropped": [], "sent": []}
+    address = daemon.path(kind) if kind == "datagram" else f"127.0.0.1:{daemon.udp_port}"
+    for _ in range(plan.repetitions):
+        before = daemon.count(Ledger.RECEIVED)
+        delivered_before = daemon.count(Ledger.DELIVERED)
+        meter = Meter(daemon.worker_pid)
+        report = Generator(kind, address, records=plan.datagrams, rate=plan.rate, burst=plan.burst).wait()
+        _arrived(daemon, before, plan.datagrams)
+        received = daemon.count(Ledger.RECEIVED) - before
+        daemon.wait_delivered(delivered_before + received)
+        samples["us"].append(meter.read().cpu_s * 1e6 / max(received, 1))
+        samples["rate"].append(plan.datagrams / report["elapsed_s"])
+        samples["dropped"].append(plan.datagrams - received)
+        samples["sent"].append(plan.datagrams)
+    return samples
+
+
+def _arrived(daemon: Daemon, before: int, datagrams: int) -> None:
+    """Waits until all datagrams are in, or no more come: those missing were dropped by the kernel."""
+    deadline_s = time.monotonic() + 0.05
+    while daemon.count(Ledger.RECEIVED) - before < datagrams and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+
+
+def _datagram_figures(kind: str, samples: Samples, limit_us: float) -> list[Figure]:
+    name = "Unix datagram" if kind == "datagram" else "UDP"
+    return [
+        Figure(f"worker, {name}, one record each", statistics.median(samples["us"]), "us CPU per datagram", limit_us),
+        Figure(f"worker, {name}, rate reached", statistics.median(samples["rate"]), "datagrams/s"),
+        Figure(f"worker, {name}, dropped", sum(samples["dropped"]) / sum(samples["sent"]) * 100, "%"),
+    ]
+
+
+def _away(daemon: Daemon, settings: Settings, plan: Plan) -> dict[str, float]:
+    """The sink is gone: a sender fills the arena and waits; then what waiting costs, supervisor included."""
+    records = settings.buffer_memory // 100
+    generator = Generator("frames", daemon.path("frames"), records=records, topic=TOPIC)
+    try:
+        accepted = daemon.wait_quiet(Ledger.ACCEPTED, 1.0)
+        time.sleep(AWAY_SETTLE_S)
+        meter = Meter(*daemon.pids)
+        time.sleep(plan.away_s)
+        cost = meter.read()
+        stuck = daemon.count(Ledger.ACCEPTED) == accepted
+    finally:
+        generator.kill()
+    return {"cpu_percent": cost.cpu_s / cost.elapsed_s * 100, "seconds": cost.elapsed_s, "senders_waited": float(stuck)}
