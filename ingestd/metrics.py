@@ -93,39 +93,40 @@ LEDGER_TEXT: Final[Mapping[Ledger, str]] = {
     Ledger.DELIVERED_UNCONFIRMED_OFFSETS: "records proven delivered by a later answer, their offsets unknown",
 }
 
-REASON_TEXT: Final[Mapping[Reason, str]] = {
-    Rejected.MALFORMED: "a record that its format cannot parse",
-    Rejected.RECORD_TOO_LARGE: "larger than max.request.size or the listener's record_bytes_max",
-    Rejected.FRAME_TOO_LARGE: "a frame larger than the protocol allows",
-    Rejected.KEY_TOO_LARGE: "a key longer than 65535 bytes",
-    Rejected.TOO_MANY_HEADERS: "more than 64 headers",
-    Rejected.INVALID_TOPIC: "not a legal topic name",
-    Rejected.TOPIC_NOT_ALLOWED: "a topic outside the listener's allow-list",
-    Rejected.TOPIC_UNKNOWN: "a topic that the cluster does not have",
-    Rejected.INVALID_PARTITION: "a partition that the topic does not have",
-    Rejected.TIMESTAMP_OUT_OF_BOUNDS: "a timestamp outside the listener's bounds",
-    Rejected.TRUNCATED: "a datagram larger than its buffer",
-    Rejected.CUT: "the unfinished end of a connection that was closed by ingestd",
-    Rejected.EMPTY: "nothing in it",
-    Rejected.SHED: "no room, and the listener sheds",
-    Rejected.PARTITION_SHARE: "its partition or broker has used up its share of the buffer",
-    Rejected.BAD_FRAMING: "the stream's framing was lost; the connection was closed",
-    Rejected.INVALID_HEADER: "a header without a legal name",
-    Rejected.SEQUENCE_GAP: "a session left out sequences",
-    Rejected.STALLED: "a frame that did not arrive in time",
-    Rejected.UNSUPPORTED_FRAME: "a frame type that this listener does not take",
-    Rejected.LINE_TOO_LARGE: "a line longer than the format allows",
-    Failed.RECORD_REFUSED: "the broker refused this record and took the others of its batch",
-    Failed.DELIVERY_TIMEOUT: "delivery.timeout.ms passed before it was ever sent",
-    Failed.TOPIC_DENIED: "the cluster denied the topic for topic.denied.timeout.ms",
-    Failed.MESSAGE_TOO_LARGE: "larger than the broker allows",
-    Failed.BROKER_REFUSED: "the broker refused the batch",
-    Failed.MAY_HAVE_BEEN_WRITTEN: "given up after an attempt that was never answered: it may be in the log",
-    Failed.DATA_LOSS_SUSPECTED: "the broker's answers suggest that it has lost what it acknowledged",
-    Dropped.SET_ASIDE: "in an arena that was set aside after repeated faults",
-    Dropped.QUARANTINED: "in a batch that was damaged and moved to quarantine",
-    Dropped.MEMORY_LOST: "in an arena without a file whose process died",
-}
+# Pairs, not a mapping: members of different IntEnums with one number are equal, and would overwrite each other.
+REASON_TEXT: Final[tuple[tuple[Reason, str], ...]] = (
+    (Rejected.MALFORMED, "a record that its format cannot parse"),
+    (Rejected.RECORD_TOO_LARGE, "larger than max.request.size or the listener's record_bytes_max"),
+    (Rejected.FRAME_TOO_LARGE, "a frame larger than the protocol allows"),
+    (Rejected.KEY_TOO_LARGE, "a key longer than 65535 bytes"),
+    (Rejected.TOO_MANY_HEADERS, "more than 64 headers"),
+    (Rejected.INVALID_TOPIC, "not a legal topic name"),
+    (Rejected.TOPIC_NOT_ALLOWED, "a topic outside the listener's allow-list"),
+    (Rejected.TOPIC_UNKNOWN, "a topic that the cluster does not have"),
+    (Rejected.INVALID_PARTITION, "a partition that the topic does not have"),
+    (Rejected.TIMESTAMP_OUT_OF_BOUNDS, "a timestamp outside the listener's bounds"),
+    (Rejected.TRUNCATED, "a datagram larger than its buffer"),
+    (Rejected.CUT, "the unfinished end of a connection that was closed by ingestd"),
+    (Rejected.EMPTY, "nothing in it"),
+    (Rejected.SHED, "no room, and the listener sheds"),
+    (Rejected.PARTITION_SHARE, "its partition or broker has used up its share of the buffer"),
+    (Rejected.BAD_FRAMING, "the stream's framing was lost; the connection was closed"),
+    (Rejected.INVALID_HEADER, "a header without a legal name"),
+    (Rejected.SEQUENCE_GAP, "a session left out sequences"),
+    (Rejected.STALLED, "a frame that did not arrive in time"),
+    (Rejected.UNSUPPORTED_FRAME, "a frame type that this listener does not take"),
+    (Rejected.LINE_TOO_LARGE, "a line longer than the format allows"),
+    (Failed.RECORD_REFUSED, "the broker refused this record and took the others of its batch"),
+    (Failed.DELIVERY_TIMEOUT, "delivery.timeout.ms passed before it was ever sent"),
+    (Failed.TOPIC_DENIED, "the cluster denied the topic for topic.denied.timeout.ms"),
+    (Failed.MESSAGE_TOO_LARGE, "larger than the broker allows"),
+    (Failed.BROKER_REFUSED, "the broker refused the batch"),
+    (Failed.MAY_HAVE_BEEN_WRITTEN, "given up after an attempt that was never answered: it may be in the log"),
+    (Failed.DATA_LOSS_SUSPECTED, "the broker's answers suggest that it has lost what it acknowledged"),
+    (Dropped.SET_ASIDE, "in an arena that was set aside after repeated faults"),
+    (Dropped.QUARANTINED, "in a batch that was damaged and moved to quarantine"),
+    (Dropped.MEMORY_LOST, "in an arena without a file whose process died"),
+)
 
 
 def word_of(reason: Reason) -> int:
@@ -177,6 +178,14 @@ def balance(words: Sequence[int], buffered: int) -> Balance:
     )
 
 
-def reasons_counted(words: Sequence[int]) -> dict[Reason, int]:
-    """The reasons that ``words`` has counted at least once, in the order of their numbers."""
-    return {reason: words[word_of(reason)] for reason in REASON_TEXT if words[word_of(reason)]}
+class Counted(NamedTuple):
+    """A reason, its explanation for people, and how many records it took."""
+
+    reason: Reason
+    text: str
+    count: int
+
+
+def reasons_counted(words: Sequence[int]) -> list[Counted]:
+    """The reasons that ``words`` has counted at least once: rejected, failed, dropped, in the order of their numbers."""
+    return [Counted(reason, text, words[word_of(reason)]) for reason, text in REASON_TEXT if words[word_of(reason)]]

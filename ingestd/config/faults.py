@@ -9,6 +9,7 @@ from ingestd.errors import ConfigurationError, Fault
 VALUE_CHARACTERS_MAX: Final = 120
 _SECRET_WORDS: Final = ("password", "secret", "jaas", "ssl.keystore.key", "token")
 ABSENT: Final = object()
+MASKED: Final = '"***"'
 
 
 def toml_text(value: object) -> str:
@@ -50,7 +51,7 @@ def shown(key: str, value: object) -> str:
     if value is ABSENT:
         return ""
     if is_secret(key):
-        return '"***"'
+        return MASKED
     text = toml_text(value)
     return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"
 

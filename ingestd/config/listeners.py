@@ -8,6 +8,7 @@ from ingestd.client import address as addresses
 from ingestd.client.address import Address
 from ingestd.config.faults import ABSENT, Faults, RefusedError, nearest, toml_text
 from ingestd.config.model import Key, Listener
+from ingestd.config.plan import own_path, shard_path
 from ingestd.config.section import Rules, Section, flattened, read_section
 from ingestd.config.settings import LISTENER, REQUIRED, UNSET
 from ingestd.config.topics import check_topic_name
@@ -244,9 +245,9 @@ def places_of(listener: Listener, workers: int) -> list[str]:
     """Every path that is bound for ``listener`` (streams: the shared one and each worker's own), or host and port."""
     address = listener.address
     if address.kind == "unix-stream":
-        return [address.path, *(f"{address.path}.{index}" for index in range(workers))]
+        return [address.path, *(own_path(address.path, index) for index in range(workers))]
     if address.kind == "unix-datagram":
-        return [address.path] if listener.shards == 1 else [f"{address.path}.{i}" for i in range(listener.shards)]
+        return [shard_path(address.path, shard, listener.shards) for shard in range(listener.shards)]
     return [f"udp:{address.host}:{address.port}"]
 
 

@@ -1,0 +1,191 @@
+"""``ingestd status``: what the daemon is doing now, from its scoreboard.
+
+Exit status: 0 well, 1 degraded, 75 not running.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from ingestd import config, scoreboard
+from ingestd.cli.common import add_configuration, bytes_text, duration_text, table
+from ingestd.cli.figures import Status, WorkerStatus, read_status
+from ingestd.config.checks import notes
+from ingestd.config.model import Config
+from ingestd.errors import ExitStatus
+from ingestd.metrics import Balance, Counted, Dropped, Failed, Ledger, Reason, Rejected, name_of, reasons_counted
+from ingestd.scoreboard import Pressure, Word
+
+_PAGE_BYTES: Final = 4096
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_configuration(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Prints the status; HostDaemonAbsentError (75) when nobody runs."""
+    loaded = config.load(arguments.config)
+    status = read_status(Path(loaded.daemon.state_directory) / scoreboard.FILE_NAME)
+    now_ms, tick_ms = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
+    complaints = status.complaints(tick_ms)
+    if arguments.json:
+        print(json.dumps(as_json(status, complaints, tick_ms), indent=2))
+    else:
+        print(as_text(status, complaints, loaded, now_ms, tick_ms))
+    return ExitStatus.FAILED if complaints else ExitStatus.DONE
+
+
+def as_json(status: Status, complaints: list[str], tick_ms: int) -> dict[str, Any]:
+    """The status for programs; names are those of ``ingestd.metrics`` and ``ingestd.scoreboard``."""
+    return {
+        "status": "degraded" if complaints else "well",
+        "complaints": complaints,
+        "supervisor_pid": status.header.supervisor_pid,
+        "started_ms": status.header.started_ms,
+        "stopping": status.header.stopping,
+        "ledger": _ledger_json(status.ledger, status.balance),
+        "workers": [_worker_json(worker, tick_ms) for worker in status.workers],
+    }
+
+
+def _worker_json(worker: WorkerStatus, tick_ms: int) -> dict[str, Any]:
+    published = worker.published
+    heartbeat = worker.words[Word.HEARTBEAT_TICK_MS]
+    return {
+        "index": worker.index,
+        "state": worker.state.name.lower(),
+        "pressure": worker.pressure.name.lower(),
+        "pid": worker.words[Word.PID],
+        "heartbeat_age_ms": max(0, tick_ms - heartbeat) if heartbeat else None,
+        "started_ms": worker.words[Word.STARTED_MS],
+        "restarts": worker.words[Word.RESTARTS],
+        "last_exit_status": worker.last_exit_status,
+        "rss_bytes": worker.words[Word.RSS_BYTES],
+        "connections": worker.words[Word.CONNECTIONS],
+        "sessions": worker.words[Word.SESSIONS],
+        "brokers_connected": worker.words[Word.BROKERS_CONNECTED],
+        "listener_errors": worker.words[Word.LISTENER_ERRORS],
+        "batches": {
+            "open": published.open_batches,
+            "sealed": published.sealed_batches,
+            "stamped": published.stamped_batches,
+            "in_doubt": published.in_doubt_batches,
+        },
+        "oldest_created_ms": published.oldest_created_ms or None,
+        "arena": {
+            "bytes": published.total_pages * _PAGE_BYTES,
+            "free_bytes": published.free_pages * _PAGE_BYTES,
+            "level": round(worker.arena_level, 4),
+            "drain_only_arenas": published.drain_only_arenas,
+            "drain_only_bytes": published.drain_only_pages * _PAGE_BYTES,
+        },
+        "consistent": published.consistent,
+        "ledger": _ledger_json(published.ledger, worker.balance),
+    }
+
+
+def _ledger_json(words: tuple[int, ...], books: Balance) -> dict[str, Any]:
+    counted = reasons_counted(words)
+    return {
+        **{word.name.lower(): words[word] for word in Ledger},
+        "buffered": books.buffered,
+        "rejected": _reasons_json(counted, Rejected),
+        "failed": _reasons_json(counted, Failed),
+        "dropped": _reasons_json(counted, Dropped),
+        "intake_residual": books.intake_residual,
+        "delivery_residual": books.delivery_residual,
+        "balanced": books.balanced,
+    }
+
+
+def _reasons_json(counted: list[Counted], kind: type[Reason]) -> dict[str, int]:
+    return {name_of(reason): count for reason, _, count in counted if isinstance(reason, kind)}
+
+
+def as_text(status: Status, complaints: list[str], loaded: Config, now_ms: int, tick_ms: int) -> str:
+    """The status for people: workers, books, reasons, and what is wrong."""
+    header = status.header
+    running = duration_text(now_ms - header.started_ms)
+    plural = "" if header.workers == 1 else "s"
+    title = (
+        f"ingestd (process {header.supervisor_pid}) has been running for {running} with {header.workers} worker{plural}"
+    )
+    parts = [title, _workers_table(status, tick_ms), _books_table(status)]
+    reasons = [
+        f"  {type(reason).__name__.lower()} {name_of(reason)}: {count} ({text})"
+        for reason, text, count in reasons_counted(status.ledger)
+    ]
+    ledger = status.ledger
+    extra = [
+        f"  {word.name.lower().replace('_', ' ')}: {ledger[word]}"
+        for word in (
+            Ledger.REPEATED,
+            Ledger.POSSIBLE_DUPLICATES,
+            Ledger.KERNEL_DROPPED,
+            Ledger.DELIVERED_UNCONFIRMED_OFFSETS,
+        )
+        if ledger[word]
+    ]
+    if reasons or extra:
+        parts.append("\n".join([*reasons, *extra]))
+    parts += [f"note: {note}" for note in notes(loaded)[:1] if loaded.producer.acks != -1]
+    parts.append("\n".join(f"degraded: {complaint}" for complaint in complaints) or "well")
+    return "\n\n".join(parts)
+
+
+def _workers_table(status: Status, tick_ms: int) -> str:
+    rows: list[tuple[str, ...]] = [
+        (
+            "worker",
+            "state",
+            "pid",
+            "beat",
+            "restarts",
+            "conns",
+            "sessions",
+            "brokers",
+            "batches",
+            "in doubt",
+            "arena",
+            "rss",
+        )
+    ]
+    drains = []
+    for worker in status.workers:
+        words, published = worker.words, worker.published
+        batches = published.open_batches + published.sealed_batches + published.stamped_batches
+        age_ms = tick_ms - words[Word.HEARTBEAT_TICK_MS]
+        rows.append(
+            (
+                str(worker.index),
+                worker.state.name.lower() if worker.pressure is Pressure.RUN else worker.pressure.name.lower(),
+                str(words[Word.PID]),
+                duration_text(age_ms) if words[Word.HEARTBEAT_TICK_MS] else "-",
+                str(words[Word.RESTARTS]),
+                str(words[Word.CONNECTIONS]),
+                str(words[Word.SESSIONS]),
+                str(words[Word.BROKERS_CONNECTED]),
+                str(batches),
+                str(published.in_doubt_batches),
+                f"{worker.arena_level:.0%} of {bytes_text(published.total_pages * _PAGE_BYTES)}",
+                bytes_text(words[Word.RSS_BYTES]),
+            )
+        )
+        if published.drain_only_arenas:
+            size = bytes_text(published.drain_only_pages * _PAGE_BYTES)
+            drains.append(f"worker {worker.index} drains {published.drain_only_arenas} older arenas ({size})")
+    return "\n".join([table(rows), *drains])
+
+
+def _books_table(status: Status) -> str:
+    rows: list[tuple[str, ...]] = [
+        ("books", "received", "accepted", "rejected", "delivered", "failed", "dropped", "buffered", "residual")
+    ]
+    for name, books in (*((str(worker.index), worker.balance) for worker in status.workers), ("total", status.balance)):
+        residual = f"{books.intake_residual}/{books.delivery_residual}"
+        rows.append((name, *(str(figure) for figure in books), residual))
+    return table(rows)

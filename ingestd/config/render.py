@@ -1,0 +1,67 @@
+"""What is in force, as the TOML file that would say it all: every default written out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ingestd.config.faults import MASKED, is_secret, toml_key, toml_text
+from ingestd.config.model import NEVER_MS, Config, Key, Listener, Topic
+from ingestd.config.settings import DAEMON, LISTENER, PRODUCER, TOPIC
+
+
+def to_toml(config: Config) -> str:
+    """A file that reads as ``config``; secrets masked."""
+    lines = ["[daemon]"]
+    lines += _pairs({name: getattr(config.daemon, _field(name)) for name in DAEMON})
+    lines += ["", "[producer]"]
+    lines += _pairs(_producer_values(config))
+    for topic in config.topics:
+        lines += ["", f"[topics.{toml_key(topic.name)}]"]
+        lines += _pairs(_topic_values(topic))
+    for listener in config.listeners:
+        lines += ["", "[[listeners]]"]
+        lines += _pairs(_listener_values(listener))
+    return "\n".join(lines) + "\n"
+
+
+def _field(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _pairs(values: dict[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if value is not None:
+            yield f"{name} = {MASKED if is_secret(name) else toml_text(value)}"
+
+
+def _producer_values(config: Config) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(config.producer, _field(name)) for name in PRODUCER}
+    values["acks"] = "all" if values["acks"] == -1 else values["acks"]
+    values["delivery.timeout.ms"] = _never(values["delivery.timeout.ms"], None)
+    return values
+
+
+def _topic_values(topic: Topic) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(topic, _field(name)) for name in TOPIC}
+    values["delivery.timeout.ms"] = _never(values["delivery.timeout.ms"], NEVER_MS)
+    return values
+
+
+def _never(timeout_ms: int | None, never: int | None) -> int | str | None:
+    return "never" if timeout_ms == never else timeout_ms
+
+
+def _listener_values(listener: Listener) -> dict[str, Any]:
+    address, wire = listener.address, listener.format
+    values: dict[str, Any] = {name: getattr(listener, name, None) for name in LISTENER}
+    values["listen"] = str(address)
+    values["topics"] = list(listener.topics) if wire == "frames" else None
+    values["key"] = None if wire == "frames" else _key(listener.key)
+    values["headers"] = {name: value.decode() for name, value in listener.headers} or None
+    values["mode"] = f"{listener.mode:04o}" if address.kind != "udp" else None
+    values["shards"] = listener.shards if address.kind == "unix-datagram" else None
+    values["connections_max"] = listener.connections_max if address.kind == "unix-stream" else None
+    return values
+
+
+def _key(key: Key) -> object:
+    return {"field": key.field, "delimiter": key.delimiter} if key.kind == "field" else key.kind
