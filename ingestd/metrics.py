@@ -32,7 +32,17 @@ class Ledger(IntEnum):
     DELIVERED_UNCONFIRMED_OFFSETS = 9
 
 
-class Rejected(IntEnum):
+class _Reason(IntEnum):
+    """A number that is equal to plain numbers and to its own kind, but not to another kind's member of that number."""
+
+    def __eq__(self, other: object) -> bool:
+        return int(self) == other if not isinstance(other, _Reason) or type(other) is type(self) else False
+
+    def __hash__(self) -> int:
+        return hash(int(self))
+
+
+class Rejected(_Reason):
     """Why a received record was not accepted."""
 
     MALFORMED = 1
@@ -58,7 +68,7 @@ class Rejected(IntEnum):
     LINE_TOO_LARGE = 21
 
 
-class Failed(IntEnum):
+class Failed(_Reason):
     """Why an accepted record was not delivered."""
 
     RECORD_REFUSED = 1
@@ -70,7 +80,7 @@ class Failed(IntEnum):
     DATA_LOSS_SUSPECTED = 7
 
 
-class Dropped(IntEnum):
+class Dropped(_Reason):
     """Why an accepted record left the books without an answer of Kafka."""
 
     SET_ASIDE = 1
@@ -93,40 +103,39 @@ LEDGER_TEXT: Final[Mapping[Ledger, str]] = {
     Ledger.DELIVERED_UNCONFIRMED_OFFSETS: "records proven delivered by a later answer, their offsets unknown",
 }
 
-# Pairs, not a mapping: members of different IntEnums with one number are equal, and would overwrite each other.
-REASON_TEXT: Final[tuple[tuple[Reason, str], ...]] = (
-    (Rejected.MALFORMED, "a record that its format cannot parse"),
-    (Rejected.RECORD_TOO_LARGE, "larger than max.request.size or the listener's record_bytes_max"),
-    (Rejected.FRAME_TOO_LARGE, "a frame larger than the protocol allows"),
-    (Rejected.KEY_TOO_LARGE, "a key longer than 65535 bytes"),
-    (Rejected.TOO_MANY_HEADERS, "more than 64 headers"),
-    (Rejected.INVALID_TOPIC, "not a legal topic name"),
-    (Rejected.TOPIC_NOT_ALLOWED, "a topic outside the listener's allow-list"),
-    (Rejected.TOPIC_UNKNOWN, "a topic that the cluster does not have"),
-    (Rejected.INVALID_PARTITION, "a partition that the topic does not have"),
-    (Rejected.TIMESTAMP_OUT_OF_BOUNDS, "a timestamp outside the listener's bounds"),
-    (Rejected.TRUNCATED, "a datagram larger than its buffer"),
-    (Rejected.CUT, "the unfinished end of a connection that was closed by ingestd"),
-    (Rejected.EMPTY, "nothing in it"),
-    (Rejected.SHED, "no room, and the listener sheds"),
-    (Rejected.PARTITION_SHARE, "its partition or broker has used up its share of the buffer"),
-    (Rejected.BAD_FRAMING, "the stream's framing was lost; the connection was closed"),
-    (Rejected.INVALID_HEADER, "a header without a legal name"),
-    (Rejected.SEQUENCE_GAP, "a session left out sequences"),
-    (Rejected.STALLED, "a frame that did not arrive in time"),
-    (Rejected.UNSUPPORTED_FRAME, "a frame type that this listener does not take"),
-    (Rejected.LINE_TOO_LARGE, "a line longer than the format allows"),
-    (Failed.RECORD_REFUSED, "the broker refused this record and took the others of its batch"),
-    (Failed.DELIVERY_TIMEOUT, "delivery.timeout.ms passed before it was ever sent"),
-    (Failed.TOPIC_DENIED, "the cluster denied the topic for topic.denied.timeout.ms"),
-    (Failed.MESSAGE_TOO_LARGE, "larger than the broker allows"),
-    (Failed.BROKER_REFUSED, "the broker refused the batch"),
-    (Failed.MAY_HAVE_BEEN_WRITTEN, "given up after an attempt that was never answered: it may be in the log"),
-    (Failed.DATA_LOSS_SUSPECTED, "the broker's answers suggest that it has lost what it acknowledged"),
-    (Dropped.SET_ASIDE, "in an arena that was set aside after repeated faults"),
-    (Dropped.QUARANTINED, "in a batch that was damaged and moved to quarantine"),
-    (Dropped.MEMORY_LOST, "in an arena without a file whose process died"),
-)
+REASON_TEXT: Final[Mapping[Reason, str]] = {
+    Rejected.MALFORMED: "a record that its format cannot parse",
+    Rejected.RECORD_TOO_LARGE: "larger than max.request.size or the listener's record_bytes_max",
+    Rejected.FRAME_TOO_LARGE: "a frame larger than the protocol allows",
+    Rejected.KEY_TOO_LARGE: "a key longer than 65535 bytes",
+    Rejected.TOO_MANY_HEADERS: "more than 64 headers",
+    Rejected.INVALID_TOPIC: "not a legal topic name",
+    Rejected.TOPIC_NOT_ALLOWED: "a topic outside the listener's allow-list",
+    Rejected.TOPIC_UNKNOWN: "a topic that the cluster does not have",
+    Rejected.INVALID_PARTITION: "a partition that the topic does not have",
+    Rejected.TIMESTAMP_OUT_OF_BOUNDS: "a timestamp outside the listener's bounds",
+    Rejected.TRUNCATED: "a datagram larger than its buffer",
+    Rejected.CUT: "the unfinished end of a connection that was closed by ingestd",
+    Rejected.EMPTY: "nothing in it",
+    Rejected.SHED: "no room, and the listener sheds",
+    Rejected.PARTITION_SHARE: "its partition or broker has used up its share of the buffer",
+    Rejected.BAD_FRAMING: "the stream's framing was lost; the connection was closed",
+    Rejected.INVALID_HEADER: "a header without a legal name",
+    Rejected.SEQUENCE_GAP: "a session left out sequences",
+    Rejected.STALLED: "a frame that did not arrive in time",
+    Rejected.UNSUPPORTED_FRAME: "a frame type that this listener does not take",
+    Rejected.LINE_TOO_LARGE: "a line longer than the format allows",
+    Failed.RECORD_REFUSED: "the broker refused this record and took the others of its batch",
+    Failed.DELIVERY_TIMEOUT: "delivery.timeout.ms passed before it was ever sent",
+    Failed.TOPIC_DENIED: "the cluster denied the topic for topic.denied.timeout.ms",
+    Failed.MESSAGE_TOO_LARGE: "larger than the broker allows",
+    Failed.BROKER_REFUSED: "the broker refused the batch",
+    Failed.MAY_HAVE_BEEN_WRITTEN: "given up after an attempt that was never answered: it may be in the log",
+    Failed.DATA_LOSS_SUSPECTED: "the broker's answers suggest that it has lost what it acknowledged",
+    Dropped.SET_ASIDE: "in an arena that was set aside after repeated faults",
+    Dropped.QUARANTINED: "in a batch that was damaged and moved to quarantine",
+    Dropped.MEMORY_LOST: "in an arena without a file whose process died",
+}
 
 
 def word_of(reason: Reason) -> int:
@@ -183,9 +192,11 @@ class Counted(NamedTuple):
 
     reason: Reason
     text: str
-    count: int
+    records: int
 
 
 def reasons_counted(words: Sequence[int]) -> list[Counted]:
-    """The reasons that ``words`` has counted at least once: rejected, failed, dropped, in the order of their numbers."""
-    return [Counted(reason, text, words[word_of(reason)]) for reason, text in REASON_TEXT if words[word_of(reason)]]
+    """The reasons that ``words`` has counted at least once: rejected, failed, dropped, by number."""
+    return [
+        Counted(reason, text, words[word_of(reason)]) for reason, text in REASON_TEXT.items() if words[word_of(reason)]
+    ]
