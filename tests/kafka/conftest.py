@@ -1,14 +1,15 @@
 """Fixtures with a real Apache Kafka; a failing test's report ends with what its nodes and daemons had logged."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
 from tests.kafka.cluster import Cluster
+from tests.kafka.daemon import Daemon, Setting
 
 LOGS = pytest.StashKey[list["Reporting"]]()
 
@@ -60,14 +61,29 @@ def start_cluster(tmp_path: Path, watch: Callable[[Reporting], None]) -> Iterato
     """``start_cluster(nodes=1, **settings of Cluster)``: nodes of the test's own, which it may stop and kill."""
     with ExitStack() as stack:
 
-        def start(nodes: int = 1, **settings: object) -> Cluster:
-            cluster = Cluster(tmp_path / "kafka", nodes, **settings)  # type: ignore[arg-type]
+        def start(nodes: int = 1, **settings: Any) -> Cluster:
+            cluster = Cluster(tmp_path / "kafka", nodes, **settings)
             stack.callback(cluster.stop)
             watch(cluster)
             cluster.start()
             return cluster
 
         yield start
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path, watch: Callable[[Reporting], None]) -> Iterator[Callable[..., Daemon]]:
+    """``make_daemon(bootstrap, listeners, **settings of Daemon)``: written, not started; ended behind the test."""
+    with ExitStack() as stack:
+        numbers = count(1)
+
+        def make(bootstrap: str, listeners: Sequence[Mapping[str, Setting]], **settings: Any) -> Daemon:
+            daemon = Daemon(tmp_path / f"daemon-{next(numbers)}", bootstrap, listeners, **settings)
+            stack.callback(daemon.close)
+            watch(daemon)
+            return daemon
+
+        yield make
 
 
 _topic_numbers = count(1)
