@@ -1,0 +1,1 @@
+"""Sealed batches out to Kafka: metadata, connections, idempotent delivery, recovery, dead letters."""

@@ -1,0 +1,134 @@
+"""A batch on its way out, the numbers a partition writes under, and the decisions taken about them."""
+
+from typing import Any, Final, NamedTuple
+
+from ingestd.kafka.errors import Action
+
+SEQUENCE_MASK: Final = 0x7FFFFFFF
+EPOCH_MAX: Final = 32767
+FLAG_RISK: Final = 1
+"""Stamp flag: this batch is being written under new numbers though it may be in the log under older ones."""
+
+
+class Item:
+    """One batch between sealing and its outcome. Its bytes stay in the arena; ``arena`` and ``batch`` are handles."""
+
+    __slots__ = (
+        "action",
+        "arena",
+        "attempts",
+        "batch",
+        "code",
+        "epoch",
+        "errors",
+        "flying",
+        "in_doubt",
+        "oldest_ms",
+        "producer_id",
+        "record_count",
+        "risk",
+        "sealed_tick_ms",
+        "sequence",
+        "settled",
+        "size_bytes",
+        "stamped",
+        "text",
+        "tries",
+    )
+
+    def __init__(self, arena: Any, batch: Any, sealed_tick_ms: int) -> None:
+        self.arena = arena
+        self.batch = batch
+        self.record_count: int = batch.record_count
+        self.size_bytes: int = batch.size_bytes
+        self.sealed_tick_ms = sealed_tick_ms
+        self.producer_id = -1
+        self.epoch = -1
+        self.sequence = -1
+        self.stamped = False
+        self.attempts = 0
+        self.oldest_ms: int = batch.max_timestamp_ms
+        """The earlier of max timestamp and first send: what the broker's memory of it is measured against."""
+        self.in_doubt = False
+        """Some attempt may have put it into the log and has not said so."""
+        self.risk = False
+        """If it is delivered now, it may be there twice."""
+        self.flying = False
+        self.settled = False
+        self.action: Action | None = None
+        """What the last answer in this sweep asks for; None: no answer yet."""
+        self.code = 0
+        self.text = ""
+        self.errors: tuple[tuple[int, str], ...] = ()
+        self.tries = 0
+        """Answers in a row of the kind that is retried only a few times."""
+
+    def numbered(self, producer_id: int, epoch: int, sequence: int) -> None:
+        self.producer_id = producer_id
+        self.epoch = epoch
+        self.sequence = sequence
+
+    @property
+    def flags(self) -> int:
+        return FLAG_RISK if self.risk else 0
+
+
+def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
+    """An item of a batch that a dead process left; a STAMPED one keeps its numbers and, once attempted, is in doubt."""
+    item = Item(arena, batch, tick_ms)
+    if batch.producer_id != -1 or batch.stamp_flags or batch.attempts:
+        item.numbered(batch.producer_id, batch.producer_epoch, batch.base_sequence)
+        item.stamped = True
+        item.attempts = batch.attempts
+        item.in_doubt = batch.attempts > 0
+        item.risk = bool(batch.stamp_flags & FLAG_RISK)
+        if batch.first_send_ms:
+            item.oldest_ms = min(item.oldest_ms, batch.first_send_ms)
+    return item
+
+
+class Numbers:
+    """A (producer id, epoch) on one partition, and what is known of the broker's memory of it."""
+
+    __slots__ = ("confirmed", "epoch", "known", "next_sequence", "producer_id")
+
+    def __init__(self, producer_id: int, epoch: int, next_sequence: int = 0) -> None:
+        self.producer_id = producer_id
+        self.epoch = epoch
+        self.next_sequence = next_sequence
+        self.confirmed = False
+        """A success was seen: batches may be pipelined."""
+        self.known = False
+        """A success or a refusal for order was seen: the broker has memory, so a success proves those before it."""
+
+    def give(self, item: Item) -> None:
+        item.numbered(self.producer_id, self.epoch, self.next_sequence)
+        self.next_sequence = (self.next_sequence + item.record_count) & SEQUENCE_MASK
+
+
+class Fail(NamedTuple):
+    """``item`` is given up. ``maybe``: it may have been written."""
+
+    item: Item
+    reason: int
+    code: int
+    maybe: bool
+    text: str
+
+
+class Repair(NamedTuple):
+    """The records at ``indexes`` of ``item`` are refused, each with its text; the rest goes on."""
+
+    item: Item
+    code: int
+    errors: tuple[tuple[int, str], ...]
+
+
+class Suspicion(NamedTuple):
+    """The broker's answers do not fit what it has acknowledged: data loss suspected. ``items`` go out again."""
+
+    items: tuple[Item, ...]
+    text: str
+
+
+Step = Fail | Repair | Suspicion

@@ -1,0 +1,549 @@
+"""The decisions about one partition's batches, against a broker that follows the contract's table."""
+
+from collections import deque
+from dataclasses import dataclass
+from random import Random
+from types import SimpleNamespace
+
+import pytest
+
+from ingestd.kafka.errors import NETWORK_EXCEPTION
+from ingestd.metrics import Failed
+from ingestd.producer.delivery import OLD_MS, TRIES_MAX, Lane, Want
+from ingestd.producer.item import EPOCH_MAX, Fail, Item, Numbers, Repair, Suspicion
+from tests.fakes.partition_log import PartitionLog
+
+NOW_MS = 1_700_000_000_000
+LOST = NETWORK_EXCEPTION
+
+
+def make_item(name: int, count: int = 1, timestamp_ms: int = NOW_MS) -> Item:
+    batch = SimpleNamespace(record_count=count, size_bytes=100, max_timestamp_ms=timestamp_ms, name=name)
+    return Item(None, batch, 0)
+
+
+def make_lane(count: int = 0, *, confirmed: bool = False, idempotent: bool = True, records: int = 1) -> Lane:
+    lane = Lane("t", 0, lambda failures: min(100 * failures, 1000), idempotent=idempotent)
+    if idempotent:
+        lane.identity(7, 0)
+        assert lane.own is not None
+        if confirmed:
+            lane.own.confirmed = lane.own.known = True
+    for number in range(count):
+        lane.enqueue(make_item(number, records))
+    return lane
+
+
+def take_all(lane: Lane, tick_ms: int = 0) -> list[Item]:
+    items = []
+    while (item := lane.take(NOW_MS, tick_ms)) is not None:
+        item.stamped = True
+        items.append(item)
+    return items
+
+
+def names(items: object) -> list[int]:
+    return [item.batch.name for item in items]  # type: ignore[attr-defined]
+
+
+def refuse(lane: Lane, item: Item, code: int, tick_ms: int = 0) -> None:
+    lane.failed(item, code, tick_ms)
+
+
+def test_one_batch_is_in_flight_until_the_first_success() -> None:
+    lane = make_lane(8)
+    [first] = take_all(lane)
+    assert (first.producer_id, first.epoch, first.sequence) == (7, 0, 0)
+    assert lane.succeeded(first, 0, NOW_MS) == (first,)
+    assert names(take_all(lane)) == [1, 2, 3, 4, 5]
+
+
+def test_at_most_five_are_in_doubt_and_sequences_tile() -> None:
+    lane = make_lane(8, confirmed=True, records=3)
+    items = take_all(lane)
+    assert [item.sequence for item in items] == [0, 3, 6, 9, 12]
+    lane.succeeded(items[0], 0, NOW_MS)
+    assert [item.sequence for item in take_all(lane)] == [15]
+
+
+def test_sequences_wrap_at_the_end_of_31_bits() -> None:
+    lane = make_lane(2, confirmed=True, records=3)
+    assert lane.own is not None
+    lane.own.next_sequence = 2**31 - 2
+    assert [item.sequence for item in take_all(lane)] == [2**31 - 2, 1]
+
+
+def test_a_lane_without_a_producer_id_asks_for_one() -> None:
+    lane = Lane("t", 0, lambda _: 0)
+    lane.enqueue(make_item(0))
+    assert lane.take(NOW_MS, 0) is None
+    assert lane.wants_identity is Want.SHARED
+    lane.identity(9, 4)
+    assert take_all(lane)[0].producer_id == 9
+
+
+def test_after_a_loss_all_are_sent_again_in_order_with_the_same_numbers() -> None:
+    lane = make_lane(3, confirmed=True)
+    items = take_all(lane)
+    for item in items:
+        refuse(lane, item, LOST)
+    assert lane.take(NOW_MS, 0) is None
+    assert lane.resolve(0) == []
+    assert take_all(lane, 50) == []
+    again = take_all(lane, lane.retry_at_ms)
+    assert again == items
+    assert [item.sequence for item in again] == [0, 1, 2]
+
+
+def test_nothing_is_decided_while_something_is_in_flight() -> None:
+    lane = make_lane(2, confirmed=True)
+    first, second = take_all(lane)
+    refuse(lane, first, 19)
+    assert not lane.must_resolve
+    assert lane.take(NOW_MS, 10_000) is None
+    refuse(lane, second, 45)
+    assert lane.must_resolve
+
+
+def test_a_success_behind_refusals_for_order_proves_what_was_in_doubt() -> None:
+    lane = make_lane(5, confirmed=True)
+    items = take_all(lane)
+    for item in items:
+        refuse(lane, item, LOST)
+    lane.resolve(0)
+    again = take_all(lane, 10_000)
+    for item in again[:4]:
+        refuse(lane, item, 45)
+    assert names(lane.succeeded(again[4], 40, NOW_MS)) == [0, 1, 2, 3, 4]
+    assert not any(item.risk for item in again)
+    assert not lane.has_work
+
+
+def test_a_success_does_not_prove_what_was_definitely_not_written() -> None:
+    lane = make_lane(2, confirmed=True)
+    first, second = take_all(lane)
+    refuse(lane, first, 19)
+    assert names(lane.succeeded(second, 40, NOW_MS)) == [1]
+    assert lane.must_resolve
+    lane.resolve(0)
+    assert names(take_all(lane, 10_000)) == [0]
+
+
+def test_refusals_for_order_behind_a_retriable_error_are_void_after_it() -> None:
+    lane = make_lane(3, confirmed=True)
+    items = take_all(lane)
+    refuse(lane, items[0], 19)
+    refuse(lane, items[1], 45)
+    refuse(lane, items[2], 45)
+    assert lane.resolve(0) == []
+    assert names(take_all(lane, 10_000)) == [0, 1, 2]
+    assert lane.numbers.epoch == 0
+
+
+def test_all_refused_twice_is_suspected_data_loss_at_the_next_epoch() -> None:
+    lane = make_lane(2, confirmed=True)
+    items = take_all(lane)
+    refuse(lane, items[0], LOST)
+    refuse(lane, items[1], 45)
+    lane.resolve(0)
+    for item in take_all(lane, 10_000):
+        refuse(lane, item, 45)
+    assert lane.resolve(0) == []
+    assert lane.wants_refresh
+    for item in take_all(lane, 20_000):
+        refuse(lane, item, 45)
+    [step] = lane.resolve(0)
+    assert isinstance(step, Suspicion)
+    assert lane.take(NOW_MS, 30_000) is None
+    assert [(item.epoch, item.sequence, item.risk) for item in lane.renumbering] == [(1, 0, True), (1, 1, False)]
+    lane.renumbered()
+    assert names(take_all(lane, 30_000)) == [0]
+
+
+def test_the_probe_behind_a_refused_head_is_the_next_one_in_doubt() -> None:
+    lane = make_lane(3, confirmed=True)
+    items = take_all(lane)
+    for item in items:
+        refuse(lane, item, LOST)
+    lane.resolve(0)
+    take_all(lane, 10_000)
+    refuse(lane, items[0], 45)
+    refuse(lane, items[1], LOST)
+    refuse(lane, items[2], LOST)
+    assert lane.resolve(10_000) == []
+    assert names(take_all(lane, 20_000)) == [1]
+    assert names(lane.succeeded(items[1], 5, NOW_MS)) == [0, 1]
+    lane.resolve(20_000)
+    assert names(take_all(lane, 30_000)) == [2]
+
+
+def test_a_definite_refusal_fails_alone_and_the_rest_takes_the_next_epoch() -> None:
+    lane = make_lane(3, confirmed=True)
+    items = take_all(lane)
+    refuse(lane, items[0], 10)
+    refuse(lane, items[1], 45)
+    refuse(lane, items[2], LOST)
+    [step] = lane.resolve(0)
+    assert isinstance(step, Fail)
+    assert (step.item, step.reason, step.maybe) == (items[0], Failed.MESSAGE_TOO_LARGE, False)
+    assert [(item.epoch, item.sequence, item.in_doubt, item.risk) for item in lane.renumbering] == [
+        (1, 0, False, False),
+        (1, 1, False, False),
+    ]
+
+
+def test_a_refusal_in_the_middle_waits_until_those_before_it_are_settled() -> None:
+    lane = make_lane(3, confirmed=True)
+    items = take_all(lane)
+    refuse(lane, items[0], 7)
+    refuse(lane, items[1], 10)
+    refuse(lane, items[2], 45)
+    assert lane.resolve(0) == []
+    assert names(take_all(lane, 10_000)) == [0]
+    lane.succeeded(items[0], 0, NOW_MS)
+    assert names(take_all(lane, 10_000)) == [1, 2]
+    refuse(lane, items[1], 10)
+    refuse(lane, items[2], 45)
+    [step] = lane.resolve(10_000)
+    assert isinstance(step, Fail)
+    assert names(lane.renumbering) == [2]
+
+
+def test_a_batch_in_doubt_that_meets_only_refusals_may_have_been_written() -> None:
+    lane = make_lane(1, confirmed=True)
+    [item] = take_all(lane)
+    refuse(lane, item, LOST)
+    lane.resolve(0)
+    take_all(lane, 10_000)
+    refuse(lane, item, 10)
+    [step] = lane.resolve(10_000)
+    assert isinstance(step, Fail)
+    assert (step.reason, step.maybe) == (Failed.MAY_HAVE_BEEN_WRITTEN, True)
+    assert lane.own is not None
+    assert (lane.own.epoch, lane.own.next_sequence, lane.own.confirmed) == (1, 0, False)
+
+
+def test_a_batch_in_doubt_and_refused_is_proven_by_one_behind_it() -> None:
+    lane = make_lane(2, confirmed=True)
+    items = take_all(lane)
+    for item in items:
+        refuse(lane, item, LOST)
+    lane.resolve(0)
+    take_all(lane, 10_000)
+    refuse(lane, items[0], 10)
+    refuse(lane, items[1], LOST)
+    assert lane.resolve(10_000) == []
+    assert names(take_all(lane, 20_000)) == [1]
+    assert names(lane.succeeded(items[1], 1, NOW_MS)) == [0, 1]
+
+
+def test_bad_records_are_taken_out_and_a_lone_batch_keeps_its_base_sequence() -> None:
+    lane = make_lane(1, confirmed=True, records=5)
+    [item] = take_all(lane)
+    lane.failed(item, 87, 0, ((1, "no key"), (3, "no key")), "two")
+    [step] = lane.resolve(0)
+    assert step == Repair(item, 87, ((1, "no key"), (3, "no key")))
+    assert lane.renumbering == [item]
+    assert (item.sequence, item.epoch, item.record_count, item.stamped) == (0, 0, 3, False)
+    lane.renumbered()
+    assert take_all(lane) == [item]
+    lane.enqueue(make_item(1))
+    assert take_all(lane)[0].sequence == 3
+
+
+def test_bad_records_with_batches_behind_move_all_to_the_next_epoch() -> None:
+    lane = make_lane(2, confirmed=True, records=5)
+    first, second = take_all(lane)
+    lane.failed(first, 87, 0, ((4, "bad"),))
+    refuse(lane, second, 45)
+    [step] = lane.resolve(0)
+    assert isinstance(step, Repair)
+    assert [(item.epoch, item.sequence, item.stamped) for item in lane.renumbering] == [(1, 0, False), (1, 4, True)]
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [((), Failed.BROKER_REFUSED), (((0, "a"), (1, "b")), Failed.RECORD_REFUSED), (((7, "a"),), Failed.RECORD_REFUSED)],
+)
+def test_invalid_record_without_a_good_rest_fails_the_batch(
+    errors: tuple[tuple[int, str], ...], reason: Failed
+) -> None:
+    lane = make_lane(1, confirmed=True, records=2)
+    [item] = take_all(lane)
+    lane.failed(item, 87, 0, errors)
+    [step] = lane.resolve(0)
+    assert isinstance(step, Fail)
+    assert step.reason == reason
+
+
+def test_an_unknown_error_is_tried_a_few_times_and_then_may_have_been_written() -> None:
+    lane = make_lane(1, confirmed=True)
+    for _ in range(TRIES_MAX):
+        [item] = take_all(lane, 1 << 40)
+        refuse(lane, item, -1)
+        assert lane.resolve(0) == []
+    [item] = take_all(lane, 1 << 40)
+    refuse(lane, item, -1)
+    [step] = lane.resolve(0)
+    assert isinstance(step, Fail)
+    assert step.maybe
+
+
+def test_old_batches_go_one_at_a_time_and_a_repeat_counts_as_possible_duplicate() -> None:
+    lane = make_lane(0, confirmed=True)
+    for number in range(2):
+        lane.enqueue(make_item(number, timestamp_ms=NOW_MS - OLD_MS - 1))
+    [item] = take_all(lane)
+    assert item.batch.name == 0
+    refuse(lane, item, LOST)
+    lane.resolve(0)
+    assert take_all(lane, 10_000) == [item]
+    assert item.risk
+
+
+def test_where_memory_may_be_gone_a_success_proves_only_itself() -> None:
+    lane = make_lane(2, confirmed=True)
+    first, second = take_all(lane)
+    refuse(lane, first, LOST)
+    refuse(lane, second, LOST)
+    lane.resolve(0)
+    later_ms = NOW_MS + OLD_MS + 1
+    assert lane.take(later_ms, 10_000) is first
+    assert lane.take(later_ms, 10_000) is None
+    refuse(lane, first, 45)
+    lane.resolve(10_000)
+    assert lane.take(later_ms, 20_000) is second
+    assert lane.succeeded(second, 9, later_ms) == [second]
+    assert lane.must_resolve
+
+
+def test_a_fenced_producer_takes_a_fresh_id() -> None:
+    lane = make_lane(1, confirmed=True)
+    [item] = take_all(lane)
+    refuse(lane, item, 47)
+    lane.resolve(0)
+    assert lane.wants_identity is Want.FRESH
+    assert lane.take(NOW_MS, 10_000) is None
+    lane.identity(8, 0)
+    assert lane.renumbering == [item]
+    assert (item.producer_id, item.sequence) == (8, 0)
+    lane.renumbered()
+    lane.enqueue(make_item(1))
+    lane.succeeded(take_all(lane, 10_000)[0], 0, NOW_MS)
+    assert take_all(lane)[0].producer_id == 8
+
+
+def test_the_last_epoch_is_followed_by_a_fresh_id() -> None:
+    lane = make_lane(2, confirmed=True)
+    assert lane.own is not None
+    lane.own.epoch = EPOCH_MAX
+    first, second = take_all(lane)
+    refuse(lane, first, 10)
+    refuse(lane, second, 45)
+    lane.resolve(0)
+    assert lane.wants_identity is Want.FRESH
+    lane.identity(8, 0)
+    assert [(item.producer_id, item.epoch) for item in lane.renumbering] == [(8, 0)]
+
+
+def test_recovered_batches_go_first_under_their_numbers_and_new_ones_under_ours() -> None:
+    lane = make_lane(1)
+    old = [make_item(10 + number) for number in range(2)]
+    for number, item in enumerate(old):
+        item.numbered(3, 1, 50 + number)
+        item.stamped = item.in_doubt = True
+    lane.add_run(old, Numbers(3, 1, 52), [])
+    assert names(take_all(lane)) == [10]
+    lane.succeeded(old[0], 0, NOW_MS)
+    assert names(take_all(lane)) == [11]
+    lane.succeeded(old[1], 1, NOW_MS)
+    [new] = take_all(lane)
+    assert (new.producer_id, new.epoch, new.sequence) == (7, 0, 0)
+
+
+def test_a_denied_topic_fails_what_waits_and_bumps_the_epoch() -> None:
+    lane = make_lane(3, confirmed=True)
+    first, second = lane.take(NOW_MS, 0), lane.take(NOW_MS, 0)
+    assert first is not None
+    assert second is not None
+    refuse(lane, first, LOST)
+    refuse(lane, second, 29, 500)
+    assert lane.denied_since_ms == 500
+    steps = lane.deny(29)
+    assert [(step.item.batch.name, step.reason) for step in steps if isinstance(step, Fail)] == [
+        (0, Failed.MAY_HAVE_BEEN_WRITTEN),
+        (1, Failed.TOPIC_DENIED),
+        (2, Failed.TOPIC_DENIED),
+    ]
+    assert lane.own is not None
+    assert lane.own.epoch == 1
+    assert lane.waiting_bytes == 0
+
+
+def test_only_batches_never_sent_expire() -> None:
+    lane = make_lane(8, confirmed=True)
+    take_all(lane)
+    steps = lane.expire(1000, 1000)
+    assert names([step.item for step in steps if isinstance(step, Fail)]) == [5, 6, 7]
+    assert len(lane.window) == 5
+
+
+def test_without_idempotence_a_repeat_is_a_possible_duplicate() -> None:
+    lane = make_lane(2, idempotent=False)
+    [first] = take_all(lane)
+    assert (first.producer_id, first.epoch, first.sequence) == (-1, -1, -1)
+    refuse(lane, first, LOST)
+    lane.resolve(0)
+    assert take_all(lane, 10_000) == [first]
+    assert first.risk
+    lane.succeeded(first, 0, NOW_MS)
+    [second] = take_all(lane)
+    refuse(lane, second, 10)
+    [step] = lane.resolve(0)
+    assert isinstance(step, Fail)
+
+
+def test_an_offset_below_an_acknowledged_one_is_noticed() -> None:
+    lane = make_lane(2, confirmed=True)
+    first, second = take_all(lane)
+    lane.succeeded(first, 100, NOW_MS)
+    lane.succeeded(second, 7, NOW_MS)
+    assert lane.regressions == 1
+
+
+# -- the lane against the table, under random faults
+
+
+@dataclass
+class Flight:
+    item: Item
+    numbers: tuple[int, int, int]
+    outcome: tuple[int, int] | None = None
+
+
+class World:
+    """A broker with one partition, and a network that loses answers and requests. FIFO, as one connection is."""
+
+    def __init__(self, seed: int, batches: int, *, refusals: bool) -> None:
+        self.random = Random(seed)
+        self.log = PartitionLog()
+        self.lane = make_lane()
+        self.sent = 0
+        self.batches = batches
+        self.refusals = refusals
+        self.failed: list[int] = []
+        self.delivered: list[int] = []
+        self.suspicions = 0
+        self.flights: deque[Flight] = deque()
+        self.late: list[Flight] = []
+        self.tick_ms = 0
+        self.next_id = 8
+
+    def run(self) -> None:
+        idle = 0
+        while self.lane.has_work or self.sent < self.batches:
+            self.tick_ms += self.random.choice((0, 1, 50, 2000))
+            before = len(self.delivered) + len(self.failed)
+            self.step()
+            idle = 0 if len(self.delivered) + len(self.failed) > before else idle + 1
+            assert idle < 3000, "the lane is stuck"
+
+    def step(self) -> None:
+        chance = self.random.random()
+        if self.sent < self.batches and chance < 0.4:
+            item = make_item(self.sent, self.random.randint(1, 3))
+            self.sent += 1
+            self.lane.enqueue(item)
+        self.send()
+        if self.flights and chance < 0.8:
+            self.answer()
+        elif self.flights and chance > 0.93:
+            self.cut()
+        elif chance > 0.90:
+            self.log.restart()
+        if self.late and chance > 0.85:
+            self.arrive(self.late.pop(0))
+        if self.lane.must_resolve:
+            self.resolve()
+
+    def send(self) -> None:
+        while self.random.random() < 0.8 and (item := self.lane.take(NOW_MS, self.tick_ms)) is not None:
+            assert all(item is not flight.item for flight in self.flights)
+            item.stamped = True
+            self.flights.append(Flight(item, (item.producer_id, item.epoch, item.sequence)))
+
+    def arrive(self, flight: Flight) -> tuple[int, int]:
+        """The broker's own work on a request. Refusals depend on the batch only, as validation does."""
+        if flight.outcome is None:
+            name = flight.item.batch.name
+            if self.refusals and name % 11 == 5:
+                flight.outcome = (10, -1)
+            elif self.random.random() < 0.1:
+                flight.outcome = (19, -1)
+            else:
+                code, offset, _ = self.log.append(
+                    *flight.numbers, flight.item.record_count, NOW_MS, bytes([name % 256])
+                )
+                if code == 0 and self.random.random() < 0.1:
+                    code = self.random.choice((7, 20, 6))
+                flight.outcome = (code, offset)
+        return flight.outcome
+
+    def answer(self) -> None:
+        flight = self.flights.popleft()
+        code, offset = self.arrive(flight)
+        if code == 0:
+            for item in self.lane.succeeded(flight.item, offset, NOW_MS):
+                self.delivered.append(item.batch.name)
+        else:
+            self.lane.failed(flight.item, code, self.tick_ms)
+
+    def cut(self) -> None:
+        """The connection dies: a prefix of what is in flight has arrived, some of the rest arrives later."""
+        arrived = self.random.randint(0, len(self.flights))
+        flights = list(self.flights)
+        self.flights.clear()
+        for flight in flights[:arrived]:
+            self.arrive(flight)
+        self.late = flights[arrived : arrived + self.random.randint(0, 2)] if self.random.random() < 0.3 else []
+        for flight in flights:
+            self.lane.failed(flight.item, LOST, self.tick_ms)
+
+    def resolve(self) -> None:
+        for step in self.lane.resolve(self.tick_ms):
+            if isinstance(step, Fail):
+                self.failed.append(step.item.batch.name)
+            elif isinstance(step, Suspicion):
+                self.suspicions += 1
+        if self.lane.wants_identity is Want.FRESH:
+            self.lane.identity(self.next_id, 0)
+            self.next_id += 1
+        if self.random.random() < 0.5:
+            # the old connection's last bytes may come before the new numbers are used
+            for flight in self.late:
+                self.arrive(flight)
+            self.late = []
+        for item in self.lane.renumbering:
+            item.stamped = True
+        self.lane.renumbered()
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_exactly_once_and_in_order_under_random_faults(seed: int) -> None:
+    world = World(seed, 120, refusals=False)
+    world.run()
+    assert [batch.payload[0] for batch in world.log.batches] == list(range(120))
+    assert world.delivered == list(range(120))
+    assert (world.failed, world.suspicions) == ([], 0)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_refused_batches_fail_and_leave_no_gap(seed: int) -> None:
+    world = World(seed, 120, refusals=True)
+    world.run()
+    refused = [number for number in range(120) if number % 11 == 5]
+    expected = [number for number in range(120) if number not in refused]
+    assert [batch.payload[0] for batch in world.log.batches] == expected
+    assert world.delivered == expected
+    assert world.failed == refused
+    assert world.suspicions == 0
