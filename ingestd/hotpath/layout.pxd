@@ -5,8 +5,52 @@ cdef enum:
     PAGE_BYTES = 4096
     BATCH_HEADER_BYTES = 61        # Kafka record batch v2 header, in front of the records of every run
     LEDGER_WORDS = 128
-    INTENT_STORES_MAX = 250        # (offset, value) pairs that fit the intent page
+    INTENT_STORES_MAX = 250        # what may be charged to one intent; see INTENT_PAIRS
+    INTENT_PAIRS = 510             # (offset, value) pairs that fit the two intent pages: the first commit of a batch, charged 4, takes 8
     SESSION_REJECTIONS_MAX = 16
+    LAYOUT_VERSION = 1
+    TOPIC_NAME_BYTES_MAX = 249     # Kafka's limit
+    CLUSTER_ID_BYTES_MAX = 120
+    ABSORBED_MAX = 32              # arenas remembered as absorbed
+    DROPPED_QUARANTINED = 2        # reason, behind LEDGER_DROPPED
+
+cdef enum:                         # page numbers of the regions whose place never changes; then topics (two copies), sessions, directory, data
+    HEADER_PAGE = 0                # and its copy in page 1
+    INTENT_PAGE = 2
+    LEDGER_PAGE = 4
+    TABLES_PAGE = 5
+    CLUSTER_OFFSET = 1024          # inside page 0: what changes while the arena lives
+    ABSORBED_OFFSET = 2048
+    OWNER_OFFSET = 4000            # process id of the owner, u64
+
+cdef struct Header:                # never changes after creation
+    uint64_t magic
+    uint32_t layout_version
+    uint32_t page_bytes
+    uint8_t arena_id[16]
+    uint64_t buffer_bytes          # as configured
+    uint64_t file_bytes
+    int64_t created_ms
+    uint32_t topic_capacity
+    uint32_t session_capacity
+    uint32_t entry_count
+    uint32_t page_count            # data pages, the reserve included
+    uint32_t reserve_pages         # the last ones; intake never takes them
+    uint32_t crc                   # of all bytes before it
+
+cdef struct Cluster:               # at CLUSTER_OFFSET
+    uint64_t word                  # crc32c of the text:32 | length:32 (low half)
+    uint8_t text[120]
+
+cdef struct Absorbed:              # at ABSORBED_OFFSET
+    uint64_t count                 # arenas ever absorbed; the newest is at (count - 1) % ABSORBED_MAX
+    uint8_t arena_ids[32][16]
+
+cdef struct TopicRow:              # 288 bytes; every change is made to both copies of the table
+    uint64_t word                  # crc32c of the row:32 | name length:32 (low half; 0: row is free)
+    uint8_t topic_id[16]
+    int64_t partition_count        # 0: not known
+    uint8_t name[256]
 
 cdef enum State:
     STATE_FREE = 0
@@ -55,7 +99,24 @@ cdef enum Rejected:
     REJECTED_UNSUPPORTED_FRAME = 20
     REJECTED_LINE_TOO_LARGE = 21
 
-cdef struct Entry:                 # directory: two cache lines per batch. First line identity, second line stamp (read only in STAMPED)
+# Provenance, at the back of a run, growing to lower addresses; a reader walks down from the run's end and stops once it has met the
+# batch's record count, or at the end of the records. Per provenance run, in walking order:
+#   kind u8 (PROVENANCE_*; bit 7: an answer of level "delivered" is wanted), listener u8,
+#   sender: 4 bytes (connection number, session row), 6 (IPv4 address, port), 18 (IPv6 address, port), 0 (datagram path),
+#   [PROVENANCE_SESSION: first_sequence u64], record_count u32,
+#   [PROVENANCE_SESSION: record_count - 1 LEB128 varints: sequences skipped before the next record; each byte at the next lower address].
+# Every field of more than one byte but the varints lies as a block at ascending addresses, numbers little-endian: the cursor goes
+# down by the field's size, then the field is stored there. An address is in network order, its port a u16 behind it.
+# A stored record_count may exceed what is committed: readers clip it.
+cdef enum Provenance:
+    PROVENANCE_CONNECTION = 1
+    PROVENANCE_SESSION = 2
+    PROVENANCE_DATAGRAM_PATH = 3
+    PROVENANCE_UDP4 = 4
+    PROVENANCE_UDP6 = 5
+    PROVENANCE_DELIVERED = 128
+
+cdef struct Entry:                 # directory: two cache lines per batch. First line identity, second line stamp
     uint64_t state                 # generation:32 | reserved:16 | codec:8 | state:8 (lowest)
     uint64_t run                   # pages:32 | first page:32 (low half)
     uint64_t commit                # rolling crc32c:32 | record bytes:32 (low half); length and checksum are one store
@@ -70,7 +131,7 @@ cdef struct Entry:                 # directory: two cache lines per batch. First
     uint64_t attempts              # crc of this line:32 | attempts:32 (low half)
     int64_t created_ms
     uint64_t synced[2]             # room for the sync words of durability "power"
-    uint64_t reserved
+    uint64_t provenance            # from SEALED on: crc32c:32 | bytes:32 (low half) of the provenance runs
 
 cdef struct SessionRow:            # 256 bytes
     uint8_t session_id[16]         # all zero: the row is free

@@ -1,0 +1,159 @@
+"""Decodes and re-encodes the records of a batch, one by one: for dead letters, repair and tests, never on the way to Kafka.
+
+Record (Kafka's DefaultRecord): length varint | attributes i8 | timestamp delta varlong | offset delta varint | key length varint (-1: null) |
+key | value length varint (-1: null) | value | header count varint | per header: name length varint, name, value length varint, value.
+Varints are zigzag.
+"""
+
+from collections.abc import Iterator
+
+from ingestd.hotpath.snapshots import Record, Run
+
+CONNECTION, SESSION = 1, 2
+
+
+class _Cursor:
+    """Reads forward in `data`; ValueError beyond its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def unsigned(self) -> int:
+        value = shift = 0
+        while shift < 70:
+            if self.at >= len(self.data):
+                break
+            byte = self.data[self.at]
+            self.at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+        raise ValueError(f"varint broken at {self.at}")
+
+    def varint(self) -> int:
+        value = self.unsigned()
+        return (value >> 1) ^ -(value & 1)
+
+    def take(self, size: int) -> bytes:
+        if size < 0 or self.at + size > len(self.data):
+            raise ValueError(f"{size} bytes at {self.at} of {len(self.data)}")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def nullable(self) -> bytes | None:
+        size = self.varint()
+        return None if size == -1 else self.take(size)
+
+
+def varint(value: int) -> bytes:
+    """Zigzag varint, up to 64 bits."""
+    return _unsigned((value << 1) ^ (value >> 63))
+
+
+def _unsigned(left: int) -> bytes:
+    encoded = bytearray()
+    while left > 127:
+        encoded.append(left & 127 | 128)
+        left >>= 7
+    encoded.append(left)
+    return bytes(encoded)
+
+
+def _gaps(run: Run) -> list[int]:
+    if not run.gaps:
+        return [0] * (run.record_count - 1)
+    cursor = _Cursor(run.gaps)
+    return [cursor.unsigned() for _ in range(run.record_count - 1)]
+
+
+def _sequences(run: Run) -> list[int]:
+    sequences = [run.first_sequence]
+    for gap in _gaps(run):
+        sequences.append(sequences[-1] + 1 + gap)
+    return sequences
+
+
+def decode_records(payload: bytes, count: int, base_timestamp_ms: int, runs: list[Run]) -> Iterator[Record]:
+    """The `count` records of an uncompressed payload, with the senders that `runs` name; ValueError where it is not well formed."""
+    cursor = _Cursor(payload)
+    senders = _senders(runs)
+    for index in range(count):
+        end = cursor.varint() + cursor.at
+        cursor.take(1)
+        timestamp_ms = base_timestamp_ms + cursor.varint()
+        cursor.varint()
+        key = cursor.nullable()
+        value = cursor.nullable()
+        headers = tuple((cursor.take(cursor.varint()), cursor.nullable()) for _ in range(cursor.varint()))
+        if cursor.at != end:
+            raise ValueError(f"record {index} ends at {cursor.at}, not {end}")
+        listener, kind, sender, sequence = next(senders, (0, 0, 0, 0))
+        yield Record(index, timestamp_ms, key, value, headers, listener, kind, sender, sequence)
+
+
+def _senders(runs: list[Run]) -> Iterator[tuple[int, int, bytes | int, int]]:
+    for run in runs:
+        sequences = _sequences(run) if run.kind == SESSION else [0] * run.record_count
+        for sequence in sequences:
+            yield run.listener, run.kind, run.sender, sequence
+
+
+def repaired(
+    payload: bytes, count: int, base_timestamp_ms: int, runs: list[Run], bad: frozenset[int]
+) -> tuple[bytes, bytes, int, int]:
+    """The payload and the provenance without the records whose index is in `bad`, and the new base and maximum timestamp.
+
+    Offset deltas are made contiguous, as the broker demands; the base timestamp is the first record's, as Kafka's producer has it.
+    """
+    kept: list[tuple[int, bytes]] = []
+    cursor = _Cursor(payload)
+    for index in range(count):
+        end = cursor.varint() + cursor.at
+        cursor.take(1)
+        timestamp_ms = base_timestamp_ms + cursor.varint()
+        cursor.varint()
+        rest = cursor.take(end - cursor.at)
+        if index not in bad:
+            kept.append((timestamp_ms, rest))
+    base_ms = kept[0][0]
+    encoded = bytearray()
+    for offset, (timestamp_ms, rest) in enumerate(kept):
+        body = b"\0" + varint(timestamp_ms - base_ms) + varint(offset) + rest
+        encoded += varint(len(body)) + body
+    return bytes(encoded), encode_provenance(_without(runs, bad)), base_ms, max(item[0] for item in kept)
+
+
+def _without(runs: list[Run], bad: frozenset[int]) -> list[Run]:
+    left = []
+    for run in runs:
+        kept = [place for place in range(run.record_count) if run.first_index + place not in bad]
+        if not kept:
+            continue
+        gaps = b""
+        first_sequence = 0
+        if run.kind == SESSION:
+            sequences = [sequence for place, sequence in enumerate(_sequences(run)) if place in set(kept)]
+            first_sequence = sequences[0]
+            gaps = b"".join(
+                _unsigned(later - earlier - 1) for earlier, later in zip(sequences, sequences[1:], strict=False)
+            )
+        left.append(run._replace(record_count=len(kept), first_sequence=first_sequence, gaps=gaps))
+    return left
+
+
+def encode_provenance(runs: list[Run]) -> bytes:
+    """The bytes at the back of a batch (layout.pxd, "Provenance"), as they lie in memory: the first run ends at their end."""
+    encoded = b""
+    for run in runs:
+        sender = run.sender if isinstance(run.sender, bytes) else run.sender.to_bytes(4 if run.kind <= SESSION else 0, "little")
+        block = sender + bytes([run.listener, run.kind | (128 if run.delivered else 0)])
+        if run.kind == SESSION:
+            block = run.first_sequence.to_bytes(8, "little") + block
+        block = run.record_count.to_bytes(4, "little") + block
+        if run.kind == SESSION:
+            gaps = run.gaps or bytes(run.record_count - 1)
+            block = gaps[::-1] + block
+        encoded = block + encoded
+    return encoded

@@ -1,0 +1,97 @@
+"""What an arena tells about its contents: frozen copies, made per batch, topic or session, never per record on the hot path."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class BatchState(IntEnum):
+    """States of a batch, as stored in its directory entry: FREE -> OPEN -> SEALED -> STAMPED -> (DONE | FAILED) -> FREE."""
+
+    FREE = 0
+    OPEN = 1
+    SEALED = 2
+    STAMPED = 3
+    DONE = 4
+    FAILED = 5
+
+
+class Batch(NamedTuple):
+    """One batch as it stood when the snapshot was made; the stamp fields are -1 or 0 until it is STAMPED."""
+
+    entry: int
+    topic: int
+    partition: int
+    record_count: int
+    size_bytes: int  # as on the wire: 61 bytes of header and the records
+    created_ms: int
+    base_timestamp_ms: int
+    max_timestamp_ms: int
+    codec: int
+    state: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    first_send_ms: int
+    attempts: int
+    stamp_flags: int
+    number: int  # grows with every batch opened in the arena: the order within a partition
+
+
+class Topic(NamedTuple):
+    """A row of the topic table; ``partition_count`` 0: not known, ``topic_id`` all zero: not known."""
+
+    index: int
+    name: str
+    topic_id: bytes
+    partition_count: int
+
+
+class Session(NamedTuple):
+    """A row of the session table; ``rejections`` are (sequence, reason), oldest first; ``disconnected_ms`` 0: connected."""
+
+    index: int
+    session_id: bytes
+    last_accepted: int
+    rejections: tuple[tuple[int, int], ...]
+    disconnected_ms: int
+
+
+class Run(NamedTuple):
+    """A provenance run: records ``first_index`` .. ``first_index + record_count - 1`` of a batch came from this sender.
+
+    ``sender`` is the connection number (kind 1), the session row (2), 0 (3: datagram path), or the address in network order followed by
+    the port as u16 little-endian (4: IPv4, 5: IPv6). ``gaps`` holds ``record_count - 1`` LEB128 varints (sequences skipped before the
+    next record), or is empty where no sequence was skipped. ``delivered``: the sender waits for an answer of that level.
+    """
+
+    listener: int
+    kind: int
+    sender: bytes | int
+    first_sequence: int
+    record_count: int
+    first_index: int
+    gaps: bytes
+    delivered: bool
+
+
+class Record(NamedTuple):
+    """One decoded record of a batch, for dead letters and repair; ``sequence`` is 0 where the sender is no session."""
+
+    index: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[bytes, bytes | None], ...]
+    listener: int
+    kind: int
+    sender: bytes | int
+    sequence: int
+
+
+class Damage(NamedTuple):
+    """What recovery had to put aside: ``quarantined_to`` is the file with its bytes ("" where they could not be copied)."""
+
+    entry: int
+    record_count: int  # -1: not known
+    reason: str
+    quarantined_to: str

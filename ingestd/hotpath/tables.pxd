@@ -1,0 +1,38 @@
+# The arena without its batches: header, intent, ledger, topics, sessions.
+from libc.stdint cimport uint32_t, uint64_t
+
+from ingestd.hotpath.intent cimport Intent
+from ingestd.hotpath.layout cimport Absorbed, Cluster, Header, SessionRow, TopicRow
+from ingestd.hotpath.region cimport Region
+
+
+cdef class Tables(Region):
+    cdef Header* header
+    cdef Intent intent
+    cdef SessionRow* sessions
+    cdef uint64_t* ledger        # LEDGER_WORDS words; changed only through the intent
+    cdef TopicRow* topic_rows
+    cdef TopicRow* topic_copies
+    cdef Cluster* cluster
+    cdef Absorbed* absorbed
+    cdef readonly uint32_t topic_count
+    cdef uint32_t seed             # CRC register after the arena id
+    cdef dict session_indexes      # session id -> row
+    cdef set session_busy          # rows without a session whose records may still be in the arena: not given out again before a look
+
+    # Writes the header of a new arena.
+    cdef int tables_create(self, uint64_t buffer_bytes, uint32_t topic_capacity, uint32_t session_capacity, object reserve_pages, object now_ms) except -1
+    # Checks the header of an existing one (repairing one damaged copy), applies a published intent, checks the topics.
+    cdef int tables_open(self) except -1
+    cdef int _attach(self) except -1
+
+    # True if `stores` more stores fit the intent being built. A batch's commit takes 4 stores.
+    cdef bint intent_room(self, uint32_t stores) noexcept nogil
+    # Adds an absolute store of 8 aligned bytes inside the arena.
+    cdef void intent_add(self, uint64_t* place, uint64_t value) noexcept nogil
+    # Publishes, applies and clears the intent built since the last call.
+    cdef void intent_commit(self) noexcept nogil
+    cdef void ledger_add(self, uint32_t word, uint64_t value) noexcept nogil
+
+    cdef int _topic_write(self, uint32_t index, TopicRow* row) except -1
+    cdef set sessions_in_batches(self)
