@@ -257,6 +257,11 @@ class Cluster:
             time.sleep(0.02)
         return name
 
+    def stored_bytes(self, topic: str) -> int:
+        """Size of the topic's log segments on the first node's disk: what the batches take as they were sent."""
+        segments = self.nodes[0].folder.glob(f"data/{topic}-*/*.log")
+        return sum(segment.stat().st_size for segment in segments)
+
     def delete_topic(self, name: str) -> None:
         """Deletes a topic."""
         self.admin.delete_topics([name])[name].result(30)

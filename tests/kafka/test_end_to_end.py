@@ -1,0 +1,130 @@
+"""The real daemon with two workers, three kinds of socket, a real broker, read back by an independent client."""
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.kafka.cluster import Cluster
+from tests.kafka.daemon import Daemon, free_udp_port
+from tests.kafka.load import LineSender, make_lines, send_datagrams
+from tests.kafka.reader import SentRecord, judge, read_until
+
+FIELD_KEY = {"field": 1, "delimiter": "\t"}
+
+
+def line_listener(topic: str, **settings: object) -> Mapping[str, object]:
+    """A Unix stream of lines with the first field as the key."""
+    return {
+        "name": "lines",
+        "listen": "unix-stream:{sockets}/lines",
+        "format": "lines",
+        "topic": topic,
+        "key": FIELD_KEY,
+        **settings,
+    }
+
+
+def run_three_sockets(
+    kafka: Cluster, make_daemon: Callable[..., Daemon], topic: str, lines: int, datagrams: int, seed: int
+) -> None:
+    """Lines over four connections, datagrams over a Unix path and over UDP, all at once, into one topic."""
+    kafka.create_topic(topic, 6)
+    udp_port = free_udp_port()
+    listeners = [
+        line_listener(topic, headers={"host": "gateway-7"}),
+        {"name": "log", "listen": "unix-datagram:{sockets}/log", "format": "raw", "topic": topic},
+        {
+            "name": "devices",
+            "listen": f"udp:127.0.0.1:{udp_port}",
+            "format": "lines",
+            "topic": topic,
+            "key": FIELD_KEY,
+            "when_full": "block",
+            "receive_buffer_bytes": 4 << 20,
+        },
+    ]
+    daemon = make_daemon(kafka.bootstrap, listeners)
+    daemon.start()
+    senders = {
+        f"stream-{number}": LineSender(
+            f"{daemon.sockets}/lines", make_lines(f"stream-{number}", lines // 4, seed=seed + number)
+        )
+        for number in range(4)
+    }
+    sent: dict[str, list[SentRecord]] = {}
+
+    def send_unix() -> None:
+        unkeyed = (SentRecord(None, value) for _, value in make_lines("unix", datagrams, seed=seed))
+        sent["unix"] = send_datagrams(f"{daemon.sockets}/log", unkeyed, rate=10_000)
+
+    def send_udp(name: str) -> None:
+        records = make_lines(name, datagrams // 2, seed=seed)
+        sent[name] = send_datagrams(("127.0.0.1", udp_port), records, rate=5_000)
+
+    threads = [
+        threading.Thread(target=send_unix),
+        *(threading.Thread(target=send_udp, args=(n,)) for n in ("udp-0", "udp-1")),
+    ]
+    for thread in (*senders.values(), *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sent.update({name: sender.finish() for name, sender in senders.items()})
+    total = sum(map(len, sent.values()))
+    books = daemon.wait_settled(total, 120)
+    assert (books["received"], books["accepted"], books["delivered"]) == (total, total, total)
+    assert (books["rejected"], books["failed"], books["dropped"], books["kernel_dropped"]) == ({}, {}, {}, 0)
+    records = read_until(kafka.direct, topic, total, 1)
+    verdict = judge(sent, records)
+    assert verdict.clean, verdict
+    with_host = sum(record.headers == (("host", b"gateway-7"),) for record in records)
+    assert with_host == sum(len(sent[name]) for name in senders)
+    assert daemon.stop() == 0
+
+
+def test_three_sockets_two_workers(
+    kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str, seed: int
+) -> None:
+    run_three_sockets(kafka, make_daemon, topic_name, 40_000, 4_000, seed)
+
+
+@pytest.mark.soak
+def test_three_sockets_two_workers_at_full_size(
+    kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str, seed: int
+) -> None:
+    run_three_sockets(kafka, make_daemon, topic_name, 1_000_000, 100_000, seed)
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
+def test_every_codec_is_read_back(
+    kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str, codec: str, seed: int
+) -> None:
+    kafka.create_topic(topic_name, 3)
+    daemon = make_daemon(kafka.bootstrap, [line_listener(topic_name)], workers=1, producer={"compression.type": codec})
+    daemon.start()
+    sender = LineSender(f"{daemon.sockets}/lines", make_lines("a", 20_000, size=200, seed=seed))
+    sender.start()
+    sent = sender.finish()
+    daemon.wait_settled(len(sent))
+    verdict = judge({"a": sent}, read_until(kafka.direct, topic_name, len(sent), 1))
+    assert verdict.clean, verdict
+    stored = kafka.stored_bytes(topic_name)
+    handed_over = sum(len(record.value) for record in sent)
+    assert stored > handed_over if codec == "none" else stored < handed_over / 2
+
+
+def test_the_last_line_needs_no_newline_and_an_empty_line_is_refused(
+    kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str
+) -> None:
+    kafka.create_topic(topic_name)
+    daemon = make_daemon(kafka.bootstrap, [line_listener(topic_name)], workers=1)
+    daemon.start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        stream.connect(f"{daemon.sockets}/lines")
+        stream.sendall(b"k\tfirst\n\nk\tsecond")
+    books = daemon.wait_settled(2)
+    assert (books["received"], books["rejected"]) == (3, {"empty": 1})
+    values = [record.value for record in read_until(kafka.direct, topic_name, 2, 1)]
+    assert values == [b"k\tfirst", b"k\tsecond"]
