@@ -29,8 +29,8 @@
         ├── UnknownServerException
         └── RecordFailedException            given up by the daemon for another reason
 
-What send() can know raises from send() itself: wrong arguments, serializers, a record beyond the daemon's limit, no room
-or no connection within max_block_ms, a closed producer. What is known later arrives in the future and the callback.
+What send() can know raises from send() itself: wrong arguments, serializers, a record beyond the daemon's limit, no
+room or no connection within max_block_ms, a closed producer. What is known later is in the future and the callback.
 """
 
 from typing import ClassVar, Final
@@ -252,7 +252,7 @@ def rejected(reason: int, error_code: int, text: str) -> ApiException:
 
 
 def failed(reason: int, error_code: int, text: str, may_have_been_written: bool) -> ApiException:
-    """The error for a FAILED frame. What may have been written is never retriable: sending again could write it twice."""
+    """The error for a FAILED frame. What may have been written is not retriable: it could be written twice."""
     name, kind = FAILED_REASONS.get(reason, (f"reason {reason}", RecordFailedException))
     message = f"not delivered, {name}" + (f": {text}" if text else "")
     if may_have_been_written:

@@ -52,7 +52,7 @@ def serialize(
     if serializer is None:
         return _plain(value, what)
     try:
-        data = serializer.serialize(topic, value, headers)
+        data: object = serializer.serialize(topic, value, headers)
     except SerializationException:
         raise
     except Exception as error:

@@ -1,0 +1,162 @@
+"""Future: the outcome of one send().
+
+Made for millions of them: no lock, no condition of its own; what waits for it is registered only when something does.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+from ingestd.client.errors import IllegalStateException, KafkaException, TimeoutException
+from ingestd.client.records import RecordMetadata
+
+Callback = Callable[[RecordMetadata | None, KafkaException | None], object]
+
+_PENDING = 0
+_DELIVERED = 1
+_FAILED = 2
+
+
+class Owner:
+    """What all futures of one producer share: the lock for registering, and who may wait for them."""
+
+    __slots__ = ("io_thread", "lock", "pid")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.pid = os.getpid()
+        self.io_thread: threading.Thread | None = None
+
+    def check_process(self) -> None:
+        """Raises if this is a child of the process that made the producer: its thread and connection stayed there."""
+        if os.getpid() != self.pid:
+            raise IllegalStateException(
+                f"this producer belongs to process {self.pid}: after a fork make a new Producer in the child"
+            )
+
+    def in_callback(self) -> bool:
+        """Whether the caller is the producer's own thread, which must never wait for itself."""
+        return threading.current_thread() is self.io_thread
+
+    def check_may_wait(self) -> None:
+        """Raises if waiting here would never end."""
+        self.check_process()
+        if self.in_callback():
+            raise IllegalStateException("a callback runs in the producer's own thread and cannot wait for the producer")
+
+
+class Future:
+    """The outcome of one record, now or later. `result()` waits for it; safe to use from any thread."""
+
+    __slots__ = (
+        "_error",
+        "_offset",
+        "_owner",
+        "_partition",
+        "_state",
+        "_waiters",
+        "callback",
+        "key_size",
+        "timestamp_ms",
+        "topic",
+        "value_size",
+    )
+
+    def __init__(
+        self, owner: Owner, topic: str, timestamp_ms: int, key_size: int, value_size: int, callback: Callback | None
+    ) -> None:
+        self._owner = owner
+        self._state = _PENDING
+        self._error: KafkaException | None = None
+        self._waiters: list[Callable[[], object]] | None = None
+        self.topic = topic
+        self.timestamp_ms = timestamp_ms
+        self.key_size = key_size
+        self.value_size = value_size
+        self.callback = callback
+
+    def done(self) -> bool:
+        """Whether the outcome is known."""
+        return self._state != _PENDING
+
+    def result(self, timeout: float | None = None) -> RecordMetadata:
+        """Waits at most `timeout` seconds (None: for ever). Raises the record's error, or TimeoutException."""
+        error = self.exception(timeout)
+        if error is not None:
+            raise error
+        return self._metadata()
+
+    def exception(self, timeout: float | None = None) -> KafkaException | None:
+        """The record's error, None if it was delivered. Raises TimeoutException if that is not known in time."""
+        if self._state == _PENDING and not self._wait(timeout):
+            raise TimeoutException(f"no answer for a record of {self.topic!r} within {timeout} s; it may still come")
+        return self._error
+
+    def add_done_callback(self, function: "Callable[[Future], object]") -> None:
+        """Calls `function(future)` once, in the producer's thread, or at once if the outcome is known."""
+        with self._owner.lock:
+            if self._state == _PENDING:
+                if self._waiters is None:
+                    self._waiters = []
+                self._waiters.append(lambda: function(self))
+                return
+        function(self)
+
+    def _metadata(self) -> RecordMetadata:
+        where = (self.topic, self._partition, self._offset, self.timestamp_ms)
+        return RecordMetadata(*where, self.key_size, self.value_size)
+
+    def _wait(self, timeout: float | None) -> bool:
+        self._owner.check_may_wait()
+        # A plain lock: waiting for it ends with KeyboardInterrupt and leaves nothing behind that would matter.
+        waiter = threading.Lock()
+        waiter.acquire()
+        with self._owner.lock:
+            if self._state != _PENDING:
+                return True
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter.release)
+        waiter.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+        return self._state != _PENDING
+
+    def succeed(self, partition: int, offset: int, timestamp_ms: int) -> None:
+        """For the producer: the record is where it should be. timestamp_ms -1 keeps the record's own."""
+        self._partition = partition
+        self._offset = offset
+        if timestamp_ms >= 0:
+            self.timestamp_ms = timestamp_ms
+        self._finish(_DELIVERED)
+
+    def fail(self, error: KafkaException) -> None:
+        """For the producer: the record was not delivered, or nobody knows."""
+        self._error = error
+        self._finish(_FAILED)
+
+    def _finish(self, state: int) -> None:
+        with self._owner.lock:
+            self._state = state
+            waiters, self._waiters = self._waiters, None
+        callback = self.callback
+        if callback is not None:
+            self.callback = None
+            _guarded(lambda: callback(self._metadata() if state == _DELIVERED else None, self._error))
+        if waiters is not None:
+            for waiter in waiters:
+                _guarded(waiter)
+
+
+def _guarded(function: Callable[[], object]) -> None:
+    """A callback's exception is its own affair: logged, and the others go on (as in Kafka's producer)."""
+    try:
+        function()
+    except BaseException:
+        import logging  # costs more to import than all the rest of the client, and is hardly ever needed
+
+        logging.getLogger("ingestd.client").exception("a callback raised")
+
+
+def deadline_after(timeout: float | None) -> float | None:
+    """The monotonic time at which a timeout in seconds is over."""
+    return None if timeout is None else monotonic() + max(timeout, 0.0)

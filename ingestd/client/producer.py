@@ -1,0 +1,194 @@
+"""Producer: Kafka's producer as applications know it, with the daemon of this host behind it.
+
+with Producer("unix-stream:/run/ingestd/app.sock") as producer:
+    producer.send(ProducerRecord("orders", "fire and forget"))
+    metadata = producer.send(ProducerRecord("orders", "synchronous")).result(timeout=10)
+    producer.send(ProducerRecord("orders", "asynchronous"), callback=lambda metadata, error: ...)
+"""
+
+import atexit
+import os
+import threading
+from time import time_ns
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from ingestd.client import address as addresses
+from ingestd.client.address import Address
+from ingestd.client.datagrams import DatagramSession
+from ingestd.client.encoding import encode_record
+from ingestd.client.errors import ConfigException, TimeoutException
+from ingestd.client.frame import ANSWER_ACCEPTED, ANSWER_DELIVERED, ANSWER_NONE
+from ingestd.client.future import Callback, Future
+from ingestd.client.loop import Loop
+from ingestd.client.records import ProducerRecord
+from ingestd.client.route import Route
+from ingestd.client.serializers import Serializer, serialize
+from ingestd.client.session import Session
+
+AnswerLevel = Literal["none", "accepted", "delivered"]
+
+_ANSWERS: Final = {"none": ANSWER_NONE, "accepted": ANSWER_ACCEPTED, "delivered": ANSWER_DELIVERED}
+
+# A datagram that a lost fragment cannot take along: Ethernet's 1500 bytes without IP and UDP headers, with room for a
+# tunnel's. The daemon takes any size; a record that needs more gets it.
+UDP_DATAGRAM_BYTES: Final = 1400
+UDP_DATAGRAM_BYTES_MAX: Final = 65507
+UNIX_DATAGRAM_BYTES: Final = 16 << 10
+UNIX_DATAGRAM_BYTES_MAX: Final = 65535
+
+CLOSE_TIMEOUT_S: Final = 60.0
+EXIT_TIMEOUT_S: Final = 10.0
+
+
+class Producer:
+    """Sends records to ingestd. Thread-safe: one for the whole process is best. Not for a forked child: make another.
+
+    `address`: where the daemon listens (`unix-stream:PATH`, `unix-datagram:PATH`, `udp:HOST:PORT`); without it the
+    environment's INGESTD_ADDRESS. `answer`: when a record's future is done: "delivered" (it is in Kafka: partition and
+    offset), "accepted" (the daemon has it safe), "none" (the kernel has it; what happens later is not told). The
+    default is "delivered", on datagrams "none", which is all they can.
+
+    Serializers: see `ingestd.client.serializers`; without one, bytes go as they are and text as UTF-8.
+    `buffer_memory` bytes bound what is unanswered; `max_block_ms` how long send() waits for room or for the first
+    connection; `batch_size` bytes and `linger_ms` shape frames: more is gathered only while the socket is busy, or
+    for linger_ms. `client_id` names this sender in the daemon's logs. Raises ConfigException (a ValueError).
+    """
+
+    def __init__(
+        self,
+        address: str | Address | None = None,
+        *,
+        answer: AnswerLevel | None = None,
+        key_serializer: Serializer | None = None,
+        value_serializer: Serializer | None = None,
+        client_id: str = "",
+        max_block_ms: int = 60_000,
+        buffer_memory: int = 33_554_432,
+        batch_size: int = 65_536,
+        linger_ms: int = 0,
+        reconnect_backoff_ms: int = 20,
+        reconnect_backoff_max_ms: int = 1_000,
+    ) -> None:
+        where = _address(address)
+        numbers = {"max_block_ms": max_block_ms, "linger_ms": linger_ms, "reconnect_backoff_ms": reconnect_backoff_ms}
+        for name, number in numbers.items():
+            if number < 0:
+                raise ConfigException(f"{name}={number}: give 0 or more")
+        for name, number in {"buffer_memory": buffer_memory, "batch_size": batch_size}.items():
+            if number < 1:
+                raise ConfigException(f"{name}={number}: give bytes, 1 or more")
+        session, batch_bytes = _session(where, answer, client_id, batch_size)
+        route = Route(where.path, reconnect_backoff_ms, reconnect_backoff_max_ms, _jitter)
+        self._key_serializer = key_serializer
+        self._value_serializer = value_serializer
+        self._max_block_s = max_block_ms / 1000
+        self._loop = Loop(where, session, buffer_memory, batch_bytes, linger_ms, route)
+        self._owner = self._loop.owner
+        self._pid = self._owner.pid
+        self._put = self._loop.outbox.put
+        self._loop.start()
+        atexit.register(self._at_exit)
+
+    def send(self, record: ProducerRecord, callback: Callback | None = None) -> Future:
+        """Hands a record over, and returns at once as long as there is room; its outcome comes with the future.
+
+        `callback(metadata, exception)`, one of them None, is called in the producer's own thread, in the order of the
+        records of a partition; it must be quick, and cannot wait for the producer. Waits at most max_block_ms, then
+        raises TimeoutException; also SerializationException, RecordTooLargeException, IllegalStateException. A call
+        that raises has sent nothing, and the producer can be used on; so can one whose wait KeyboardInterrupt ended.
+        """
+        if os.getpid() != self._pid:
+            self._owner.check_process()
+        topic = record.topic
+        headers = record.headers
+        key = record.key
+        if (key is not None and type(key) is not bytes) or self._key_serializer is not None:
+            key = serialize(self._key_serializer, topic, key, headers, "key")
+        value = record.value
+        if (value is not None and type(value) is not bytes) or self._value_serializer is not None:
+            value = serialize(self._value_serializer, topic, value, headers, "value")
+        timestamp_ms = record.timestamp_ms
+        if timestamp_ms is None:
+            timestamp_ms = time_ns() // 1_000_000
+        encoded = encode_record(value, key, record.partition, timestamp_ms, headers)
+        key_size = -1 if key is None else len(key)
+        future = Future(self._owner, topic, timestamp_ms, key_size, -1 if value is None else len(value), callback)
+        self._put((encoded, future), self._max_block_s)
+        return future
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Waits until every record sent before has its outcome; after `timeout` seconds TimeoutException."""
+        self._owner.check_may_wait()
+        request = self._loop.flush()
+        if not request.wait(timeout):
+            raise TimeoutException(f"not everything was answered within {timeout} s; it goes on")
+        if request.error is not None:
+            raise request.error
+
+    def close(self, timeout: float | None = CLOSE_TIMEOUT_S) -> None:
+        """Sends what is there, waits for its answers, ends the session. Again: does nothing.
+
+        What is not answered within `timeout` seconds (None: for ever) fails in its future and callback, and close()
+        raises TimeoutException with their number: no record is forgotten in silence. In a forked child it does nothing.
+        """
+        if os.getpid() != self._pid:
+            return
+        self._owner.check_may_wait()
+        atexit.unregister(self._at_exit)
+        if not self._loop.is_alive():
+            return
+        self._loop.close(timeout)
+        self._loop.join(threading.TIMEOUT_MAX if timeout is None else timeout + 5)
+        if self._loop.is_alive():
+            raise TimeoutException("a callback has not returned yet: the producer ends when it does")
+        if self._loop.unanswered:
+            raise TimeoutException(f"{self._loop.unanswered} records were not answered within {timeout} s")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _at_exit(self) -> None:
+        # Whoever forgot to close still gets delivered what was sent, or is told on stderr.
+        self.close(EXIT_TIMEOUT_S)
+
+
+def _jitter() -> float:
+    return os.urandom(1)[0] / 255
+
+
+def _address(address: str | Address | None) -> Address:
+    if isinstance(address, Address):
+        return address
+    if address is None:
+        address = os.environ.get("INGESTD_ADDRESS", "")
+        if not address:
+            raise ConfigException(
+                "no address: give one, like unix-stream:/run/ingestd/app.sock, or set INGESTD_ADDRESS"
+            )
+    try:
+        return addresses.parse(address)
+    except ValueError as error:
+        raise ConfigException(str(error)) from None
+
+
+def _session(where: Address, answer: str | None, client_id: str, batch_size: int) -> tuple[Session, int]:
+    """The session for an address, and how many bytes of records a frame of it gathers."""
+    if where.kind != "unix-stream":
+        if answer not in (None, "none"):
+            raise ConfigException(f"answer={answer!r}: datagrams are not answered; use a unix-stream address")
+        unix = where.kind == "unix-datagram"
+        size_bytes, size_bytes_max = (
+            (UNIX_DATAGRAM_BYTES, UNIX_DATAGRAM_BYTES_MAX) if unix else (UDP_DATAGRAM_BYTES, UDP_DATAGRAM_BYTES_MAX)
+        )
+        return DatagramSession(size_bytes_max), min(batch_size, size_bytes - 300)
+    if answer is None:
+        answer = "delivered"
+    if answer not in _ANSWERS:
+        raise ConfigException(f"answer={answer!r}: give one of {', '.join(_ANSWERS)}")
+    return Session(_ANSWERS[answer], client_id), batch_size
