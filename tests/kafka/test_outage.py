@@ -1,4 +1,4 @@
-"""Kafka is away while records come: the arena fills, senders wait at next to no cost, and everything arrives afterwards."""
+"""Kafka is away while records come: the arena fills, senders wait at next to no cost, everything arrives afterwards."""
 
 import time
 from collections.abc import Callable, Collection
