@@ -23,8 +23,8 @@ def make_lines(sender: str, count: int, *, keys: int = 16, size: int = 100, seed
 class LineSender(threading.Thread):
     """Writes lines to a Unix stream from a thread of its own; ``sent`` grows as the kernel takes them.
 
-    ``rate`` is records per second, 0 as fast as the daemon reads; it may be changed. :meth:`finish` waits for the end and
-    raises what went wrong.
+    ``rate`` is records per second, 0 as fast as the daemon reads; it may be changed. :meth:`finish` waits for the end
+    and raises what went wrong.
     """
 
     def __init__(self, path: str, records: Iterator[SentRecord], *, rate: float = 0.0, chunk: int = 64) -> None:
