@@ -43,7 +43,7 @@ format: $(VENV)/.dev  ## lets ruff lay out the Python files
 # The sanitizers' runtimes must be loaded before Python. Leaks are not looked for: the interpreter itself keeps much to its end.
 SANITIZE_ENVIRONMENT = LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=1 \
-	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 PYTHONMALLOC=malloc
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 PYTHONMALLOC=malloc INGESTD_SANITIZED=$(SANITIZED)/lib
 SANITIZE_PYTEST = $(PYTEST) -p no:cacheprovider -o "pythonpath=$(SANITIZED)/lib ." $(SANITIZE_TESTS)
 
 sanitize: preflight-sanitize $(SANITIZED)/.built  ## the record path's tests under AddressSanitizer and UBSan, in full

@@ -2,9 +2,12 @@
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import ingestd
 
 # Loops that read clocks are not under test here, but the machine may be busy: no deadline per example.
 settings.register_profile("usual", deadline=None, print_blob=True)
@@ -26,9 +29,22 @@ SEED = int(os.environ.get("INGESTD_TEST_SEED") or random.randrange(1 << 32))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives hypothesis the seed of this run, unless its own option names one."""
+    """Gives hypothesis the seed of this run, unless its own option names one; sees that sanitizers are what they seem."""
+    _check_sanitizers()
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(SEED)
+
+
+def _check_sanitizers() -> None:
+    """``make sanitize`` says where its build is: a run that tests the usual build instead would find nothing, in silence."""
+    wanted = os.environ.get("INGESTD_SANITIZED")
+    if wanted is None:
+        return
+    if "libasan" not in Path("/proc/self/maps").read_text():
+        raise pytest.UsageError("AddressSanitizer is not loaded")
+    origin = Path(ingestd.__file__).resolve()
+    if not origin.is_relative_to(Path(wanted).resolve()):
+        raise pytest.UsageError(f"{origin} is tested, not the build in {wanted}")
 
 
 def pytest_report_header() -> str:
