@@ -9,13 +9,13 @@ from ingestd.hotpath.crc32c cimport crc32c_update
 from ingestd.hotpath.directory cimport Directory, Identity, Stamp, codec_of, generation_of, state_of, state_word
 from ingestd.hotpath.header cimport BatchHeader, header_write
 from ingestd.hotpath.layout cimport (
-    ABSORBED_MAX, BATCH_HEADER_BYTES, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DELIVERED_BYTES, LEDGER_DROPPED, LEDGER_FAILED,
-    LEDGER_POSSIBLE_DUPLICATES, LEDGER_REJECTED, LEDGER_WORDS, PAGE_BYTES, PROVENANCE_SESSION, STATE_FAILED, STATE_DONE, STATE_FREE,
+    ABSORBED_MAX, BATCH_HEADER_BYTES, LEDGER_DELIVERED, LEDGER_DELIVERED_BYTES, LEDGER_DROPPED, LEDGER_FAILED,
+    LEDGER_POSSIBLE_DUPLICATES, LEDGER_REJECTED, LEDGER_WORDS, PAGE_BYTES, STATE_FAILED, STATE_DONE, STATE_FREE,
     STATE_OPEN, STATE_SEALED, STATE_STAMPED, Entry,
 )
 from ingestd.hotpath.recovery cimport recover
 from ingestd.hotpath.tables cimport Tables
-from ingestd.hotpath.walker cimport Walker, walk_gap, walk_next, walk_row, walk_start
+from ingestd.hotpath.walker cimport Walker, walk_next
 
 from ingestd.hotpath.errors import (
     ArenaDamaged, ArenaError, ArenaFull, ArenaInUse, ArenaLayoutUnknown, ArenaStateError,
@@ -172,6 +172,8 @@ cdef class Arena(Directory):
         """Batches sealed since the last call, in the order of their sealing."""
         cdef uint32_t entry
         batches = []
+        if self.lingering:
+            self._reap()
         while self.sealed_count:
             entry = self.sealed[self.sealed_first]
             self.sealed_first = (self.sealed_first + 1) % self.entry_count
@@ -367,16 +369,9 @@ cdef class Arena(Directory):
         return self._runs(self._expect(entry, 1u << STATE_OPEN | 1u << STATE_SEALED | 1u << STATE_STAMPED))
 
     cdef list _runs(self, uint32_t entry):
-        cdef unsigned char* end = self.run_start(entry) + self.run_bytes(entry)
-        cdef uint32_t size = <uint32_t>self.directory[entry].provenance
         cdef Walker walker
-        cdef int64_t at
         runs = []
-        if state_of(&self.directory[entry]) == STATE_OPEN:
-            size = self.run_bytes(entry) - BATCH_HEADER_BYTES - <uint32_t>self.directory[entry].commit
-        elif size > self.run_bytes(entry) or crc32c_update(self.seed, end - size, size) != self.directory[entry].provenance >> 32:
-            return runs
-        walk_start(&walker, end - size, end, <uint32_t>self.directory[entry].count)
+        self.walk(entry, &walker)
         while walk_next(&walker):
             sender = (<const unsigned char*>walker.sender)[:walker.sender_bytes]
             if walker.sender_bytes <= 4:

@@ -1,6 +1,6 @@
 """CRC-32C (Castagnoli) for Python callers: the checksum that Kafka's record batches carry."""
 
-from collections.abc import Buffer
+from typing_extensions import Buffer
 
 def crc32c(data: Buffer, value: int = 0) -> int: ...
 def crc32c_portable(data: Buffer, value: int = 0) -> int: ...

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from ingestd.hotpath.layout cimport Entry
 from ingestd.hotpath.pages cimport PageMap
 from ingestd.hotpath.tables cimport Tables
+from ingestd.hotpath.walker cimport Walker
 
 
 cdef enum OpenVerdict:
@@ -121,6 +122,8 @@ cdef class Directory(Tables):
     cdef void entry_finish(self, uint32_t entry, uint32_t state) noexcept nogil
     cdef void view_given(self, uint32_t entry) noexcept nogil
     cdef void view_returned(self, uint32_t entry) noexcept nogil
+    # Starts a walk over the batch's provenance; over nothing, where that is found damaged.
+    cdef void walk(self, uint32_t entry, Walker* walker) noexcept nogil
     cdef void list_append(self, uint32_t entry) noexcept nogil
     cdef void list_remove(self, uint32_t entry) noexcept nogil
     cdef void _count_pages(self, int64_t first, int64_t pages) noexcept nogil

@@ -328,16 +328,22 @@ cdef class Directory(Tables):
         else:
             self.newest = self.older[entry]
 
+    cdef void walk(self, uint32_t entry, Walker* walker) noexcept nogil:
+        cdef Entry* line = &self.directory[entry]
+        cdef unsigned char* end = self.run_start(entry) + self.run_bytes(entry)
+        cdef uint64_t size = line.provenance & LOW_HALF
+        if state_of(line) == STATE_OPEN:
+            size = self.run_bytes(entry) - BATCH_HEADER_BYTES - (line.commit & LOW_HALF)
+        elif size > self.run_bytes(entry) or crc32c_update(self.seed, end - size, size) != line.provenance >> 32:
+            size = 0
+        walk_start(walker, end - size, end, <uint32_t>line.count)
+
     cdef set sessions_in_batches(self):
         cdef int32_t entry = self.oldest
-        cdef unsigned char* start
         cdef Walker walker
         rows = set()
         while entry >= 0:
-            start = self.run_start(<uint32_t>entry)
-            walk_start(&walker, start + BATCH_HEADER_BYTES, start + self.run_bytes(<uint32_t>entry), <uint32_t>self.directory[entry].count)
-            if codec_of(&self.directory[entry]) != 0 or state_of(&self.directory[entry]) != STATE_OPEN:
-                walker.floor = start + self.run_bytes(<uint32_t>entry) - <uint32_t>self.directory[entry].provenance
+            self.walk(<uint32_t>entry, &walker)
             while walk_next(&walker):
                 if walker.kind == PROVENANCE_SESSION:
                     rows.add(walk_row(&walker))

@@ -22,7 +22,7 @@ from ingestd.hotpath.region cimport Region
 from ingestd.hotpath.errors import ArenaDamaged, ArenaFull, ArenaLayoutUnknown
 from ingestd.hotpath.snapshots import Session, Topic
 
-cdef uint64_t MAGIC = 0x414E4552414E4749    # "IGNARENA" on a little-endian host; a big-endian one reads something else and refuses
+cdef uint64_t MAGIC = 0x414E455241474E49    # "INGARENA" on a little-endian host; a big-endian one reads something else and refuses
 cdef uint32_t SEQUENCE_BITS = 48
 cdef uint64_t SEQUENCE_MASK = (<uint64_t>1 << SEQUENCE_BITS) - 1
 
