@@ -29,14 +29,14 @@ SEED = int(os.environ.get("INGESTD_TEST_SEED") or random.randrange(1 << 32))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives hypothesis the seed of this run, unless its own option names one; sees that sanitizers are what they seem."""
+    """Gives hypothesis the seed of this run, unless its own option names one; checks what `make sanitize` says."""
     _check_sanitizers()
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(SEED)
 
 
 def _check_sanitizers() -> None:
-    """``make sanitize`` says where its build is: a run that tests the usual build instead would find nothing, in silence."""
+    """``make sanitize`` says where its build is: a run that tests the usual build instead would find nothing."""
     wanted = os.environ.get("INGESTD_SANITIZED")
     if wanted is None:
         return
