@@ -19,7 +19,8 @@ def check_daemon(daemon: Daemon, faults: Faults) -> None:
     if daemon.pressure_low >= daemon.pressure_high:
         text = f"not below pressure.high = {daemon.pressure_high}"
         faults.add("daemon.pressure.low", daemon.pressure_low, text, "Leave a gap, such as 0.75 and 0.9")
-    for key, path in (("state.directory", daemon.state_directory), ("arena.directory", daemon.arena_directory)):
+    directories = {daemon.arena_directory: "arena.directory", daemon.state_directory: "state.directory"}
+    for path, key in directories.items():
         if not path.startswith("/"):
             faults.add(f"daemon.{key}", path, "not an absolute path", "Begin it with /")
 

@@ -21,7 +21,8 @@ def toml_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml_text(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{toml_key(str(key))} = {toml_text(item)}" for key, item in value.items()) + " }"
+        inner = ", ".join(f"{toml_key(str(key))} = {toml_text(item)}" for key, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
     return str(value)
 
 
@@ -78,7 +79,7 @@ class Faults:
         self.found: list[Fault] = []
 
     def add(self, key: str, value: object, text: str, cure: str) -> None:
-        self.found.append(Fault(key, shown(key, value), text, cure))
+        self.found.append(Fault(key if key.isprintable() else toml_text(key), shown(key, value), text, cure))
 
     def raise_if_any(self) -> None:
         if self.found:

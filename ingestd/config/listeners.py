@@ -40,7 +40,8 @@ class _Draft:
     def __init__(self, place: str, table: object, faults: Faults) -> None:
         self.place = place
         self.faults = faults
-        self.given = frozenset(table) if isinstance(table, dict) else frozenset()
+        self.table: dict[str, object] = table if isinstance(table, dict) else {}
+        self.given = frozenset(self.table)
         self.section: Section = read_section(place, table, _RULES, faults, whole=_WHOLE)
 
     def fault(self, name: str, text: str, cure: str) -> None:
@@ -141,7 +142,7 @@ def _check_topics(draft: _Draft, wire: str) -> None:
     if wire == "frames":
         if "topic" in draft.given:
             draft.fault("topic", "frames name their own topic", 'Use the allow-list: topics = ["..."]')
-        if not draft["topics"]:
+        if not draft.table.get("topics"):
             text = "the format frames needs an allow-list of topics"
             draft.fault("topics", text, 'Write topics = ["orders", "clicks"] with what its senders may name')
     else:
@@ -242,10 +243,11 @@ def check_together(listeners: Iterable[Listener], workers: int, faults: Faults) 
 
 
 def places_of(listener: Listener, workers: int) -> list[str]:
-    """Every path that is bound for ``listener`` (streams: the shared one and each worker's own), or host and port."""
+    """Every path that is bound for ``listener`` (frames: the shared one and each worker's own), or host and port."""
     address = listener.address
     if address.kind == "unix-stream":
-        return [address.path, *(own_path(address.path, index) for index in range(workers))]
+        own_paths = [own_path(address.path, index) for index in range(workers)] if listener.format == "frames" else []
+        return [address.path, *own_paths]
     if address.kind == "unix-datagram":
         return [shard_path(address.path, shard, listener.shards) for shard in range(listener.shards)]
     return [f"udp:{address.host}:{address.port}"]

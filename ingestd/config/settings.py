@@ -110,7 +110,13 @@ _PRODUCER: Final = (
     ),
     Setting("topic.denied.timeout.ms", _LONG, 600_000, "ms", "When records of a denied or missing topic are given up."),
     Setting("request.timeout.ms", _TIMEOUT, 30_000, "ms", "Keep it above the brokers' replica.lag.time.max.ms."),
-    Setting("max.in.flight.requests.per.connection", v.integer(1, INT_MAX), 5, "requests", "Lower it on slow, shaky lines; brokers remember five."),
+    Setting(
+        "max.in.flight.requests.per.connection",
+        v.integer(1, INT_MAX),
+        5,
+        "requests",
+        "Lower it on slow, shaky lines; brokers remember five.",
+    ),
     Setting("retries", _INTEGER, INT_MAX, "attempts", "Leave it: delivery.timeout.ms is the better bound."),
     Setting("retry.backoff.ms", _LONG, 100, "ms", "First pause before a batch or metadata request is tried again."),
     Setting("retry.backoff.max.ms", _LONG, 1_000, "ms", "Longest such pause; raise it to go easy on a sick cluster."),
@@ -126,7 +132,9 @@ _PRODUCER: Final = (
         "metadata.max.idle.ms", v.integer(5_000, LONG_MAX), 300_000, "ms", "How long an unused topic is asked for."
     ),
     Setting("send.buffer.bytes", _BUFFER, 131_072, "bytes", "Raise it on long fat lines; -1 leaves it to the kernel."),
-    Setting("receive.buffer.bytes", _BUFFER, 32_768, "bytes", "Answers are small: leave it; -1 leaves it to the kernel."),
+    Setting(
+        "receive.buffer.bytes", _BUFFER, 32_768, "bytes", "Answers are small: leave it; -1 leaves it to the kernel."
+    ),
 )
 
 _TOPIC: Final = (
@@ -157,10 +165,18 @@ _LISTENER: Final = (
     Setting("topic", v.text(), UNSET, "", "The topic of every record (raw, lines)."),
     Setting("topics", v.texts(), (), "", "The topics that senders may name (frames)."),
     Setting("key", v.anything(), "none", "", '"none", "sender", or { field = 1, delimiter = "\\t" } (raw, lines).'),
-    Setting("timestamp", v.choice("record", "arrival"), UNSET, "", "arrival replaces the time that a sender gives (frames)."),
+    Setting(
+        "timestamp", v.choice("record", "arrival"), UNSET, "", "arrival replaces the time that a sender gives (frames)."
+    ),
     Setting("timestamp_past_ms", _LONG, 604_800_000, "ms", "Raise it to send older data on."),
     Setting("timestamp_future_ms", _LONG, 3_000_000, "ms", "Keep it below the broker's bound of one hour."),
-    Setting("timestamp_out_of_bounds", v.choice("arrival", "refuse"), "arrival", "", "refuse: better no record than one with another time."),
+    Setting(
+        "timestamp_out_of_bounds",
+        v.choice("arrival", "refuse"),
+        "arrival",
+        "",
+        "refuse: better no record than one with another time.",
+    ),
     Setting("headers", v.anything(), {}, "", 'Static headers of every record, such as { host = "gateway-7" }.'),
     Setting(
         "when_full", v.choice("block", "shed_newest"), UNSET, "", "A blocked syslog-like socket hangs its writers."
@@ -174,9 +190,15 @@ _LISTENER: Final = (
     Setting(
         "shards", v.integer(1, SHARDS_MAX), 1, "paths", "Spreads a Unix datagram listener over PATH.0, PATH.1, ..."
     ),
-    Setting("connections_max", v.integer(1, 1_000_000), 4_096, "connections", "Per worker; file descriptors bound it too."),
     Setting(
-        "record_bytes_max", v.integer(1, INT_MAX), UNSET, "bytes", "Lower it to refuse large records that Kafka would take."
+        "connections_max", v.integer(1, 1_000_000), 4_096, "connections", "Per worker; file descriptors bound it too."
+    ),
+    Setting(
+        "record_bytes_max",
+        v.integer(1, INT_MAX),
+        UNSET,
+        "bytes",
+        "Lower it to refuse large records that Kafka would take.",
     ),
 )
 
