@@ -1,0 +1,3 @@
+from collections.abc import Iterable
+
+def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> bytes: ...
