@@ -5,7 +5,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
+from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetadata
+from ingestd.client.producer import AnswerLevel
 from tests.kafka.reader import SentRecord
 
 SEND_SECONDS_MAX = 300.0
@@ -64,6 +67,73 @@ class LineSender(threading.Thread):
             self._stopping.set()
         self.join(SEND_SECONDS_MAX)
         assert not self.is_alive(), f"{self.name} still waits with {len(self.sent)} sent"
+        if self._error is not None:
+            raise self._error
+        return self.sent
+
+
+class SessionSender(threading.Thread):
+    """Sends through ``ingestd.client`` over a session, from a thread of its own, and remembers the answers.
+
+    ``answered`` has the metadata of each value, ``failed`` the error. A record whose send() raised was not sent.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        topic: str,
+        records: Iterator[SentRecord],
+        *,
+        answer: AnswerLevel = "accepted",
+        rate: float = 0.0,
+        close_seconds: float = 60.0,
+    ) -> None:
+        super().__init__(name=f"session-{topic}", daemon=True)
+        self.sent: list[SentRecord] = []
+        self.answered: dict[bytes, RecordMetadata] = {}
+        self.failed: dict[bytes, KafkaException] = {}
+        self._address = address
+        self._topic = topic
+        self._records = records
+        self._answer = answer
+        self._rate = rate
+        self._close_seconds = close_seconds
+        self._stopping = threading.Event()
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Until the records are used up or :meth:`finish` was called, and then until all are answered."""
+        try:
+            producer = Producer(self._address, answer=self._answer)
+            try:
+                self._send(producer)
+            finally:
+                producer.close(self._close_seconds)
+        except Exception as error:
+            self._error = error
+
+    def _send(self, producer: Producer) -> None:
+        started = time.monotonic()
+        for record in self._records:
+            if self._stopping.is_set():
+                return
+            producer.send(ProducerRecord(self._topic, record.value, record.key), partial(self._note, record.value))
+            self.sent.append(record)
+            if self._rate and len(self.sent) % 20 == 0:
+                time.sleep(max(0.0, started + len(self.sent) / self._rate - time.monotonic()))
+
+    def _note(self, value: bytes, metadata: RecordMetadata | None, error: KafkaException | None) -> None:
+        if metadata is not None:
+            self.answered[value] = metadata
+        if error is not None:
+            self.failed[value] = error
+
+    def finish(self, *, now: bool = False) -> list[SentRecord]:
+        """Waits for the last answer (with ``now``: asks for an end after the next record); returns what was sent."""
+        if now:
+            self._stopping.set()
+        self.join(SEND_SECONDS_MAX)
+        assert not self.is_alive(), f"{self.name} still waits: {len(self.answered)} of {len(self.sent)} answered"
         if self._error is not None:
             raise self._error
         return self.sent

@@ -1,7 +1,7 @@
 """Reads topics back with an independent client, and judges what is in them against what was sent."""
 
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -146,15 +146,12 @@ class _Origin(NamedTuple):
 
 
 def judge(
-    sent: Mapping[Sender, Sequence[SentRecord]],
-    read: Iterable[ReadRecord],
-    *,
-    unanswered: Mapping[Sender, Sequence[SentRecord]] | None = None,
+    sent: Mapping[Sender, Sequence[SentRecord]], read: Iterable[ReadRecord], *, unanswered: Collection[bytes] = ()
 ) -> Verdict:
     """Compares.
 
-    ``sent``: per sender, in the order of sending, the records that must be there. ``unanswered``: per sender, records
-    sent behind those, of which nothing was promised: they may be there, once and in order.
+    ``sent``: per sender, its records in the order of sending. ``unanswered``: values among them of which nothing was
+    promised: they may be there, once and in order, or not.
 
     lost: a promised value that is not there. duplicated: there more than once (named once per extra copy). phantom:
     never sent. changed: there under another key. scattered: records of one key in more than one partition. reordered:
@@ -163,8 +160,8 @@ def judge(
     """
     verdict = Verdict()
     origins: dict[bytes, _Origin] = {}
-    for sender in {**sent, **(unanswered or {})}:
-        for position, (key, value) in enumerate([*sent.get(sender, ()), *(unanswered or {}).get(sender, ())]):
+    for sender, records in sent.items():
+        for position, (key, value) in enumerate(records):
             if value in origins:
                 raise ValueError(f"value {value!r} was sent twice: it cannot be judged")
             origins[value] = _Origin(sender, position, key)
@@ -174,7 +171,8 @@ def judge(
     for record in sorted(read, key=lambda record: (record.partition, record.offset)):
         verdict.read += 1
         _judge_one(record, origins, seen, newest, homes, verdict)
-    verdict.lost = [value for records in sent.values() for _, value in records if value not in seen]
+    forgiven = set(unanswered)
+    verdict.lost = [value for value in origins if value not in seen and value not in forgiven]
     return verdict
 
 

@@ -2,10 +2,13 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import pytest
+from confluent_kafka import Producer as RivalProducer
 
+from ingestd.client import KafkaException, Producer, ProducerRecord
 from tests.kafka.cluster import Cluster
 from tests.kafka.daemon import Daemon, free_udp_port
 from tests.kafka.load import LineSender, make_lines, send_datagrams
@@ -24,6 +27,12 @@ def line_listener(topic: str, **settings: object) -> Mapping[str, object]:
         "key": FIELD_KEY,
         **settings,
     }
+
+
+def frame_listener(*topics: str, **settings: object) -> Mapping[str, object]:
+    """A Unix stream of the native protocol."""
+    listen = "unix-stream:{sockets}/app"
+    return {"name": "app", "listen": listen, "format": "frames", "topics": list(topics), **settings}
 
 
 def run_three_sockets(
@@ -128,3 +137,68 @@ def test_the_last_line_needs_no_newline_and_an_empty_line_is_refused(
     assert (books["received"], books["rejected"]) == (3, {"empty": 1})
     values = [record.value for record in read_until(kafka.direct, topic_name, 2, 1)]
     assert values == [b"k\tfirst", b"k\tsecond"]
+
+
+def test_answers_name_the_place_of_every_record(
+    kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str
+) -> None:
+    kafka.create_topic(topic_name, 3)
+    daemon = make_daemon(kafka.bootstrap, [frame_listener(topic_name)])
+    daemon.start()
+    now_ms = time.time_ns() // 1_000_000
+    records = [
+        ProducerRecord(topic_name, b"plain"),
+        ProducerRecord(topic_name, b"keyed", b"k"),
+        ProducerRecord(topic_name, b"an empty key is a key", b""),
+        ProducerRecord(topic_name, None, b"tombstone"),
+        ProducerRecord(topic_name, b"placed", b"k", partition=2),
+        ProducerRecord(topic_name, b"dated", timestamp_ms=now_ms - 3_600_000),
+        ProducerRecord(topic_name, b"with headers", headers=[("a", b"1"), ("b", None), ("a", b"2")]),
+        ProducerRecord(topic_name, b""),
+        ProducerRecord(topic_name, bytes(range(256)) * 1000, b"large"),
+    ]
+    with Producer(daemon.address("unix-stream:{sockets}/app")) as producer:
+        told = [future.result(30) for future in [producer.send(record) for record in records]]
+    stored = {(record.partition, record.offset): record for record in read_until(kafka.direct, topic_name, 9, 1)}
+    assert len(stored) == len(records)
+    for record, metadata in zip(records, told, strict=True):
+        found = stored[metadata.partition, metadata.offset]
+        assert (found.key, found.value, found.headers) == (record.key, record.value, record.headers)
+    assert told[4].partition == 2
+    assert stored[told[5].partition, told[5].offset].timestamp_ms == now_ms - 3_600_000
+    assert daemon.wait_settled(9)["delivered"] == 9
+
+
+def test_a_record_off_the_allow_list_is_refused_and_the_others_are_kept(
+    kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str
+) -> None:
+    kafka.create_topic(topic_name)
+    daemon = make_daemon(kafka.bootstrap, [frame_listener(topic_name)], workers=1)
+    daemon.start()
+    with Producer(daemon.address("unix-stream:{sockets}/app")) as producer:
+        first = producer.send(ProducerRecord(topic_name, b"first"))
+        with pytest.raises(KafkaException, match=r"not.allowed"):
+            producer.send(ProducerRecord("elsewhere", b"x")).result(30)
+        last = producer.send(ProducerRecord(topic_name, b"last"))
+        assert [first.result(30).offset, last.result(30).offset] == [0, 1]
+    books = daemon.wait_settled(2)
+    assert (books["received"], books["rejected"]) == (3, {"topic_not_allowed": 1})
+
+
+def test_keys_go_where_javas_producer_would_put_them(
+    kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str
+) -> None:
+    kafka.create_topic(topic_name, 7)
+    daemon = make_daemon(kafka.bootstrap, [frame_listener(topic_name)])
+    daemon.start()
+    keys = [bytes([number]) * (number % 23) + b"%d" % number for number in range(256)]
+    rival = RivalProducer({"bootstrap.servers": kafka.bootstrap, "partitioner": "murmur2_random", "log_level": 0})
+    with Producer(daemon.address("unix-stream:{sockets}/app")) as producer:
+        for key in keys:
+            producer.send(ProducerRecord(topic_name, b"ours", key))
+            rival.produce(topic_name, b"theirs", key)
+    assert rival.flush(30) == 0
+    records = read_until(kafka.direct, topic_name, 512, 1)
+    ours = {record.key: record.partition for record in records if record.value == b"ours"}
+    assert ours == {record.key: record.partition for record in records if record.value == b"theirs"}
+    assert len(set(ours.values())) == 7

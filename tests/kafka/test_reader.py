@@ -71,11 +71,14 @@ def test_another_key_is_a_change() -> None:
 
 
 def test_unanswered_records_may_be_there_once_and_in_order() -> None:
-    unanswered = {"a": [SentRecord(b"k", b"a4"), SentRecord(b"k", b"a5")]}
-    assert judge(SENT, stored(*WHOLE), unanswered=unanswered).clean
-    assert judge(SENT, stored(*WHOLE, (0, b"k", b"a5")), unanswered=unanswered).clean
-    early = judge(SENT, stored(WHOLE[0], (0, b"k", b"a4"), *WHOLE[1:]), unanswered=unanswered)
+    sent = {"a": [*SENT["a"], SentRecord(b"k", b"a4"), SentRecord(b"k", b"a5")]}
+    unanswered = {b"a4", b"a5"}
+    assert judge(sent, stored(*WHOLE), unanswered=unanswered).clean
+    assert judge(sent, stored(*WHOLE, (0, b"k", b"a5")), unanswered=unanswered).clean
+    early = judge(sent, stored(WHOLE[0], (0, b"k", b"a4"), *WHOLE[1:]), unanswered=unanswered)
     assert early.reordered == [b"a1"]
+    twice = judge(sent, stored(*WHOLE, (0, b"k", b"a4"), (0, b"k", b"a4")), unanswered=unanswered)
+    assert twice.duplicated == [b"a4"]
 
 
 def test_values_that_cannot_be_told_apart_are_refused() -> None:
