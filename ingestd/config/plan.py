@@ -51,3 +51,8 @@ def own_path(path: str, worker: int) -> str:
 def shard_path(path: str, shard: int, shards: int) -> str:
     """The path of one shard of a Unix datagram listener: ``path`` itself where there is only one."""
     return path if shards == 1 else f"{path}.{shard}"
+
+
+def keeper(worker: int, workers: int) -> int:
+    """Who keeps the arenas and sessions of ``worker`` when there are ``workers``: itself, or its heir if it is no more."""
+    return worker if worker < workers else worker % workers

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from ingestd.config.plan import keeper
+
 _NAME: Final = re.compile(r"worker-(\d+)(?:\.drain-\d+)?\.arena")
 
 
@@ -24,7 +26,7 @@ def assign(names: Iterable[str], workers: int) -> dict[int, tuple[str, ...]]:
         owner = int(match[1])
         if name == arena_name(owner) and owner < workers:
             continue
-        adopted[owner % workers].append(name)
+        adopted[keeper(owner, workers)].append(name)
     return {worker: tuple(found) for worker, found in adopted.items()}
 
 

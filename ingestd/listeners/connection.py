@@ -1,0 +1,300 @@
+"""One accepted connection: reads, stops and goes on as the record path says, answers where the format has answers."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from enum import IntFlag
+from typing import Final
+
+from ingestd.hotpath import intake as path
+from ingestd.hotpath.intake import Stream
+from ingestd.listeners import wire
+from ingestd.listeners.conversation import Conversation
+from ingestd.listeners.replies import Replies
+from ingestd.listeners.room import Room, clock
+from ingestd.listeners.wire import Answer
+from ingestd.metrics import Rejected
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS: Final = 5.0
+"""How long a connection that is being closed may take to read its last answers."""
+_PROGRESS: Final = path.ACCEPTED | path.REJECTED | path.CONTROL
+_PARKED: Final = path.BLOCKED | path.TOPIC_WAIT
+_ENDED: Final = path.EOF | path.BROKEN | path.ERRNO
+
+
+class Pause(IntFlag):
+    """Why a connection is not read; it is read when there is no reason left."""
+
+    PARKED = 1
+    """The record path holds a remainder: go on by resume()."""
+    REPLIES = 2
+    """The peer does not read its answers."""
+    ENDING = 4
+    """Nothing more is read from it; what is left are answers."""
+
+
+class Connection:
+    """Owns the socket and its stream. ``on_closed`` is called once, when the socket is closed."""
+
+    def __init__(
+        self, room: Room, sock: socket.socket, stream: Stream, on_closed: Callable[["Connection"], None]
+    ) -> None:
+        self._room = room
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._stream = stream
+        self._on_closed = on_closed
+        self._pause = Pause(0)
+        self._reading = False
+        self._replies = Replies()
+        self._writing = False
+        self._flushing = False
+        self._draining = False
+        self._ended = False
+        self._closed = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self.conversation: Conversation | None = None
+        self.unsettled: set[tuple[int, int]] | None = None
+        """After CLOSE: batches (arena, entry) whose outcome the session still has to hear."""
+        self.partial_since_ms = 0
+        """Monotonic time since which an unfinished frame made no progress; 0: none."""
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._read_on()
+
+    # Reading
+
+    def _read_on(self, no_longer: Pause = Pause(0)) -> None:
+        """Takes a reason back and reads if there is no other."""
+        self._pause &= ~no_longer
+        if not self._pause and not self._reading and not self._closed:
+            self._reading = True
+            self._room.loop.add_reader(self._fd, self._readable)
+
+    def _stop_reading(self, reason: Pause) -> None:
+        self._pause |= reason
+        if self._reading:
+            self._reading = False
+            self._room.loop.remove_reader(self._fd)
+
+    def _readable(self) -> None:
+        now_ms, tick_ms = clock()
+        self._after(self._stream.read(now_ms, tick_ms), now_ms, tick_ms)
+
+    def resume(self) -> bool:
+        """Goes on with what the record path holds; False: it is blocked again."""
+        if self._closed or not self._pause & Pause.PARKED:
+            return True
+        self._pause &= ~Pause.PARKED
+        now_ms, tick_ms = clock()
+        self._after(self._stream.resume(now_ms, tick_ms), now_ms, tick_ms)
+        self._read_on()
+        return not self._pause & Pause.PARKED
+
+    def _after(self, flags: int, now_ms: int, tick_ms: int) -> None:
+        room = self._room
+        room.note(flags)
+        talk = self.conversation
+        if talk is not None:
+            flags = self._converse(talk, flags, now_ms, tick_ms)
+            if self._closed:
+                return
+        if flags & (_PARKED | _ENDED):
+            if flags & _PARKED:
+                self._park(flags)
+            if flags & _ENDED and not self._pause & Pause.PARKED:
+                self._end(flags)
+        elif self._ended and not self._pause & Pause.PARKED:
+            self._finish(now_ms, tick_ms)
+        if self._replies.size_bytes:
+            self._flush()
+
+    def _converse(self, talk: Conversation, flags: int, now_ms: int, tick_ms: int) -> int:
+        """Answers, and goes on behind control frames until the record path stops for something else."""
+        while True:
+            if flags & _PROGRESS:
+                for reply in talk.progress():
+                    self._replies.add(reply)
+            if flags & _PROGRESS or not self._stream.held_bytes:
+                self.partial_since_ms = 0
+            elif not self.partial_since_ms:
+                self.partial_since_ms = tick_ms
+            if not flags & path.CONTROL:
+                return flags
+            for reply in talk.control(now_ms, tick_ms):
+                self._replies.add(reply)
+            if talk.finished:
+                self._stop_reading(Pause.ENDING)
+                self._close_when_flushed()
+                return 0
+            if talk.closing:
+                self._stop_reading(Pause.ENDING)
+                self._on_close_wanted(talk)
+                return 0
+            flags = self._stream.resume(now_ms, tick_ms)
+            self._room.note(flags)
+
+    def _park(self, flags: int) -> None:
+        reason = self._stream.blocked_reason
+        if flags & path.BLOCKED and reason == path.BLOCKED_BY_CONFIRM:
+            # What unblocks it is a CONFIRM frame from this very connection: goes on reading, to find that.
+            return
+        self._stop_reading(Pause.PARKED)
+        self._room.park(self, flags, reason, self._stream.wanted_topic)
+
+    # Ending
+
+    def _end(self, flags: int) -> None:
+        """The peer is gone, or the stream can no longer be understood."""
+        self._ended = True
+        now_ms, tick_ms = clock()
+        if flags & path.BROKEN:
+            if self.conversation is not None:
+                self._replies.add(wire.error(self._stream.error_reason, self._stream.error_text))
+            self._stop_reading(Pause.ENDING)
+            self._close_when_flushed()
+            return
+        self._stop_reading(Pause.ENDING)
+        if flags & path.ERRNO:
+            self._replies.clear()
+        self._finish(now_ms, tick_ms)
+
+    def _finish(self, now_ms: int, tick_ms: int) -> None:
+        """Takes the last record that has no end, if the format allows it; it may have to wait for room as any other."""
+        flags = self._stream.finish(self._draining, now_ms, tick_ms)
+        self._room.note(flags)
+        if self.conversation is not None and flags & _PROGRESS:
+            for reply in self.conversation.progress():
+                self._replies.add(reply)
+        if flags & _PARKED:
+            self._park(flags)
+            if not self._pause & Pause.PARKED:
+                # It waits for a CONFIRM frame that can no longer come.
+                self.close()
+            return
+        if self._draining and self._awaits_outcome():
+            # The peer cannot send any more but still listens: the end of the drain closes it.
+            return
+        self._close_when_flushed()
+
+    def _awaits_outcome(self) -> bool:
+        return self.conversation is not None and self.conversation.answer is Answer.DELIVERED
+
+    def _on_close_wanted(self, talk: Conversation) -> None:
+        """CLOSE: nothing more comes; CLOSED is said once everything in the session was answered."""
+        self.unsettled = talk.unsettled()
+        if not self.unsettled:
+            self.settle_close()
+
+    def settled(self, arena: int, entry: int) -> None:
+        """A batch has its outcome, which was told before."""
+        if self.unsettled is not None:
+            self.unsettled.discard((arena, entry))
+            if not self.unsettled:
+                self.settle_close()
+
+    def settle_close(self) -> None:
+        """All is answered: the session ends."""
+        self.unsettled = None
+        talk = self.conversation
+        if talk is not None:
+            talk.end_session()
+        self._replies.add(wire.closed())
+        self._close_when_flushed()
+
+    def _close_when_flushed(self) -> None:
+        self._flushing = True
+        self._flush()
+        if not self._closed and self._deadline is None:
+            self._deadline = self._room.loop.call_later(FLUSH_SECONDS, self.close)
+
+    def drain(self) -> None:
+        """The daemon stops: the peer sees EPIPE on its next write; what it has sent already is read to the end."""
+        self._draining = True
+        try:
+            self._socket.shutdown(socket.SHUT_RD)
+        except OSError:
+            self.close()
+
+    @property
+    def drained(self) -> bool:
+        """Whether everything that it had sent was taken in."""
+        return self._closed or (self._ended and not self._pause & Pause.PARKED)
+
+    def stalled(self) -> None:
+        """A frame did not arrive in time."""
+        now_ms, tick_ms = clock()
+        self._stream.refuse_frame(Rejected.STALLED, now_ms, tick_ms)
+        self._replies.add(wire.error(Rejected.STALLED, "a frame did not arrive in time"))
+        self._stop_reading(Pause.ENDING)
+        self._close_when_flushed()
+
+    def superseded(self) -> None:
+        """The session came back on another connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the socket now; what is unfinished is counted as cut."""
+        if self._closed:
+            return
+        self._closed = True
+        room = self._room
+        self._stop_reading(Pause.ENDING)
+        if self._writing:
+            room.loop.remove_writer(self._fd)
+        if self._deadline is not None:
+            self._deadline.cancel()
+        room.forget(self)
+        now_ms, tick_ms = clock()
+        room.note(self._stream.finish(True, now_ms, tick_ms))
+        if self.conversation is not None:
+            self.conversation.lost(now_ms)
+        self._socket.close()
+        self._on_closed(self)
+
+    # Answers
+
+    def answer(self, frame: bytes) -> None:
+        """Queues an answer that came up behind the reading; sent once per turn of the loop."""
+        if self._closed:
+            return
+        if not self._replies.size_bytes:
+            self._room.loop.call_soon(self._flush)
+        self._replies.add(frame)
+
+    def _flush(self) -> None:
+        if self._closed:
+            return
+        replies = self._replies
+        try:
+            while chunk := replies.next_chunk():
+                replies.sent(self._socket.send(chunk))
+        except BlockingIOError:
+            self._wait_for_peer()
+            return
+        except OSError:
+            # The peer is gone; what it sent before is still to be read, up to the end of file.
+            replies.clear()
+        if self._writing:
+            self._writing = False
+            self._room.loop.remove_writer(self._fd)
+        if self._flushing:
+            self.close()
+        elif self._pause & Pause.REPLIES:
+            self._read_on(Pause.REPLIES)
+
+    def _wait_for_peer(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._room.loop.add_writer(self._fd, self._flush)
+        if self._replies.over_limit:
+            logger.warning("closed a connection that does not read its answers")
+            self.close()
+        elif self._replies.over_pause:
+            self._stop_reading(Pause.REPLIES)
+        elif self._pause & Pause.REPLIES and self._replies.under_pause:
+            self._read_on(Pause.REPLIES)

@@ -1,0 +1,117 @@
+"""A datagram socket of one worker: Unix datagram or UDP."""
+
+import socket
+from typing import Final
+
+from ingestd.hotpath import intake as path
+from ingestd.hotpath.intake import Datagram
+from ingestd.listeners.room import Room, clock
+
+READS_MAX: Final = 8
+"""Reads per turn of the loop; then the others get it."""
+GATHER_SECONDS: Final = 0.001
+"""Pause between drains of a busy UDP socket: datagrams gather, and one system call takes many. Halves the cost."""
+GATHER_BUFFER_BYTES: Final = 1 << 20
+"""The pause needs a receive buffer that holds what arrives in it (a small datagram takes up 768 bytes of it)."""
+
+
+class DatagramSocket:
+    """Reads one socket; where its listener blocks, what does not fit is kept and the socket is not read."""
+
+    def __init__(self, room: Room, sock: socket.socket, datagram: Datagram) -> None:
+        self._room = room
+        self._socket = sock
+        self._datagram = datagram
+        self._reading = False
+        self._parked = False
+        self._draining = False
+        self.drained = False
+        # A Unix path's queue is ten datagrams long: its senders would only stand and wait.
+        self._gathers = (
+            sock.family != socket.AF_UNIX
+            and sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= GATHER_BUFFER_BYTES
+        )
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._listen(wanted=True)
+
+    def _listen(self, *, wanted: bool) -> None:
+        if wanted == self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            self._room.loop.add_reader(self._socket.fileno(), self._readable)
+        else:
+            self._room.loop.remove_reader(self._socket.fileno())
+
+    def _readable(self) -> None:
+        """Reads until the socket is empty or its turn is over."""
+        if self._parked or self.drained:
+            return
+        took_some = False
+        for _ in range(READS_MAX):
+            now_ms, tick_ms = clock()
+            flags = self._datagram.read(now_ms, tick_ms)
+            self._room.note(flags)
+            if flags & path.BLOCKED:
+                self._park(flags)
+                return
+            if flags & path.ERRNO:
+                self._room.hooks.errors(1)
+            if flags & (path.AGAIN | path.ERRNO):
+                self._empty(took_some)
+                return
+            took_some = True
+            if not flags & path.READ_MORE:
+                self._empty(took_some)
+                return
+        if not self._reading:
+            self._room.loop.call_soon(self._readable)
+
+    def _empty(self, took_some: bool) -> None:
+        """The queue was read to its end: waits for the next datagram, or first lets some gather."""
+        if self._draining:
+            self._listen(wanted=False)
+            self.drained = True
+        elif took_some and self._gathers:
+            self._listen(wanted=False)
+            self._room.loop.call_later(GATHER_SECONDS, self._readable)
+        else:
+            self._listen(wanted=True)
+
+    def _park(self, flags: int) -> None:
+        self._parked = True
+        self._listen(wanted=False)
+        self._room.park(self, flags, self._datagram.blocked_reason, -1)
+
+    def resume(self) -> bool:
+        """Goes on with what is held; False: it is blocked again."""
+        if not self._parked:
+            return True
+        self._parked = False
+        now_ms, tick_ms = clock()
+        flags = self._datagram.resume(now_ms, tick_ms)
+        self._room.note(flags)
+        if flags & path.BLOCKED:
+            self._park(flags)
+            return False
+        self._room.loop.call_soon(self._readable)
+        return True
+
+    def poll_drops(self, now_ms: int, tick_ms: int) -> int:
+        """Books what the kernel dropped; returns its count since the socket was made."""
+        return self._datagram.poll_drops(now_ms, tick_ms)
+
+    def drain(self) -> None:
+        """Reads what the kernel has queued up to now, then nothing more."""
+        self._draining = True
+        self._room.loop.call_soon(self._readable)
+
+    def close(self) -> None:
+        """Stops reading; the socket belongs to the supervisor."""
+        self._listen(wanted=False)
+        self.drained = True
+        self._room.forget(self)
+        now_ms, tick_ms = clock()
+        self._room.note(self._datagram.finish(now_ms, tick_ms))

@@ -1,0 +1,132 @@
+"""What all sockets of a worker share: loop, record path, and who waits for what before it may go on.
+
+A reader that had to stop keeps its place inside the record path; here is only who is to be resumed when. Nothing here
+polls: somebody who frees pages, settles a topic or takes pressure away says so.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ingestd.hotpath import intake as path
+from ingestd.hotpath.intake import Intake
+
+PASS_READERS: Final = 16
+"""Readers that may be found still blocked in one step of a pass, before others get the loop."""
+PASS_PAUSE_SECONDS: Final = 0.01
+
+
+class Reader(Protocol):
+    """A socket that can be told to go on. :meth:`resume` returns False when it is blocked again."""
+
+    def resume(self) -> bool: ...
+
+
+class Cell(Protocol):
+    """A counter of the scoreboard's row."""
+
+    def __call__(self, change: int) -> None: ...
+
+
+def clock() -> tuple[int, int]:
+    """(wall clock, monotonic) in milliseconds."""
+    return time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the composition root does for the listeners.
+
+    ``sealed``: batches were sealed; ``opened``: one was opened, its linger runs; ``topic_wanted``: somebody waits for the
+    partition count of the topic with this index; ``memory_short``: open batches should be sealed, somebody waits for pages.
+    """
+
+    sealed: Callable[[], None]
+    opened: Callable[[], None]
+    topic_wanted: Callable[[int], None]
+    memory_short: Callable[[], None]
+    connections: Cell
+    errors: Cell
+
+
+class Room:
+    """Shared by all listeners of one worker; only used from the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, intake: Intake, hooks: Hooks) -> None:
+        self.loop = loop
+        self.intake = intake
+        self.hooks = hooks
+        self.stopping = False
+        self._for_pages: dict[Reader, None] = {}
+        self._for_pressure: dict[Reader, None] = {}
+        self._for_topic: dict[int, dict[Reader, None]] = {}
+        self._pass_left = 0
+        self._pass_timer: asyncio.Handle | None = None
+
+    def note(self, flags: int) -> None:
+        """Passes on what a read did to the batches."""
+        if flags & path.SEALED:
+            self.hooks.sealed()
+        if flags & path.OPENED:
+            self.hooks.opened()
+
+    def park(self, reader: Reader, flags: int, blocked_reason: int, wanted_topic: int) -> None:
+        """Remembers who has to be resumed; ``flags`` holds BLOCKED or TOPIC_WAIT."""
+        if flags & path.TOPIC_WAIT:
+            self._for_topic.setdefault(wanted_topic, {})[reader] = None
+            self.hooks.topic_wanted(wanted_topic)
+        elif blocked_reason == path.BLOCKED_BY_PRESSURE:
+            self._for_pressure[reader] = None
+        elif blocked_reason != path.BLOCKED_BY_CONFIRM:
+            first = not self._for_pages
+            self._for_pages[reader] = None
+            if first or blocked_reason == path.BLOCKED_BY_ARENA:
+                self.hooks.memory_short()
+
+    def forget(self, reader: Reader) -> None:
+        """The reader is closed."""
+        self._for_pages.pop(reader, None)
+        self._for_pressure.pop(reader, None)
+        for waiting in self._for_topic.values():
+            waiting.pop(reader, None)
+
+    def waits_for_topic(self, index: int) -> bool:
+        return bool(self._for_topic.get(index))
+
+    def topic_settled(self, index: int) -> None:
+        """The partition count is known now, or the topic is refused from now on."""
+        for reader in self._for_topic.pop(index, ()):
+            self.loop.call_soon(reader.resume)
+
+    def pressure_changed(self) -> None:
+        """Whoever stopped for the pressure tries again."""
+        waiting, self._for_pressure = self._for_pressure, {}
+        for reader in waiting:
+            self.loop.call_soon(reader.resume)
+
+    def pages_freed(self) -> None:
+        """Pages came back, or a partition takes batches again: one pass over everybody who waits, in turns."""
+        if not self._for_pages:
+            return
+        self._pass_left = len(self._for_pages)
+        if self._pass_timer is None:
+            self._pass_timer = self.loop.call_soon(self._pass)
+
+    def _pass(self) -> None:
+        self._pass_timer = None
+        blocked = 0
+        while self._pass_left > 0 and self._for_pages and blocked < PASS_READERS:
+            self._pass_left -= 1
+            reader = next(iter(self._for_pages))
+            del self._for_pages[reader]
+            # One that is still blocked comes back to the end by park(): everybody gets his turn.
+            blocked += not reader.resume()
+        if self._pass_left > 0 and self._for_pages:
+            self._pass_timer = self.loop.call_later(PASS_PAUSE_SECONDS, self._pass)
+
+
+def own_paths_of(paths: Sequence[str]) -> list[bytes]:
+    """Paths as they go over the wire."""
+    return [path_text.encode("utf-8", "surrogateescape") for path_text in paths]

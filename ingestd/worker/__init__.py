@@ -1,0 +1,1 @@
+"""A worker process: listeners, record path, arena and producer put together."""

@@ -1,0 +1,146 @@
+"""The arenas of a worker: its own, made or opened, and those it only drains.
+
+A drain-only arena came from a changed size or from a worker that is no more; its batches go first in their partitions,
+and when it is empty its books and sessions go to the worker's own and its file is removed.
+"""
+
+import errno
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ingestd.config.plan import WorkerPlan
+from ingestd.errors import HostError, HostOutOfSpaceError, HostResourceInUseError
+from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.errors import ArenaDamaged, ArenaInUse, ArenaLayoutUnknown
+from ingestd.limits import TOPICS_MAX
+from ingestd.worker.status import StatusPipe
+
+logger = logging.getLogger(__name__)
+
+LOCK_WAIT_MS: Final = 10_000
+"""How long to wait for the lock of an arena whose last owner is dying."""
+_LOCK_RETRY_SECONDS: Final = 0.05
+
+
+@dataclass
+class Arenas:
+    """``own`` is written to; ``draining`` are only emptied."""
+
+    own: Arena
+    draining: list[Arena] = field(default_factory=list)
+
+    def all(self) -> list[Arena]:
+        """By arena number: the worker's own is 0."""
+        return [self.own, *self.draining]
+
+
+def open_arenas(plan: WorkerPlan, status: StatusPipe, now_ms: int) -> Arenas:
+    """Opens or makes what the plan names; HostError when that cannot be done now."""
+    buffer_bytes = plan.config.producer.buffer_memory
+    draining = [arena for path in plan.adopt if (arena := _open(path, status, now_ms)) is not None]
+    if not plan.arena_path:
+        return Arenas(_create(None, buffer_bytes, now_ms), draining)
+    own = _open(plan.arena_path, status, now_ms) if Path(plan.arena_path).exists() else None
+    if own is not None and own.buffer_bytes != buffer_bytes:
+        logger.info(
+            "the buffer's size changed from %d to %d bytes: the old one is drained", own.buffer_bytes, buffer_bytes
+        )
+        own.close()
+        moved = _move_away(Path(plan.arena_path))
+        own = None
+        if (old := _open(str(moved), status, now_ms)) is not None:
+            draining.append(old)
+    if own is None:
+        own = _create(plan.arena_path, buffer_bytes, now_ms)
+    return Arenas(own, draining)
+
+
+def _open(path: str, status: StatusPipe, now_ms: int) -> Arena | None:
+    """The arena in ``path``, recovered; None if its header is beyond repair: then the file was set aside."""
+    status.opening(path)
+    deadline = time.monotonic() + LOCK_WAIT_MS / 1000
+    while True:
+        try:
+            arena = Arena.open(path, now_ms=now_ms)
+            break
+        except ArenaInUse as error:
+            if time.monotonic() >= deadline:
+                raise HostResourceInUseError(f"arena {path}", error.owner_pid) from error
+            time.sleep(_LOCK_RETRY_SECONDS)
+        except (ArenaDamaged, ArenaLayoutUnknown) as error:
+            target = set_aside(Path(path))
+            logger.error("%s; set aside as %s", error, target.name)
+            return None
+        except OSError as error:
+            raise HostError(f"cannot open arena {path}: {error.strerror}") from error
+    for damage in arena.damage:
+        logger.error(
+            "arena %s: batch %d is damaged (%s); its bytes are in %s",
+            path,
+            damage.entry,
+            damage.reason,
+            damage.quarantined_to or "no file: they could not be copied",
+        )
+    for session in arena.sessions():
+        if not session.disconnected_ms:
+            # Whoever held it is gone with the last process.
+            arena.session_disconnected(session.index, now_ms)
+    return arena
+
+
+def _create(path: str | None, buffer_bytes: int, now_ms: int) -> Arena:
+    try:
+        return Arena.create(path, buffer_bytes=buffer_bytes, topic_capacity=TOPICS_MAX, now_ms=now_ms)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise HostOutOfSpaceError(str(path), buffer_bytes, _free_bytes(path)) from error
+        raise HostError(f"cannot make the arena {path or 'in memory'}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise HostOutOfSpaceError("an arena in memory", buffer_bytes, 0) from error
+
+
+def _free_bytes(path: str | None) -> int:
+    if path is None:
+        return 0
+    found = os.statvfs(Path(path).parent)
+    return found.f_bavail * found.f_frsize
+
+
+def _move_away(path: Path) -> Path:
+    """Renames an arena that no longer fits to the next free drain-only name."""
+    number = 1
+    while (target := path.with_name(f"{path.stem}.drain-{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(target)
+    _sync_directory(path.parent)
+    return target
+
+
+def set_aside(path: Path) -> Path:
+    """Renames an arena that cannot be read; nothing is deleted."""
+    number = 1
+    while (target := path.with_name(f"{path.name}.set-aside-{number}")).exists():
+        number += 1
+    path.rename(target)
+    _sync_directory(path.parent)
+    return target
+
+
+def remove(arena: Arena) -> None:
+    """Unlinks the file of a drained arena whose books were absorbed."""
+    path = Path(arena.path)
+    arena.close()
+    path.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

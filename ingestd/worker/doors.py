@@ -1,0 +1,98 @@
+"""The sockets of a worker, opened from its plan: every stream listener with its sessions, every datagram socket."""
+
+import socket
+from collections.abc import Mapping
+
+from ingestd.config.model import Listener
+from ingestd.config.plan import WorkerPlan, own_path
+from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.intake import Stream
+from ingestd.listeners.connection import Connection
+from ingestd.listeners.conversation import Conversation, Terms
+from ingestd.listeners.datagram import DatagramSocket
+from ingestd.listeners.room import Room, own_paths_of
+from ingestd.listeners.sessions import Sessions
+from ingestd.listeners.stream import Greet, ReserveDescriptor, StreamListener
+from ingestd.worker.answers import Answers
+from ingestd.worker.specs import listener_spec
+
+
+class Doors:
+    """Where records come in."""
+
+    def __init__(self, plan: WorkerPlan, arena: Arena, room: Room, topics: Mapping[str, int], answers: Answers) -> None:
+        self._plan = plan
+        self._arena = arena
+        self._room = room
+        self._topics = topics
+        self._reserve = ReserveDescriptor()
+        self._sockets: list[socket.socket] = []
+        self._streams: dict[int, StreamListener] = {}
+        self._datagrams: list[DatagramSocket] = []
+        self.sessions = Sessions(arena, plan.index, plan.workers, answers.buffered)
+        for index, listener in enumerate(plan.config.listeners):
+            room.intake.add_listener(listener_spec(index, listener, topics))
+
+    def open(self) -> None:
+        """Reads and accepts from now on."""
+        for entry in self._plan.sockets:
+            inherited = socket.socket(fileno=entry.fd)
+            inherited.set_inheritable(False)
+            inherited.setblocking(False)
+            self._sockets.append(inherited)
+            listener = self._plan.config.listeners[entry.listener]
+            if entry.role == "datagram":
+                datagram = DatagramSocket(self._room, inherited, self._room.intake.datagram(entry.fd, entry.listener))
+                self._datagrams.append(datagram)
+                datagram.start()
+            else:
+                self._stream_listener(entry.listener, listener).listen(inherited)
+
+    def _stream_listener(self, index: int, listener: Listener) -> StreamListener:
+        found = self._streams.get(index)
+        if found is None:
+            begin = self._conversations(listener) if listener.format == "frames" else None
+            found = StreamListener(self._room, self._reserve, listener.name, index, listener.connections_max, begin)
+            self._streams[index] = found
+        return found
+
+    def _conversations(self, listener: Listener) -> Greet:
+        names = listener.topics if listener.topic is None else (*listener.topics, listener.topic)
+        terms = Terms(
+            topics={name.encode(): self._topics[name] for name in names},
+            record_bytes_max=listener.record_bytes_max,
+            own_paths=own_paths_of([own_path(listener.address.path, n) for n in range(self._plan.workers)]),
+        )
+
+        def begin(connection: Connection, stream: Stream) -> None:
+            connection.conversation = Conversation(stream, self.sessions, self._arena, terms, connection)
+
+        return begin
+
+    def sweep(self, now_ms: int, tick_ms: int) -> None:
+        """Once a second: stalled frames, and what the kernel has dropped."""
+        for stream in self._streams.values():
+            stream.sweep(tick_ms)
+        for datagram in self._datagrams:
+            datagram.poll_drops(now_ms, tick_ms)
+
+    def drain(self) -> None:
+        """Takes in what was sent up to now, then nothing more."""
+        for stream in self._streams.values():
+            stream.drain()
+        for datagram in self._datagrams:
+            datagram.drain()
+
+    @property
+    def drained(self) -> bool:
+        return all(stream.drained for stream in self._streams.values()) and all(
+            datagram.drained for datagram in self._datagrams
+        )
+
+    def close(self) -> None:
+        """Ends all connections."""
+        for stream in self._streams.values():
+            stream.close()
+        for datagram in self._datagrams:
+            datagram.close()
+        self._reserve.close()

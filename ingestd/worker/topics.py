@@ -1,0 +1,78 @@
+"""The topics of a worker: what the cluster says about them, and how long senders wait for it to say anything."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from ingestd.config.model import Config
+from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.intake import Intake
+from ingestd.limits import BATCH_OVERHEAD_BYTES
+from ingestd.listeners.room import Room
+
+_NO_ID: Final = bytes(16)
+_LEADER: Final = b"\x01"
+
+
+class Topics:
+    """Indexes are rows of the own arena's topic table."""
+
+    def __init__(self, config: Config, arena: Arena, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
+        self._arena = arena
+        self._intake = intake
+        self._loop = loop
+        self._max_block_seconds = config.producer.max_block_ms / 1000
+        self._waits: dict[int, asyncio.TimerHandle] = {}
+        self._refused: set[int] = set()
+        self.room: Room | None = None
+        self.index = {topic.name: arena.topic_add(topic.name) for topic in config.topics}
+        self.linger_ms_max = max((config.topic_settings(topic).linger_ms for topic in config.topics), default=0)
+        known = {row.index: row.partition_count for row in arena.topics()}
+        for topic in config.topics:
+            settings = config.topic_settings(topic)
+            index = self.index[topic.name]
+            intake.add_topic(
+                index,
+                batch_bytes=settings.batch_size,
+                linger_ms=settings.linger_ms,
+                record_bytes_max=config.producer.max_request_size - BATCH_OVERHEAD_BYTES,
+            )
+            # What an earlier run has learned, or the configuration says, lets records in while Kafka is away.
+            count = known.get(index) or topic.partitions or 0
+            if count:
+                intake.set_partitions(index, _LEADER * count)
+
+    def changed(self, name: str, topic_id: bytes, leaders: Sequence[int] | bytes) -> None:
+        """Metadata of a topic: one byte per partition, 1 where it has a leader; empty: the cluster does not have it."""
+        index = self.index.get(name)
+        if index is None or not leaders:
+            return
+        row = next(row for row in self._arena.topics() if row.index == index)
+        if (row.topic_id, row.partition_count) != (topic_id, len(leaders)):
+            self._arena.topic_update(index, topic_id or _NO_ID, len(leaders))
+        self._intake.set_partitions(index, bytes(leaders))
+        if index in self._refused:
+            self._refused.discard(index)
+            self._intake.set_topic_refused(index, False)
+        timer = self._waits.pop(index, None)
+        if timer is not None:
+            timer.cancel()
+        if self.room is not None:
+            self.room.topic_settled(index)
+
+    def wanted(self, index: int) -> None:
+        """A stream waits for this topic: max.block.ms from the first such wait on, then its records are refused."""
+        if index not in self._waits:
+            self._waits[index] = self._loop.call_later(self._max_block_seconds, self._refuse, index)
+
+    def _refuse(self, index: int) -> None:
+        self._waits.pop(index, None)
+        self._refused.add(index)
+        self._intake.set_topic_refused(index, True)
+        if self.room is not None:
+            self.room.topic_settled(index)
+
+    def close(self) -> None:
+        for timer in self._waits.values():
+            timer.cancel()
+        self._waits.clear()

@@ -1,0 +1,212 @@
+"""The composition root of a worker process: puts arena, record path, listeners and producer together and runs the loop."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from ingestd.config.plan import WorkerPlan
+from ingestd.errors import ExitStatus
+from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.intake import Intake
+from ingestd.listeners.room import Hooks, Room, clock
+from ingestd.producer.producer import Producer
+from ingestd.scoreboard import Pressure, Word, Writer
+from ingestd.worker.answers import Answers
+from ingestd.worker.arenas import Arenas, open_arenas, remove
+from ingestd.worker.doors import Doors
+from ingestd.worker.status import StatusPipe
+from ingestd.worker.topics import Topics
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS: Final = 1.0
+"""How often the loop shows that it lives, looks at the pressure cell and publishes; the only timer of an idle worker."""
+DRAIN_LOOK_SECONDS: Final = 0.02
+"""How often the end of a drain is looked for."""
+LINGER_MS_LONG: Final = 100
+"""Batches that wait longer than this are sealed at once when somebody waits for pages."""
+
+
+class Worker:
+    """One worker process from its plan to its exit status."""
+
+    def __init__(self, plan: WorkerPlan, status: StatusPipe) -> None:
+        self._plan = plan
+        self._status = status
+        self._exit_status = int(ExitStatus.DONE)
+        self._stopping: asyncio.Event | None = None
+        self._hurry = False
+        self._linger_timer: asyncio.Handle | None = None
+        self._pressure = Pressure.RUN
+
+    def run(self) -> int:
+        """Opens everything, runs until told to stop, drains. HostError: it cannot start now."""
+        plan = self._plan
+        now_ms, _ = clock()
+        self._arenas: Arenas = open_arenas(plan, self._status, now_ms)
+        board = Writer.open(Path(plan.scoreboard_path))
+        self._row = board.rows[plan.index]
+        loop = uvloop.new_event_loop()
+        asyncio.set_event_loop(loop)
+        self._loop: asyncio.AbstractEventLoop = loop
+        loop.set_exception_handler(self._on_fault)
+        try:
+            self._compose()
+            loop.run_until_complete(self._serve())
+        finally:
+            loop.close()
+        return self._exit_status
+
+    def _compose(self) -> None:
+        """Builds the parts; nothing is read yet."""
+        plan = self._plan
+        own = self._arenas.own
+        self._intake = Intake(own, self._row.view, seed=int.from_bytes(os.urandom(8), "little"))
+        self._topics = Topics(plan.config, own, self._intake, self._loop)
+        hooks = Hooks(
+            sealed=self._sealed,
+            opened=self._opened,
+            topic_wanted=self._topics.wanted,
+            memory_short=self._memory_short,
+            connections=self._counter(Word.CONNECTIONS),
+            errors=self._counter(Word.LISTENER_ERRORS),
+        )
+        self._room = Room(self._loop, self._intake, hooks)
+        self._topics.room = self._room
+        self._answers = Answers(self._arenas.all, self._intake, self._room, self._sealed)
+        self._doors = Doors(plan, own, self._room, self._topics.index, self._answers)
+        self._answers.sessions = self._doors.sessions
+        host = plan.config.producer.client_id or f"ingestd-{socket.gethostname()}"
+        self._producer = Producer(
+            plan.config.producer,
+            plan.config.topics,
+            self._topics.changed,
+            self._answers,
+            self._loop,
+            f"{host}-{plan.index}",
+        )
+        self._producer.attach(own, self._intake)
+        for arena in self._arenas.draining:
+            self._intake.attach(arena)
+            self._producer.attach(arena, None)
+
+    def _counter(self, word: Word) -> Any:
+        row = self._row
+
+        def add(change: int) -> None:
+            row.set(word, row.get(word) + change)
+
+        return add
+
+    async def _serve(self) -> None:
+        self._stopping = asyncio.Event()
+        self._loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
+        self._beat()
+        self._doors.open()
+        # What was built up to now lives as long as the process: the collector need not walk it again.
+        gc.collect()
+        gc.freeze()
+        self._status.ready()
+        await self._stopping.wait()
+        await self._drain()
+
+    def _on_terminate(self) -> None:
+        """First SIGTERM: drain. Second: do not wait for Kafka any more."""
+        if self._stopping is None or self._stopping.is_set():
+            self._hurry = True
+        else:
+            self._stopping.set()
+
+    def _on_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody caught is our own mistake: the process ends, its successor recovers the arena."""
+        error = context.get("exception")
+        logger.critical("a fault of our own: %s", context.get("message"), exc_info=error)
+        logging.shutdown()
+        os._exit(int(ExitStatus.FAILED))
+
+    # Batches
+
+    def _sealed(self) -> None:
+        batches = self._arenas.own.take_sealed()
+        if batches:
+            self._producer.sealed(self._arenas.own, batches)
+
+    def _opened(self) -> None:
+        if self._linger_timer is None:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Seals what has waited long enough; comes again when the next is due."""
+        self._linger_timer = None
+        _, tick_ms = clock()
+        due_ms = self._intake.seal_due(tick_ms)
+        self._sealed()
+        if due_ms >= 0:
+            self._linger_timer = self._loop.call_later(due_ms / 1000, self._linger)
+
+    def _memory_short(self) -> None:
+        """Somebody waits for pages: what is open goes out now, unless its linger is short anyway."""
+        if self._topics.linger_ms_max > LINGER_MS_LONG:
+            self._intake.seal_all()
+            self._sealed()
+
+    # Once a second
+
+    def _beat(self) -> None:
+        now_ms, tick_ms = clock()
+        row = self._row
+        row.beat(tick_ms)
+        pressure = row.pressure
+        if pressure is not self._pressure:
+            self._pressure = pressure
+            self._intake.set_pressure(pressure)
+            self._room.pressure_changed()
+        self._doors.sweep(now_ms, tick_ms)
+        row.set(Word.SESSIONS, self._doors.sessions.count)
+        row.set(Word.BROKERS_CONNECTED, self._producer.brokers_connected)
+        for arena in [arena for arena in self._arenas.draining if not arena.oldest_created_ms]:
+            self._absorb(arena)
+        self._intake.publish(self._producer.in_doubt_batches)
+        self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _absorb(self, arena: Arena) -> None:
+        """A drain-only arena is empty: its books and sessions become ours, its file goes."""
+        self._producer.detach(arena)
+        self._intake.detach(arena)
+        self._arenas.own.absorb(arena)
+        self._arenas.draining.remove(arena)
+        self._answers.forget(arena)
+        logger.info("drained and removed %s", arena.path)
+        remove(arena)
+
+    # The end
+
+    async def _drain(self) -> None:
+        """Reads senders to the end, delivers what it can inside the deadline; the rest stays in the arena."""
+        deadline_ms = clock()[1] + self._plan.config.daemon.stop_timeout_ms
+        self._room.stopping = True
+        self._doors.drain()
+        while not self._hurry and clock()[1] < deadline_ms:
+            if self._doors.drained:
+                self._intake.seal_all()
+                self._sealed()
+                if not any(arena.oldest_created_ms for arena in self._arenas.all()):
+                    break
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        self._doors.close()
+        self._topics.close()
+        self._intake.seal_all()
+        self._sealed()
+        await self._producer.close(0 if self._hurry else max(deadline_ms - clock()[1], 0))
+        self._intake.publish(0)
+        left = sum(arena.buffered() for arena in self._arenas.all())
+        logger.info("drained; %d records stay in the arena", left)
+        for arena in self._arenas.all():
+            arena.close()
