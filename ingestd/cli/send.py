@@ -1,0 +1,264 @@
+"""``ingestd send``: ships lines from files or stdin to a daemon.
+
+With the format frames (the native protocol) each line becomes a record of ``--topic``, with answers if asked for; with
+the format lines the bytes go as they are, to listeners that choose the topic themselves: a stream of lines, or one
+datagram a line (which is what raw listeners take, too).
+"""
+
+import argparse
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import BinaryIO, Final
+
+from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetadata
+from ingestd.client import address as addresses
+from ingestd.client.address import Address
+from ingestd.client.errors import TimeoutException
+from ingestd.client.producer import AnswerLevel
+from ingestd.errors import ExitStatus, HostDaemonAbsentError, HostError, OperatorError
+from ingestd.limits import DATAGRAM_BYTES_MAX, LINE_BYTES_MAX
+from ingestd.log import printable
+
+CHUNK_BYTES: Final = 256 << 10
+ERRORS_SHOWN_MAX: Final = 20
+STDIN: Final = "-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    default = os.environ.get("INGESTD_ADDRESS")
+    parser.add_argument(
+        "--to",
+        metavar="ADDRESS",
+        type=_address,
+        default=default,
+        required=not default,
+        help="unix-stream:PATH, unix-datagram:PATH or udp:HOST:PORT (default: INGESTD_ADDRESS)",
+    )
+    parser.add_argument("--topic", metavar="TOPIC", help="the topic (format frames)")
+    parser.add_argument("--key", metavar="KEY", help="the key of every record (format frames; default: none)")
+    parser.add_argument(
+        "--ack",
+        choices=("none", "accepted", "delivered"),
+        help="what is waited for; delivered prints topic, partition and offset of every record"
+        " (default: accepted, on datagrams and with the format lines none)",
+    )
+    parser.add_argument("--format", choices=("frames", "lines"), default="frames", help="default: frames")
+    parser.add_argument("--rate", metavar="N", type=_rate, default=0.0, help="records per second at most")
+    parser.add_argument("files", metavar="FILE", nargs="*", default=[STDIN], help="default: stdin, also named -")
+    parser.set_defaults(refuse=parser.error)
+
+
+def _address(text: str) -> Address:
+    try:
+        return addresses.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: give a number above 0")
+    return rate
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """0: every line was sent and answered as asked for; 1: some were not; 75: there is no daemon at the address."""
+    _check(arguments)
+    _probe(arguments.to)
+    pace = Pace(arguments.rate)
+    if arguments.format == "frames":
+        return _send_frames(arguments, pace)
+    if arguments.to.kind == "unix-stream":
+        return _send_stream(arguments, pace)
+    return _send_datagrams(arguments, pace)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """What argparse cannot tell: contradictions between arguments end the command with status 2."""
+    if arguments.format == "frames" and not arguments.topic:
+        arguments.refuse("the format frames needs --topic")
+    if arguments.format == "lines" and (arguments.topic or arguments.key is not None):
+        arguments.refuse("with the format lines the listener chooses topic and key: leave out --topic and --key")
+    if arguments.ack not in (None, "none") and (arguments.format == "lines" or arguments.to.kind != "unix-stream"):
+        arguments.refuse(f"--ack {arguments.ack} needs the format frames and a unix-stream address")
+    for name in arguments.files:
+        # Before anything is sent: a misspelt second file must not leave the first one shipped.
+        if name != STDIN and not os.access(name, os.R_OK):
+            raise OperatorError(f"cannot read {printable(name)}")
+
+
+def _probe(address: Address) -> None:
+    """HostDaemonAbsentError at once where nobody listens, rather than after the client's patience."""
+    if address.kind == "udp":
+        return
+    kind = socket.SOCK_STREAM if address.kind == "unix-stream" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        try:
+            probe.connect(address.path)
+        except OSError as error:
+            raise HostDaemonAbsentError(f"no daemon at {address}: {error.strerror}") from None
+
+
+class Pace:
+    """Holds a sender to a rate, in steps short enough that no burst overruns a datagram socket."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._started = time.monotonic()
+        self._sent = 0
+
+    def sent(self, count: int = 1) -> None:
+        """``count`` records went out; waits if that was early."""
+        if not self._rate:
+            return
+        self._sent += count
+        early = self._started + self._sent / self._rate - time.monotonic()
+        if early > 0:
+            time.sleep(early)
+
+
+def _open(name: str) -> BinaryIO:
+    if name == STDIN:
+        return sys.stdin.buffer
+    try:
+        return open(name, "rb")  # noqa: PTH123 (its reader closes it)
+    except OSError as error:
+        raise OperatorError(f"cannot read {printable(name)}: {error.strerror}") from None
+
+
+def _lines(names: list[str]) -> Iterator[bytes | None]:
+    """Every line of the files without its newline; None for one that is larger than a line may be."""
+    for name in names:
+        with _open(name) as file:
+            while line := file.readline(LINE_BYTES_MAX + 2):
+                whole = line.endswith(b"\n")
+                if not whole and len(line) > LINE_BYTES_MAX + 1:
+                    while line and not line.endswith(b"\n"):
+                        line = file.readline(CHUNK_BYTES)
+                    yield None
+                    continue
+                yield line[:-1] if whole else line
+
+
+class Tally:
+    """What became of the lines; called back from the client's thread."""
+
+    def __init__(self, *, tell_offsets: bool) -> None:
+        self.sent = 0
+        self.failed = 0
+        self._tell_offsets = tell_offsets
+
+    def done(self, metadata: RecordMetadata | None, error: KafkaException | None) -> None:
+        if error is not None:
+            self.refused(error)
+        elif metadata is not None:
+            self.sent += 1
+            if self._tell_offsets:
+                sys.stdout.write(f"{metadata.topic}\t{metadata.partition}\t{metadata.offset}\n")
+
+    def refused(self, error: Exception | str) -> None:
+        self.failed += 1
+        if self.failed <= ERRORS_SHOWN_MAX:
+            print(f"ingestd send: {printable(error)}", file=sys.stderr)
+
+    def end(self) -> int:
+        """Says the sum and gives the exit status."""
+        print(f"ingestd send: {self.sent} sent, {self.failed} failed", file=sys.stderr)
+        return ExitStatus.FAILED if self.failed else ExitStatus.DONE
+
+
+def _send_frames(arguments: argparse.Namespace, pace: Pace) -> int:
+    streams = arguments.to.kind == "unix-stream"
+    ack: AnswerLevel = arguments.ack or ("accepted" if streams else "none")
+    key = None if arguments.key is None else os.fsencode(arguments.key)
+    tally = Tally(tell_offsets=ack == "delivered")
+    try:
+        with Producer(arguments.to, answer=ack, client_id="ingestd-send") as producer:
+            for line in _lines(arguments.files):
+                _send_line(producer, arguments.topic, key, line, tally)
+                pace.sent()
+    except TimeoutException as error:
+        tally.end()
+        raise HostError(f"{arguments.to}: {error}") from None
+    return tally.end()
+
+
+def _send_line(producer: Producer, topic: str, key: bytes | None, line: bytes | None, tally: Tally) -> None:
+    if line is None:
+        tally.refused(f"a line is larger than {LINE_BYTES_MAX} bytes")
+        return
+    try:
+        producer.send(ProducerRecord(topic, line, key), callback=tally.done)
+    except TimeoutException:
+        raise
+    except KafkaException as error:
+        tally.refused(error)
+
+
+def _send_stream(arguments: argparse.Namespace, pace: Pace) -> int:
+    """Bytes as they are; a missing newline at the end of a file is added, so that files do not run together."""
+    tally = Tally(tell_offsets=False)
+    chunk_bytes = 4096 if arguments.rate else CHUNK_BYTES
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        try:
+            stream.connect(arguments.to.path)
+            for name in arguments.files:
+                last = b"\n"
+                with _open(name) as file:
+                    while chunk := _read_some(file, chunk_bytes):
+                        stream.sendall(chunk)
+                        last = chunk[-1:]
+                        tally.sent += chunk.count(b"\n")
+                        pace.sent(chunk.count(b"\n"))
+                if last != b"\n":
+                    stream.sendall(b"\n")
+                    tally.sent += 1
+        except OSError as error:
+            tally.end()
+            raise HostError(f"{arguments.to} closed the connection: {error.strerror}") from None
+    return tally.end()
+
+
+def _read_some(file: BinaryIO, chunk_bytes: int) -> bytes:
+    """What there is, without waiting for more: a pipe's lines go on as they come."""
+    read_once = getattr(file, "read1", file.read)
+    chunk: bytes = read_once(chunk_bytes)
+    return chunk
+
+
+def _send_datagrams(arguments: argparse.Namespace, pace: Pace) -> int:
+    """One line a datagram. A Unix socket makes us wait while its queue is full; UDP loses what finds no room."""
+    tally = Tally(tell_offsets=False)
+    with _datagram_socket(arguments.to) as sender:
+        for line in _lines(arguments.files):
+            if line is None or len(line) > DATAGRAM_BYTES_MAX:
+                tally.refused(f"a line is larger than {DATAGRAM_BYTES_MAX} bytes")
+                continue
+            try:
+                sender.send(line)
+                tally.sent += 1
+            except OSError as error:
+                tally.refused(f"{arguments.to}: {error.strerror}")
+            pace.sent()
+    return tally.end()
+
+
+def _datagram_socket(address: Address) -> socket.socket:
+    try:
+        if address.kind == "unix-datagram":
+            sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            sender.connect(address.path)
+            return sender
+        family, _, _, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)[0]
+        sender = socket.socket(family, socket.SOCK_DGRAM)
+        sender.connect(where)
+        return sender
+    except OSError as error:
+        raise HostDaemonAbsentError(f"cannot send to {address}: {error.strerror}") from None
