@@ -112,7 +112,7 @@ def _allowed(home: str, target: str) -> bool:
             True  # the first half of "from ingestd.client import address"; anything else in it is looked at by itself
         )
     goal = room(target)
-    if not goal or not ((PACKAGE / goal).is_dir() or (PACKAGE / f"{goal}.py").is_file()):
+    if goal not in ALLOWED and not (goal and (PACKAGE / goal).is_dir()):
         return home != "client"  # the root itself: its version
     return goal == home or goal in ALLOWED.get(home, ())
 
