@@ -16,7 +16,7 @@ from benchmarks.daemon import Settings
 from benchmarks.programs import ProgramError
 from benchmarks.report import Figure
 
-STAGES: Final = ("record-path", "worker", "rival")
+STAGES: Final = ("record-path", "worker", "rival", "latency")
 ROOT: Final = Path(__file__).parent.parent
 
 
@@ -68,6 +68,10 @@ def _run(
             away_s=arguments.away_seconds,
         )
         return whole_worker.measure(folder, arena_folder, arguments.udp_port, plan, settings)
+    if stage == "latency":
+        from benchmarks import latency
+
+        return latency.measure(folder, arena_folder, arguments.udp_port, arguments.latency_seconds, settings)
     from benchmarks import rival
 
     return rival.measure(
