@@ -54,7 +54,10 @@ def files(*suffixes: str, under: Path = ROOT) -> list[Path]:
     return sorted(
         path
         for path in under.rglob("*")
-        if path.suffix in suffixes and not NOT_OURS & set(path.relative_to(ROOT).parts) and path.is_file()
+        if path.suffix in suffixes
+        and not NOT_OURS & set(path.relative_to(ROOT).parts)
+        and not (path.suffix == ".c" and path.with_suffix(".pyx").exists())
+        and path.is_file()
     )
 
 
