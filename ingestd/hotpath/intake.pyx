@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from ingestd.hotpath.appender cimport Appender
 from ingestd.hotpath.arena cimport Arena
-from ingestd.hotpath.datagram cimport Datagram, Ring, datagram_open
+from ingestd.hotpath.datagram cimport Ring, datagram_open
 from ingestd.hotpath.input cimport (
     BLOCKED_ARENA, BLOCKED_CONFIRM, BLOCKED_HOLD, BLOCKED_PARTITION, BLOCKED_PRESSURE, FLAG_ACCEPTED, FLAG_AGAIN, FLAG_BLOCKED,
     FLAG_BROKEN, FLAG_CONTROL, FLAG_EOF, FLAG_ERRNO, FLAG_OPENED, FLAG_READ_MORE, FLAG_REJECTED, FLAG_SEALED, FLAG_TOPIC_WAIT,
@@ -19,10 +19,12 @@ from ingestd.hotpath.input cimport (
 from ingestd.hotpath.layout cimport PAGE_BYTES
 from ingestd.hotpath.limits cimport HEADERS_MAX, LINE_BYTES_MAX, LISTENERS_MAX, RUN_BYTES_FIRST, TOPIC_BYTES_MAX
 from ingestd.hotpath.publisher cimport Publisher
-from ingestd.hotpath.stream cimport Stream, stream_open
+from ingestd.hotpath.stream cimport stream_open
 from ingestd.hotpath.window cimport Window
 
+from ingestd.hotpath.datagram import Datagram
 from ingestd.hotpath.listener_spec import ListenerSpec
+from ingestd.hotpath.stream import Stream
 
 READ_MORE = FLAG_READ_MORE
 SEALED = FLAG_SEALED

@@ -267,11 +267,13 @@ cdef class Stream:
         return flags | self.appender.end()
 
     def refuse_frame(self, uint32_t reason, int64_t now_ms, int64_t tick_ms) -> None:
-        """Counts a control frame that Python could not take as one rejected frame."""
+        """Counts what the stream holds (a control frame that was not taken, a frame that does not go on) as one rejected frame, and drops it."""
         if not 0 < reason < 32:
             raise ValueError(f"no such reason: {reason}")
         self.appender.begin(&self.input, now_ms, tick_ms)
-        frames_break(self.appender, &self.input, reason, b"a control frame was refused")
+        frames_break(self.appender, &self.input, reason, b"a frame was refused")
+        self.parked = False
+        self._hold(self.held, 0)
         self.appender.end()
 
     def take_control(self) -> list[tuple[int, int, bytes]]:
