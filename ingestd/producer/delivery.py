@@ -63,16 +63,20 @@ class Lane:
         "_runs",
         "_suspicions",
         "_unnumbered",
+        "carrier",
         "cursor",
         "denied_code",
+        "denied_last_ms",
         "denied_since_ms",
         "failures",
         "flying",
         "halted",
+        "held",
         "last_offset",
         "own",
         "partition",
         "queue",
+        "queued",
         "regressions",
         "renumbering",
         "retry_at_ms",
@@ -96,7 +100,11 @@ class Lane:
         self.topic = topic
         self.partition = partition
         self.route: Any = None
-        """The caller's: where this lane's batches go."""
+        """The caller's: where this lane's batches go; ``carrier``: what carries those in flight; ``queued``: waits for
+        its turn there; ``held``: must not be sent."""
+        self.carrier: Any = None
+        self.queued = False
+        self.held = False
         self.queue: deque[Item] = deque()
         self.window: list[Item] = []
         self.cursor = 0
@@ -112,6 +120,8 @@ class Lane:
         self.failures = 0
         self.waiting_bytes = 0
         self.denied_since_ms = -1
+        """Monotonic time of the first and the last answer in a row that denied the topic; -1: the last did not."""
+        self.denied_last_ms = -1
         self.denied_code = 0
         self.last_offset = -1
         self.regressions = 0
@@ -252,6 +262,15 @@ class Lane:
         return self._numbers
 
     @property
+    def next_bytes(self) -> int:
+        """Size of the batch that ``take`` would look at next; 0: none."""
+        if self._probe is not None:
+            return self._probe.size_bytes
+        if self.cursor < len(self.window):
+            return self.window[self.cursor].size_bytes
+        return self.queue[0].size_bytes if self.queue else 0
+
+    @property
     def has_work(self) -> bool:
         """Something waits here, sent or not."""
         return bool(self.window or self.queue or self._runs)
@@ -330,6 +349,7 @@ class Lane:
         if action is Action.DENIED:
             if self.denied_since_ms < 0:
                 self.denied_since_ms = tick_ms
+            self.denied_last_ms = tick_ms
             self.denied_code = code
         elif code != codes.NETWORK_EXCEPTION:
             self.denied_since_ms = -1

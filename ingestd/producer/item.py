@@ -6,6 +6,8 @@ from ingestd.kafka.errors import Action
 
 SEQUENCE_MASK: Final = 0x7FFFFFFF
 EPOCH_MAX: Final = 32767
+STATE_STAMPED: Final = 3
+"""As in ``hotpath.snapshots.BatchState``."""
 FLAG_RISK: Final = 1
 """Stamp flag: this batch is being written under new numbers though it may be in the log under older ones."""
 
@@ -76,7 +78,7 @@ class Item:
 def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
     """An item of a batch that a dead process left; a STAMPED one keeps its numbers and, once attempted, is in doubt."""
     item = Item(arena, batch, tick_ms)
-    if batch.producer_id != -1 or batch.stamp_flags or batch.attempts:
+    if batch.state == STATE_STAMPED:
         item.numbered(batch.producer_id, batch.producer_epoch, batch.base_sequence)
         item.stamped = True
         item.attempts = batch.attempts

@@ -1,0 +1,72 @@
+"""All partitions' lanes, and which of them has a turn: batches drained by leader, one per partition and request."""
+
+from collections.abc import Callable
+
+from ingestd.producer.broker import Broker, Connection
+from ingestd.producer.cluster import Topic
+from ingestd.producer.delivery import Lane
+from ingestd.producer.item import Item
+
+
+class Accumulator:
+    """``make_lane(topic, partition)`` makes a lane when its first batch comes.
+
+    A request holds at most ``request_bytes_max`` of batches, or one that is larger by itself.
+    """
+
+    def __init__(self, make_lane: Callable[[Topic, int], Lane], request_bytes_max: int) -> None:
+        self.lanes: dict[tuple[str, int], Lane] = {}
+        self._make_lane = make_lane
+        self._request_bytes_max = request_bytes_max
+
+    def lane(self, topic: Topic, partition: int) -> Lane:
+        key = (topic.name, partition)
+        lane = self.lanes.get(key)
+        if lane is None:
+            lane = self.lanes[key] = self._make_lane(topic, partition)
+        return lane
+
+    def mark(self, lane: Lane) -> Broker | None:
+        """The lane may have something to send: it gets a turn. Returns the broker to look after, if it has one."""
+        broker: Broker | None = lane.route
+        if broker is not None and not lane.queued:
+            lane.queued = True
+            broker.ready_lanes.append(lane)
+        return broker
+
+    def move(self, lane: Lane, broker: Broker | None) -> None:
+        """Another leader; None: nobody leads the partition."""
+        if lane.route is broker:
+            return
+        if lane.queued:
+            lane.route.ready_lanes.remove(lane)
+            lane.queued = False
+        lane.route = broker
+        if lane.has_work:
+            self.mark(lane)
+
+    def drain(self, broker: Broker, connection: Connection, now_ms: int, tick_ms: int) -> list[tuple[Lane, Item]]:
+        """The batches of the next request. Every lane led by ``broker`` has its turn before one has it again."""
+        ready = broker.ready_lanes
+        picked: list[tuple[Lane, Item]] = []
+        total_bytes = 0
+        for _ in range(len(ready)):
+            lane: Lane = ready.popleft()
+            # No send passes what is in flight on another connection: the answers there come first.
+            if lane.held or (lane.flying and lane.carrier is not connection):
+                lane.queued = False
+                continue
+            if picked and total_bytes + lane.next_bytes > self._request_bytes_max:
+                ready.appendleft(lane)
+                break
+            item = lane.take(now_ms, tick_ms)
+            if item is None:
+                lane.queued = False
+                continue
+            total_bytes += item.size_bytes
+            picked.append((lane, item))
+            if lane.queue or lane.cursor < len(lane.window):
+                ready.append(lane)
+            else:
+                lane.queued = False
+        return picked

@@ -1,0 +1,167 @@
+"""What is known of the cluster: brokers, topics, leaders with their epochs; and when to ask again. No I/O, no clock.
+
+Rules (contract 5.4): the highest leader epoch wins unless the topic's id has changed; an answer that leaves a need
+unmet, or says nothing new, backs off like a failure; all configured topics are asked for at once.
+"""
+
+from collections.abc import Iterable
+from random import Random
+from typing import Final
+
+from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NONE, UNKNOWN_TOPIC_OR_PARTITION, Action, error_of
+from ingestd.kafka.messages import ClusterInfo, TopicInfo
+from ingestd.kafka.produce import TOPIC_ID_NONE, TopicRow, topic_row
+from ingestd.producer.backoff import Backoff
+
+UNKNOWN_TOPIC_BACKOFF_MAX_MS: Final = 5000
+"""A topic that the cluster does not have is asked for again at most this rarely."""
+NO_LEADER: Final = -1
+FOREVER_MS: Final = 1 << 40
+
+
+class Topic:
+    """One configured topic. ``leaders[i]``: (node or NO_LEADER, leader epoch) of partition i; empty: not known."""
+
+    __slots__ = ("code", "counted_since_ms", "denied_since_ms", "leaders", "name", "row", "topic_id")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.row: TopicRow = topic_row(name)
+        self.topic_id = TOPIC_ID_NONE
+        self.leaders: list[tuple[int, int]] = []
+        self.code = NONE
+        self.counted_since_ms = -1
+        """Monotonic time since which the topic has as many partitions as it has."""
+        self.denied_since_ms = -1
+        """Monotonic time since which a reachable cluster has denied the topic; -1: it has not."""
+
+    @property
+    def leader_bytes(self) -> bytes:
+        """One byte per partition: 1 = has a leader; empty: count unknown."""
+        return bytes(leader != NO_LEADER for leader, _ in self.leaders)
+
+    def leader(self, partition: int) -> int:
+        return self.leaders[partition][0] if partition < len(self.leaders) else NO_LEADER
+
+
+class Cluster:
+    """Metadata of the configured topics. ``max_age_ms``: metadata.max.age.ms."""
+
+    def __init__(self, names: Iterable[str], max_age_ms: int, backoff_ms: int, backoff_max_ms: int, random: Random):
+        self.topics = {name: Topic(name) for name in names}
+        self.by_id: dict[bytes, Topic] = {}
+        self.brokers: dict[int, tuple[str, int]] = {}
+        self.cluster_id = ""
+        self.last_success_ms = -1
+        self._max_age_ms = max_age_ms
+        self._backoff = Backoff(backoff_ms, backoff_max_ms, random)
+        self._unknown_backoff = Backoff(backoff_ms, max(UNKNOWN_TOPIC_BACKOFF_MAX_MS, backoff_max_ms), random)
+        self._wanted = True
+        self._asked = False
+        self._not_before_ms = 0
+        self._failures = 0
+        self._repeats = 0
+
+    # -- when to ask
+
+    def want(self) -> None:
+        """Something does not fit what is known: ask as soon as the backoff allows."""
+        self._wanted = True
+
+    def due_in_ms(self, tick_ms: int) -> int:
+        """Time until the next metadata request; FOREVER_MS while one is under way."""
+        if self._asked:
+            return FOREVER_MS
+        if self._wanted or self.last_success_ms < 0 or self._unmet():
+            return max(self._not_before_ms - tick_ms, 0)
+        return max(self.last_success_ms + self._max_age_ms - tick_ms, 0)
+
+    def asked(self) -> None:
+        self._asked = True
+
+    def failed(self, tick_ms: int) -> None:
+        """The request had no answer."""
+        self._asked = False
+        self._failures += 1
+        self._not_before_ms = tick_ms + self._backoff.delay_ms(self._failures)
+
+    def _unmet(self) -> bool:
+        return any(
+            topic.code != NONE or not topic.leaders or any(leader == NO_LEADER for leader, _ in topic.leaders)
+            for topic in self.topics.values()
+        )
+
+    # -- what was answered
+
+    def update(self, info: ClusterInfo, tick_ms: int) -> list[Topic]:
+        """Takes an answer in; returns the topics whose id, partitions, leaders or error have changed."""
+        self._asked = False
+        self._wanted = False
+        self._failures = 0
+        self.last_success_ms = tick_ms
+        news = self.brokers != info.brokers
+        self.brokers = info.brokers
+        self.cluster_id = info.cluster_id or self.cluster_id
+        changed = [topic for row in info.topics if (topic := self._update_topic(row, tick_ms)) is not None]
+        self._repeats = 0 if changed or news else self._repeats + 1
+        only_unknown = all(topic.leaders or topic.code != LEADER_NOT_AVAILABLE for topic in self.topics.values())
+        backoff = self._unknown_backoff if only_unknown and self._unmet() else self._backoff
+        self._not_before_ms = tick_ms + backoff.delay_ms(self._repeats + 1)
+        return changed
+
+    def _update_topic(self, row: TopicInfo, tick_ms: int) -> Topic | None:
+        topic = self.topics.get(row.name)
+        if topic is None:
+            return None
+        if row.code != NONE:
+            denied = error_of(row.code).action is Action.DENIED
+            if not denied:
+                topic.denied_since_ms = -1
+            elif topic.denied_since_ms < 0:
+                topic.denied_since_ms = tick_ms
+            changed = topic.code != row.code
+            topic.code = row.code
+            return topic if changed else None
+        recreated = row.topic_id != topic.topic_id and topic.topic_id != TOPIC_ID_NONE
+        leaders = [(NO_LEADER, -1)] * len(row.partitions)
+        for partition in row.partitions:
+            if partition.partition >= len(leaders):
+                continue
+            leader = partition.leader if partition.code in (NONE, 9) else NO_LEADER
+            known = topic.leaders[partition.partition] if partition.partition < len(topic.leaders) else (NO_LEADER, -1)
+            stale = not recreated and -1 < partition.leader_epoch < known[1]
+            leaders[partition.partition] = known if stale else (leader, partition.leader_epoch)
+        if len(leaders) != len(topic.leaders):
+            topic.counted_since_ms = tick_ms
+        changed = topic.code != NONE or leaders != topic.leaders or row.topic_id != topic.topic_id
+        topic.code = NONE
+        topic.denied_since_ms = -1
+        topic.leaders = leaders
+        if row.topic_id != topic.topic_id:
+            self.by_id.pop(topic.topic_id, None)
+            topic.topic_id = row.topic_id
+            topic.row = topic_row(topic.name, row.topic_id)
+            if row.topic_id != TOPIC_ID_NONE:
+                self.by_id[row.topic_id] = topic
+        return topic if changed else None
+
+    def hint(
+        self, topic: Topic, partition: int, leader: int, epoch: int, endpoints: dict[int, tuple[str, int]]
+    ) -> bool:
+        """A produce answer named a leader (KIP-951). Taken if its epoch is newer and its node known; True if taken."""
+        if partition >= len(topic.leaders) or epoch <= topic.leaders[partition][1]:
+            return False
+        if leader in endpoints:
+            self.brokers = {**self.brokers, leader: endpoints[leader]}
+        if leader not in self.brokers:
+            return False
+        topic.leaders[partition] = (leader, epoch)
+        return True
+
+    def denied_since(self, topic: Topic, partition: int) -> tuple[int, int]:
+        """(Monotonic time since when, error code) metadata denies this partition; (-1, 0): it does not."""
+        if topic.denied_since_ms >= 0:
+            return topic.denied_since_ms, topic.code
+        if topic.leaders and partition >= len(topic.leaders):
+            return topic.counted_since_ms, UNKNOWN_TOPIC_OR_PARTITION
+        return -1, NONE

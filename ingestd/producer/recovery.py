@@ -1,0 +1,66 @@
+"""The order in which a dead process's batches go out again (design section 5, contract 7.3). Pure.
+
+Stamped batches keep producer id, epoch and sequence and go first, one run per (producer id, epoch). Two things that a
+crash can have cut in half are finished here, both known by the order of the batches' numbers: a renumbering (a batch
+with a lower epoch behind one with a higher), and a repair (a batch that is only sealed in front of stamped ones). What
+such an operation had decided stays decided: those batches cannot be in the log under their old numbers.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ingestd.producer.item import EPOCH_MAX, Item, Numbers
+
+
+class Run(NamedTuple):
+    """``renumbered``: those of ``items`` whose numbers differ from what the arena holds."""
+
+    items: list[Item]
+    numbers: Numbers
+    renumbered: list[Item]
+
+
+def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
+    """``items`` of one partition of one arena, oldest first → (runs to resend, sealed batches behind them)."""
+    runs: list[Run] = []
+    sealed: list[Item] = []
+    for item in items:
+        if not item.stamped:
+            sealed.append(item)
+        elif item.producer_id < 0:
+            # Sent without idempotence. Taken over under numbers of its own; an epoch that cannot be asks for them.
+            _add_unnumbered(runs, item)
+        elif sealed:
+            numbers = Numbers(item.producer_id, item.epoch + 1)
+            for one in (*sealed, item):
+                numbers.give(one)
+            runs.append(Run([*sealed, item], numbers, [*sealed, item]))
+            sealed = []
+        elif runs and runs[-1].numbers.producer_id == item.producer_id and item.epoch <= runs[-1].numbers.epoch:
+            run = runs[-1]
+            if item.epoch < run.numbers.epoch:
+                run.numbers.give(item)
+                item.in_doubt = False
+                run.renumbered.append(item)
+            else:
+                _follow(run.numbers, item)
+            run.items.append(item)
+        else:
+            numbers = Numbers(item.producer_id, item.epoch)
+            _follow(numbers, item)
+            runs.append(Run([item], numbers, []))
+    return runs, sealed
+
+
+def _follow(numbers: Numbers, item: Item) -> None:
+    """The numbers go on behind ``item``, which has some already."""
+    own = item.sequence
+    numbers.next_sequence = own
+    numbers.give(item)
+
+
+def _add_unnumbered(runs: list[Run], item: Item) -> None:
+    if not runs or runs[-1].numbers.epoch <= EPOCH_MAX:
+        runs.append(Run([], Numbers(-1, EPOCH_MAX + 1), []))
+    item.risk = item.risk or item.in_doubt
+    runs[-1].items.append(item)
