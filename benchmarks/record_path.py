@@ -14,13 +14,12 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from ingestd.hotpath.intake import CONTROL, SEALED, Intake
-from ingestd.hotpath.listener_spec import ListenerSpec
-from ingestd.hotpath.stream import Stream
-
 from benchmarks.report import Figure
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.crc32c import crc32c
+from ingestd.hotpath.intake import CONTROL, SEALED, Intake
+from ingestd.hotpath.listener_spec import ListenerSpec
+from ingestd.hotpath.stream import Stream
 
 TOTAL_NS_MAX: Final = 45.0
 TOPIC: Final = "bench"

@@ -22,6 +22,8 @@ UDP_US_MAX: Final = 1.3
 RSS_MIB_MAX: Final = 70.0
 AWAY_CPU_PERCENT_MAX: Final = 2.0
 AWAY_SETTLE_S: Final = 3.0
+SETTLE_S: Final = 0.05
+"""After the sink has seen the last record: acknowledgement and publishing."""
 LINE_OPTIONS: Final = {"record_bytes": 134}
 """A line's line feed is not part of its record of 133 bytes."""
 
@@ -51,12 +53,12 @@ def measure(
     with Sink.run(folder, [f"{TOPIC}:{settings.partitions}"]) as sink, Sink.run(folder, discard=True) as waste:
         settings = settings._replace(bootstrap=f"127.0.0.1:{sink.port}")
         with Daemon.run(folder, settings, udp_port, arena_folder) as daemon:
-            _stream(daemon, "frames", WARM_UP_RECORDS)
+            _stream(daemon, sink, "frames", WARM_UP_RECORDS)
             for kind in ("frames", "lines"):
-                samples[kind] = _streams(daemon, waste, kind, plan)
+                samples[kind] = _streams(daemon, sink, waste, kind, plan)
                 figures += _stream_figures(kind, samples[kind])
             for kind, limit in (("datagram", UNIX_DATAGRAM_US_MAX), ("udp", UDP_US_MAX)):
-                samples[kind] = _datagrams(daemon, kind, plan)
+                samples[kind] = _datagrams(daemon, sink, kind, plan)
                 figures += _datagram_figures(kind, samples[kind], limit)
             memory_mib = (rss_bytes(daemon.worker_pid) - settings.buffer_memory) / MIB
             figures.append(Figure("worker memory, arena apart", memory_mib, "MiB", RSS_MIB_MAX))
@@ -84,14 +86,15 @@ def _options(kind: str) -> dict[str, int]:
     return LINE_OPTIONS if kind == "lines" else {}
 
 
-def _stream(daemon: Daemon, kind: str, records: int) -> tuple[float, float]:
-    """CPU and wall clock seconds of the worker from the first byte to the last acknowledgement."""
-    target = daemon.count(Ledger.DELIVERED) + records
+def _stream(daemon: Daemon, sink: Sink, kind: str, records: int) -> tuple[float, float]:
+    """CPU seconds of the worker from the first byte to the last acknowledgement; wall clock until the sink had all."""
+    target = sink.counters()["records"] + records
     meter = Meter(daemon.worker_pid)
     Generator(kind, daemon.path(kind), records=records, topic=TOPIC, **_options(kind)).wait()
-    daemon.wait_delivered(target)
-    cost = meter.read()
-    return cost.cpu_s, cost.elapsed_s
+    sink.wait_for("records", target)
+    elapsed_s = meter.read().elapsed_s
+    time.sleep(SETTLE_S)
+    return meter.read().cpu_s, elapsed_s
 
 
 def _relay(daemon: Daemon, waste: Sink, kind: str, records: int) -> float:
@@ -103,13 +106,13 @@ def _relay(daemon: Daemon, waste: Sink, kind: str, records: int) -> float:
     return report["user_s"] + report["system_s"]
 
 
-def _streams(daemon: Daemon, waste: Sink, kind: str, plan: Plan) -> Samples:
+def _streams(daemon: Daemon, sink: Sink, waste: Sink, kind: str, plan: Plan) -> Samples:
     """Relay and worker in turns; CPU seconds per million records."""
     samples: Samples = {"relay_s": [], "worker_s": [], "records_per_s": []}
     millions = plan.records / 1e6
     for _ in range(plan.repetitions):
         samples["relay_s"].append(_relay(daemon, waste, kind, plan.records) / millions)
-        cpu_s, elapsed_s = _stream(daemon, kind, plan.records)
+        cpu_s, elapsed_s = _stream(daemon, sink, kind, plan.records)
         samples["worker_s"].append(cpu_s / millions)
         samples["records_per_s"].append(plan.records / elapsed_s)
     return samples
@@ -126,30 +129,23 @@ def _stream_figures(kind: str, samples: Samples) -> list[Figure]:
     ]
 
 
-def _datagrams(daemon: Daemon, kind: str, plan: Plan) -> Samples:
+def _datagrams(daemon: Daemon, sink: Sink, kind: str, plan: Plan) -> Samples:
     """One-record datagrams at a steady rate: CPU in us per datagram received, the rate reached, what was dropped."""
     samples: Samples = {"us": [], "rate": [], "dropped": [], "sent": []}
     address = daemon.path(kind) if kind == "datagram" else f"127.0.0.1:{daemon.udp_port}"
     for _ in range(plan.repetitions):
         before = daemon.count(Ledger.RECEIVED)
-        delivered_before = daemon.count(Ledger.DELIVERED)
+        sunk_before = sink.counters()["records"]
         meter = Meter(daemon.worker_pid)
         report = Generator(kind, address, records=plan.datagrams, rate=plan.rate, burst=plan.burst).wait()
-        _arrived(daemon, before, plan.datagrams)
-        received = daemon.count(Ledger.RECEIVED) - before
-        daemon.wait_delivered(delivered_before + received)
+        received = daemon.wait_quiet(Ledger.RECEIVED, SETTLE_S) - before
+        sink.wait_for("records", sunk_before + received)
+        time.sleep(SETTLE_S)
         samples["us"].append(meter.read().cpu_s * 1e6 / max(received, 1))
         samples["rate"].append(plan.datagrams / report["elapsed_s"])
         samples["dropped"].append(plan.datagrams - received)
         samples["sent"].append(plan.datagrams)
     return samples
-
-
-def _arrived(daemon: Daemon, before: int, datagrams: int) -> None:
-    """Waits until all datagrams are in, or no more come: those missing were dropped by the kernel."""
-    deadline_s = time.monotonic() + 0.05
-    while daemon.count(Ledger.RECEIVED) - before < datagrams and time.monotonic() < deadline_s:
-        time.sleep(0.005)
 
 
 def _datagram_figures(kind: str, samples: Samples, limit_us: float) -> list[Figure]:
