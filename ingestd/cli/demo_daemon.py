@@ -1,0 +1,159 @@
+"""The demo's daemon: a real ``ingestd run`` below a folder of its own."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import psutil
+
+from ingestd import scoreboard
+from ingestd.cli.figures import Status, read_status
+from ingestd.config.faults import toml_text
+from ingestd.errors import ClusterError, DaemonError, HostDaemonAbsentError
+from ingestd.metrics import Balance, Ledger
+from ingestd.scoreboard import WorkerState
+
+WORKERS: Final = 2
+_READY_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 30.0
+_STALLED_SECONDS: Final = 30.0
+
+_CONFIGURATION: Final = """
+[daemon]
+workers = {workers}
+state.directory = {state}
+stop.timeout.ms = 10000
+
+[producer]
+bootstrap.servers = {bootstrap_servers}
+buffer.memory = 16777216
+compression.type = "lz4"
+
+[[listeners]]
+name = "app"
+listen = {app}
+format = "frames"
+topics = ["orders"]
+
+[[listeners]]
+name = "log"
+listen = {log}
+format = "raw"
+topic = "logs"
+
+[[listeners]]
+name = "devices"
+listen = {devices}
+format = "lines"
+topic = "readings"
+key = {{ field = 1, delimiter = "\\t" }}
+when_full = "block"
+"""
+
+
+class DemoDaemon:
+    """Starts on entering, ready when entered; gone on leaving, whatever happened."""
+
+    def __init__(self, folder: Path, bootstrap_servers: list[str], udp_port: int) -> None:
+        self.addresses = {
+            "app": f"unix-stream:{folder}/app.sock",
+            "log": f"unix-datagram:{folder}/log.sock",
+            "devices": f"udp:127.0.0.1:{udp_port}",
+        }
+        self._scoreboard = folder / "state" / scoreboard.FILE_NAME
+        self._log = folder / "ingestd.log"
+        self._configuration = folder / "ingestd.toml"
+        self._configuration.write_text(
+            _CONFIGURATION.format(
+                workers=WORKERS,
+                state=toml_text(f"{folder}/state"),
+                bootstrap_servers=toml_text(bootstrap_servers),
+                **{name: toml_text(address) for name, address in self.addresses.items()},
+            )
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cpu_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "ingestd", "run", "-c", str(self._configuration)]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603
+        try:
+            self._await_ready()
+        except BaseException:
+            self._kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._kill()
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < deadline:
+            self._check_alive()
+            with contextlib.suppress(HostDaemonAbsentError):
+                if all(worker.state is WorkerState.READY for worker in self.status().workers):
+                    return
+            time.sleep(0.02)
+        raise DaemonError(f"the daemon was not ready within {_READY_SECONDS:.0f} s\n{self._log_tail()}")
+
+    def _check_alive(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            raise DaemonError(f"the daemon has ended\n{self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+
+    def status(self) -> Status:
+        return read_status(self._scoreboard)
+
+    def received(self) -> int:
+        """Records read from sockets so far."""
+        return self.status().ledger[Ledger.RECEIVED]
+
+    def await_delivered(self, count: int) -> Balance:
+        """Waits until ``count`` records are delivered; ClusterError if nothing moves any more."""
+        last, moved = -1, time.monotonic()
+        while True:
+            self._check_alive()
+            books = self.status().balance
+            if books.delivered >= count and books.buffered == 0:
+                return books
+            if books.delivered != last:
+                last, moved = books.delivered, time.monotonic()
+            if time.monotonic() - moved > _STALLED_SECONDS:
+                raise ClusterError(f"{books.delivered} of {count} records delivered, {books}\n{self._log_tail()}")
+            time.sleep(0.02)
+
+    def cpu_seconds(self) -> float:
+        """Processor time of supervisor and workers so far."""
+        if self._process is None:
+            return 0.0
+        supervisor = psutil.Process(self._process.pid)
+        times = [process.cpu_times() for process in (supervisor, *supervisor.children(recursive=True))]
+        return sum(used.user + used.system for used in times)
+
+    def stop(self) -> int:
+        """SIGTERM, and the daemon's exit status once it has drained."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise DaemonError(f"the daemon did not stop in time\n{self._log_tail()}") from None
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            workers = psutil.Process(self._process.pid).children(recursive=True)
+            self._process.kill()
+            self._process.wait()
+            psutil.wait_procs(workers, timeout=_STOP_SECONDS)
