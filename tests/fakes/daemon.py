@@ -1,10 +1,11 @@
 """A small daemon that speaks the native protocol over a real Unix socket, and does what a test tells it.
 
-It reads frames with code of its own, keeps sessions and everything it accepted across restarts, and can end a connection
-at any byte in either direction. One thread per connection; all state behind one lock.
+It reads frames with code of its own, keeps sessions and everything it accepted across restarts, and can end a
+connection at any byte in either direction. One thread per connection; all state behind one lock.
 """
 
 import contextlib
+import itertools
 import socket
 import struct
 import threading
@@ -172,8 +173,8 @@ class FakeDaemon:
         self.granting = True
         self.delivering = True
         self.redirect = ""
-        self.refuse: Callable[[Taken], int] = lambda record: 0
-        self.fail: Callable[[Taken], int] = lambda record: 0
+        self.refuse: Callable[[Taken], int] = lambda _: 0
+        self.fail: Callable[[Taken], int] = lambda _: 0
         self.confirm_limit = 16
         self.cut_sent_bytes: int | None = None
         self.cut_received_bytes: int | None = None
@@ -336,22 +337,7 @@ class FakeDaemon:
             connection.send(answers.Error(18, "sequence_gap"))
             connection.close()
             return
-        out: list[answers.Answer] = []
-        full = False
-        for record in records:
-            if record.sequence <= session.last_accepted:
-                continue
-            reason = self.refuse(record)
-            if reason and len(session.rejections) >= self.confirm_limit:
-                full = True
-                break
-            session.last_accepted = record.sequence
-            if reason:
-                session.rejections[record.sequence] = reason
-                out.append(answers.Rejected(record.sequence, 1, reason, 0, "says the test"))
-            else:
-                session.records.append(record)
-                session.undelivered.append(record)
+        out, full = self._take(session, records)
         if session.last_accepted >= first:
             out.append(answers.Accepted(first, session.last_accepted))
         if full:
@@ -362,6 +348,24 @@ class FakeDaemon:
             connection.close()
         elif self.delivering and connection.answer == 2:
             self._deliver(session)
+
+    def _take(self, session: FakeSession, records: list[Taken]) -> tuple[list[answers.Answer], bool]:
+        """Accepts and refuses; the rejections, and whether one came that has no place any more."""
+        out: list[answers.Answer] = []
+        for record in records:
+            if record.sequence <= session.last_accepted:
+                continue
+            reason = self.refuse(record)
+            if reason and len(session.rejections) >= self.confirm_limit:
+                return out, True
+            session.last_accepted = record.sequence
+            if reason:
+                session.rejections[record.sequence] = reason
+                out.append(answers.Rejected(record.sequence, 1, reason, 0, "says the test"))
+            else:
+                session.records.append(record)
+                session.undelivered.append(record)
+        return out, False
 
     def _deliver(self, session: FakeSession) -> None:
         places: dict[tuple[str, int], list[Taken]] = defaultdict(list)
@@ -376,7 +380,7 @@ class FakeDaemon:
                 places[record.topic, place].append(record)
         for (topic, partition), records in places.items():
             sequences = [record.sequence for record in records]
-            gaps = tuple(b - a - 1 for a, b in zip(sequences, sequences[1:], strict=False))
+            gaps = tuple(b - a - 1 for a, b in itertools.pairwise(sequences))
             offset = self._offsets[topic, partition]
             self._offsets[topic, partition] += len(records)
             run = (Run(sequences[0], len(records), 0, gaps if any(gaps) else ()),)

@@ -110,7 +110,7 @@ def test_every_frame_type_has_a_vector() -> None:
 def test_the_documents_examples_are_vectors() -> None:
     text = (ROOT / "PROTOCOL.md").read_text()
     examples = re.findall(r"(?m)^`([^`]+)`:\n\n((?:    [0-9a-f ]+\n)+)", text)
-    assert len(examples) > 20
+    assert len(examples) >= 18
     for name, block in examples:
         assert re.sub(r"\s", "", block) == BY_NAME[name]["hex"], name
     known = {vector["hex"] for vector in VECTORS}

@@ -1,0 +1,75 @@
+import re
+
+import pytest
+
+from ingestd import metrics
+from ingestd.client import errors
+from ingestd.client.errors import KafkaException, OutcomeUnknownException, failed, rejected
+
+
+def printed_tree() -> dict[str, str]:
+    """Child to parent, as the module's text draws it."""
+    parents: dict[str, str] = {}
+    path: list[str] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"    ([│ ├└─]*)(\w+Exception)", line)
+        if found:
+            depth = len(found[1]) // 4
+            path[depth:] = [found[2]]
+            parents[found[2]] = path[depth - 1] if depth else "Exception"
+    return parents
+
+
+def test_the_printed_tree_is_the_tree() -> None:
+    classes = {n: c for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, Exception)}
+    assert printed_tree() == {name: kind.__bases__[0].__name__ for name, kind in classes.items()}
+
+
+def test_kafkas_code_decides_the_class() -> None:
+    error = rejected(7, 3, "gone")
+    assert isinstance(error, errors.UnknownTopicOrPartitionException)
+    assert (error.error_code, error.reason, error.retriable) == (3, "topic_not_allowed", True)
+    assert str(error) == "not accepted, topic_not_allowed: gone"
+
+
+def test_without_a_code_the_reason_decides() -> None:
+    error = rejected(2, 0, "")
+    assert isinstance(error, errors.RecordTooLargeException)
+    assert not error.retriable
+    assert str(error) == "not accepted, record_too_large"
+
+
+def test_an_unknown_reason_or_code_is_a_plain_failure() -> None:
+    assert type(rejected(999, 0, "")) is errors.RecordFailedException
+    error = failed(999, 999, "new", may_have_been_written=False)
+    assert type(error) is errors.RecordFailedException
+    assert error.error_code == 999
+
+
+def test_what_may_have_been_written_is_never_retriable() -> None:
+    error = failed(2, 7, "late", may_have_been_written=True)
+    assert isinstance(error, OutcomeUnknownException)
+    assert not error.retriable
+    assert (error.error_code, error.reason) == (7, "delivery_timeout")
+
+
+@pytest.mark.parametrize("number", errors.REJECTED_REASONS)
+def test_every_reason_makes_an_error(number: int) -> None:
+    error = rejected(number, 0, "text")
+    assert isinstance(error, KafkaException)
+    assert errors.REJECTED_REASONS[number][0] in str(error)
+
+
+def test_the_reasons_are_the_daemons() -> None:
+    names = {number: name for number, (name, _) in errors.REJECTED_REASONS.items() if number != 22}
+    assert names == {reason.value: reason.name.lower() for reason in metrics.Rejected if reason.value != 22}
+    names = {number: name for number, (name, _) in errors.FAILED_REASONS.items()}
+    assert names == {reason.value: reason.name.lower() for reason in metrics.Failed}
+
+
+def test_timeouts_and_states_are_pythons_too() -> None:
+    assert issubclass(errors.TimeoutException, TimeoutError)
+    assert issubclass(errors.IllegalStateException, RuntimeError)
+    assert issubclass(errors.ConfigException, ValueError)
+    assert str(errors.TimeoutException("late")) == "late"
+    assert errors.TimeoutException("late").error_code == 7
