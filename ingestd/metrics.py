@@ -38,6 +38,9 @@ class _Reason(IntEnum):
     def __eq__(self, other: object) -> bool:
         return int(self) == other if not isinstance(other, _Reason) or type(other) is type(self) else False
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(int(self))
 
