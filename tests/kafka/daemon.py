@@ -75,12 +75,27 @@ class Daemon:
         self.configuration = folder / "ingestd.toml"
         self.log = folder / "ingestd.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._bootstrap = bootstrap
+        self._listeners = listeners
+        self._topics = topics or {}
+        self.configure(workers=workers, producer=producer, settings=settings)
+
+    def configure(
+        self,
+        *,
+        workers: int = 2,
+        producer: Mapping[str, Setting] | None = None,
+        settings: Mapping[str, Setting] | None = None,
+    ) -> None:
+        """Writes the configuration file; it counts from the next start on."""
         sections: list[tuple[str, Mapping[str, Setting]]] = [
             ("[daemon]", {"workers": workers, "state.directory": str(self.state_directory), **(settings or {})}),
-            ("[producer]", {"bootstrap.servers": [bootstrap], "buffer.memory": 16 << 20, **(producer or {})}),
+            ("[producer]", {"bootstrap.servers": [self._bootstrap], "buffer.memory": 16 << 20, **(producer or {})}),
         ]
-        sections += [(f"[topics.{json.dumps(name)}]", table) for name, table in (topics or {}).items()]
-        sections += [("[[listeners]]", {**table, "listen": self.address(str(table["listen"]))}) for table in listeners]
+        sections += [(f"[topics.{json.dumps(name)}]", table) for name, table in self._topics.items()]
+        sections += [
+            ("[[listeners]]", {**table, "listen": self.address(str(table["listen"]))}) for table in self._listeners
+        ]
         self.configuration.write_text(
             "\n".join(
                 header + "\n" + "".join(f"{json.dumps(name)} = {toml(value)}\n" for name, value in table.items())
