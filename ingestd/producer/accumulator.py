@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ingestd.producer.broker import Broker, Connection
 from ingestd.producer.cluster import Topic
-from ingestd.producer.delivery import Lane
+from ingestd.producer.delivery import Lane, Want
 from ingestd.producer.item import Item
 
 
@@ -16,6 +16,8 @@ class Accumulator:
 
     def __init__(self, make_lane: Callable[[Topic, int], Lane], request_bytes_max: int) -> None:
         self.lanes: dict[tuple[str, int], Lane] = {}
+        self.stalled: list[Lane] = []
+        """Lanes whose batches need new numbers before they can have a turn."""
         self._make_lane = make_lane
         self._request_bytes_max = request_bytes_max
 
@@ -62,6 +64,8 @@ class Accumulator:
             item = lane.take(now_ms, tick_ms)
             if item is None:
                 lane.queued = False
+                if lane.renumbering or lane.wants_identity is Want.FRESH:
+                    self.stalled.append(lane)
                 continue
             total_bytes += item.size_bytes
             picked.append((lane, item))

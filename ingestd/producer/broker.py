@@ -370,6 +370,7 @@ class Broker:
         self._closed = True
         if self._task is not None:
             self._task.cancel()
+        self._tell_waiters()
         if self.connection is not None:
             self.connection.close("the producer closes")
 

@@ -271,6 +271,11 @@ class Lane:
         return self.queue[0].size_bytes if self.queue else 0
 
     @property
+    def may_send(self) -> bool:
+        """``take`` may have something; what is in flight does not count."""
+        return bool(self.queue or self.cursor < len(self.window) or self._probe or self._runs)
+
+    @property
     def has_work(self) -> bool:
         """Something waits here, sent or not."""
         return bool(self.window or self.queue or self._runs)

@@ -1,0 +1,177 @@
+"""Carrying out what was decided about batches: the arena, the senders' answers, the dead letters, the books."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from ingestd.hotpath.errors import ArenaFull
+from ingestd.kafka.errors import error_of
+from ingestd.metrics import Failed, Ledger
+from ingestd.producer.compression import decompress
+from ingestd.producer.dead_letters import DeadLetters, Letter
+from ingestd.producer.delivery import Lane
+from ingestd.producer.item import Fail, Item, Repair, Step, Suspicion
+from ingestd.producer.settings import Clock, log
+
+OFFSET_UNKNOWN: Final = -1
+
+
+class DeliveryEvents(Protocol):
+    """Who is told about outcomes, always before the batch leaves the arena. ``batch``: ``hotpath.snapshots.Batch``."""
+
+    def on_delivered(self, arena: Any, batch: Any, base_offset: int, log_append_time_ms: int) -> None:
+        """``base_offset`` -1: proven by a later answer. ``log_append_time_ms`` -1: the records' own time."""
+
+    def on_failed(
+        self, arena: Any, batch: Any, reason: int, error_code: int, may_have_been_written: bool, text: str
+    ) -> None:
+        """The whole batch is given up, for ``metrics.Failed`` ``reason``."""
+
+    def on_records_failed(self, arena: Any, batch: Any, texts: dict[int, str], reason: int, error_code: int) -> None:
+        """The records at the indexes in ``texts`` are refused; the others of the batch go on, with other indexes."""
+
+    def on_freed(self) -> None:
+        """Pages came back: whoever waits for room may try again."""
+
+
+class Counters:
+    """What the producer counts besides the ledger."""
+
+    __slots__ = ("batches_delivered", "batches_failed", "data_loss_suspected", "requests", "retries")
+
+    def __init__(self) -> None:
+        self.batches_delivered = 0
+        self.batches_failed = 0
+        self.data_loss_suspected = 0
+        self.requests = 0
+        self.retries = 0
+
+
+class Outcomes:
+    """Ends batches and applies the steps of a lane."""
+
+    def __init__(self, events: DeliveryEvents, letters: DeadLetters, clock: Clock, counters: Counters) -> None:
+        self._events = events
+        self._letters = letters
+        self._clock = clock
+        self._counters = counters
+
+    def deliver(self, item: Item, base_offset: int, log_append_time_ms: int) -> None:
+        """``item`` is in the log."""
+        arena = item.arena
+        batch = item.batch
+        self._events.on_delivered(arena, batch, base_offset, log_append_time_ms)
+        if item.risk:
+            arena.possible_duplicates(item.record_count)
+        if base_offset == OFFSET_UNKNOWN:
+            arena.book(int(Ledger.DELIVERED_UNCONFIRMED_OFFSETS), item.record_count)
+        self._counters.batches_delivered += 1
+        arena.done(batch.entry)
+
+    def apply(self, lane: Lane, steps: list[Step]) -> bool:
+        """Carries ``steps`` out in order, taking them off the list. False: the rest must be tried again later."""
+        while steps:
+            step = steps[0]
+            if isinstance(step, Fail):
+                self._fail(lane, step)
+            elif isinstance(step, Repair):
+                if not self._repair(lane, step):
+                    return False
+            else:
+                self._suspect(lane, step)
+            del steps[0]
+        return True
+
+    def _letter(self, lane: Lane, item: Item, reason: int, code: int, maybe: bool) -> Letter:
+        # asked anew: the snapshot of the sealing knows nothing of the sends
+        batch = item.arena.batch(item.batch.entry)
+        return Letter(
+            lane.topic.name,
+            lane.partition,
+            Failed(reason).name.lower(),
+            code,
+            maybe,
+            batch.created_ms,
+            batch.first_send_ms,
+            item.attempts,
+        )
+
+    def _fail(self, lane: Lane, step: Fail) -> None:
+        item = step.item
+        arena = item.arena
+        name = error_of(step.code).name if step.code else "no answer of Kafka involved"
+        log.error(
+            "%s-%d: %d records given up: %s, %s%s",
+            lane.topic.name,
+            lane.partition,
+            item.record_count,
+            Failed(step.reason).name.lower(),
+            name,
+            f" ({step.text!r})" if step.text else "",
+        )
+        letter = self._letter(lane, item, step.reason, step.code, step.maybe)
+        records = arena.records(item.batch.entry, decompress)
+        self._letters.write(letter, records, dict(item.errors), step.text, self._clock.now_ms())
+        self._events.on_failed(arena, item.batch, step.reason, step.code, step.maybe, step.text)
+        self._counters.batches_failed += 1
+        arena.fail(item.batch.entry, step.reason)
+
+    def _repair(self, lane: Lane, step: Repair) -> bool:
+        item = step.item
+        arena = item.arena
+        entry = item.batch.entry
+        texts = dict(step.errors)
+        reason = int(Failed.RECORD_REFUSED)
+        letter = self._letter(lane, item, reason, step.code, False)
+        bad = [record for record in arena.records(entry, decompress) if record.index in texts]
+        old = item.batch
+        try:
+            # The books first: a letter or an answer for a record that stays in the batch would be wrong, one that is
+            # missing after a crash between the two is only missing.
+            batch = self._repaired(arena, old, texts, reason, step)
+        except ArenaFull:
+            return False
+        log.error(
+            "%s-%d: %d of %d records refused: %s",
+            lane.topic.name,
+            lane.partition,
+            len(bad),
+            old.record_count,
+            error_of(step.code).name,
+        )
+        self._letters.write(letter, bad, texts, "", self._clock.now_ms())
+        lane.waiting_bytes += batch.size_bytes - item.size_bytes
+        item.size_bytes = batch.size_bytes
+        item.batch = batch
+        return True
+
+    def _repaired(self, arena: Any, old: Any, texts: dict[int, str], reason: int, step: Repair) -> Any:
+        self._events.on_records_failed(arena, old, texts, reason, step.code)
+        return arena.repair(old.entry, list(texts), reason, decompress)
+
+    def _suspect(self, lane: Lane, step: Suspicion) -> None:
+        self._counters.data_loss_suspected += 1
+        first, last = step.items[0], step.items[-1]
+        log.error(
+            "%s-%d: data loss suspected: %s; producer id %d epoch %d, sequences %d..%d, last acknowledged offset %d;"
+            " they are sent again under new numbers, %d records may be there twice",
+            lane.topic.name,
+            lane.partition,
+            step.text,
+            first.producer_id,
+            first.epoch,
+            first.sequence,
+            last.sequence + last.record_count - 1,
+            lane.last_offset,
+            sum(item.record_count for item in step.items if item.in_doubt or item.risk),
+        )
+
+
+def write_numbers(items: Sequence[Item], now_ms: int) -> bool:
+    """Persists new numbers, before anything is sent under them. False: a view is still held, try again later."""
+    if any(item.arena.view_count(item.batch.entry) for item in items):
+        return False
+    for item in items:
+        put = item.arena.restamp if item.stamped else item.arena.stamp
+        put(item.batch.entry, item.producer_id, item.epoch, item.sequence, item.flags, now_ms)
+        item.stamped = True
+    return True

@@ -1,0 +1,338 @@
+"""The producer of one worker: sealed batches in, outcomes out. Everything runs on one event loop."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import ingestd
+from ingestd.producer.accumulator import Accumulator
+from ingestd.producer.backoff import Backoff
+from ingestd.producer.brokers import Brokers
+from ingestd.producer.budget import Budget
+from ingestd.producer.cluster import Cluster, Topic
+from ingestd.producer.compression import CODECS, NONE, compress
+from ingestd.producer.dead_letters import DeadLetters
+from ingestd.producer.delivery import Lane
+from ingestd.producer.identity import Identity
+from ingestd.producer.item import Item, recovered_item
+from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes
+from ingestd.producer.recovery import plan
+from ingestd.producer.sender import Sender
+from ingestd.producer.settings import Clock, ProducerSettings, SystemClock, TopicSettings, log
+
+HEADER_BYTES: Final = 61
+HOUSEKEEPING_MS: Final = 1000
+FLUSH_POLL_MS: Final = 10
+
+
+class Attachment:
+    """An arena that is drained here; ``intake`` None: nothing new comes into it."""
+
+    def __init__(self, arena: Any, intake: Any) -> None:
+        self.arena = arena
+        self.intake = intake
+        self.topic_names: dict[int, str] = {}
+        self.lanes: dict[tuple[int, int], tuple[Lane, int]] = {}
+        """(topic index, partition) → (lane, codec)."""
+        self.keys: dict[Lane, tuple[int, int]] = {}
+        self.budget = Budget(arena.buffer_bytes)
+        self.waiting: list[Any] = []
+        """Recovered batches, until the cluster's id is known."""
+        self.parked = 0
+        """Stamped batches of another cluster: not sent, left in the arena."""
+
+
+class Producer:
+    """``topics``: every configured topic with what is in force for it.
+
+    ``partitions_changed(name, topic_id, leaders)`` tells of partition counts and leaders: one byte per partition, 1 =
+    has a leader; empty while the cluster denies the topic. It is called for every change of what metadata says.
+    ``state_directory`` None: no dead letters are kept.
+    """
+
+    def __init__(
+        self,
+        settings: ProducerSettings,
+        topics: Mapping[str, TopicSettings],
+        partitions_changed: Callable[[str, bytes, bytes], None],
+        events: DeliveryEvents,
+        loop: asyncio.AbstractEventLoop,
+        client_id: str,
+        *,
+        state_directory: Path | None = None,
+        listeners: Sequence[str] = (),
+        clock: Clock | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.counters = Counters()
+        self._settings = settings
+        self._topics = topics
+        self._partitions_changed = partitions_changed
+        self._loop = loop
+        self._clock = clock or SystemClock()
+        random = Random(seed)  # noqa: S311 (jitter)
+        self._backoff = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms, random)
+        self._attachments: dict[Any, Attachment] = {}
+        self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
+        self.dead_letters = DeadLetters(state_directory, listeners)
+        outcomes = Outcomes(events, self.dead_letters, self._clock, self.counters)
+        self._sender = Sender(settings, self._accumulator, outcomes, events, self.counters, loop, self._clock)
+        self._cluster = Cluster(
+            topics, settings.metadata_max_age_ms, settings.retry_backoff_ms, settings.retry_backoff_max_ms, random
+        )
+        self._brokers = Brokers(
+            self._cluster,
+            settings,
+            self._sender,
+            self._updated,
+            loop,
+            self._clock,
+            random,
+            client_id,
+            ingestd.__version__,
+        )
+        self._identity = Identity(self._brokers.find, self._sender.granted, settings.retry_backoff_ms, random)
+        self._sender.start(self._brokers, self._identity)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    # -- the worker's calls
+
+    def start(self) -> None:
+        """Begins to look for the cluster. Attach arenas before, so that what they hold goes first."""
+        self._spawn(self._brokers.run())
+        if self._settings.enable_idempotence:
+            self._identity.want()
+            self._spawn(self._identity.run())
+        self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
+
+    def attach(self, arena: Any, intake: Any = None) -> None:
+        """An arena to drain; what it holds from before goes first in its partitions."""
+        attachment = Attachment(arena, intake)
+        for topic in arena.topics():
+            attachment.topic_names[topic.index] = topic.name
+        self._attachments[arena] = attachment
+        attachment.waiting = list(arena.recovered())
+        if self._cluster.cluster_id:
+            self._release(attachment)
+
+    def detach(self, arena: Any) -> None:
+        """A drained arena is about to be closed."""
+        self._attachments.pop(arena)
+
+    def drained(self, arena: Any) -> bool:
+        """Nothing of ``arena`` waits or is in flight here."""
+        attachment = self._attachments[arena]
+        return (
+            not attachment.waiting
+            and not attachment.parked
+            and not any(
+                item.arena is arena for lane in attachment.keys if lane.has_work for item in (*lane.window, *lane.queue)
+            )
+        )
+
+    def sealed(self, arena: Any, batches: Sequence[Any]) -> None:
+        """Batches that ``arena.take_sealed()`` gave, in that order."""
+        attachment = self._attachments[arena]
+        tick_ms = self._clock.tick_ms()
+        for batch in batches:
+            lane, codec = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
+            if codec != NONE:
+                batch = self._compressed(arena, batch, codec)
+            if attachment.waiting:
+                # The cluster is not known yet: what was there before goes first.
+                attachment.waiting.append(batch)
+                continue
+            lane.enqueue(Item(arena, batch, tick_ms))
+            if not lane.queued:
+                self._sender.wake(lane)
+
+    def wake(self) -> None:
+        """Looks again at everything that waits (after a pause of the process, say)."""
+        for lane in self._accumulator.lanes.values():
+            if lane.has_work:
+                self._sender.wake(lane)
+
+    async def close(self, timeout_ms: int) -> bool:
+        """Sends what is sealed, for at most ``timeout_ms``; then closes the connections.
+
+        True: nothing is left. What is left stays in the arenas as it is.
+        """
+        deadline_ms = self._clock.tick_ms() + timeout_ms
+        while not self.idle and self._clock.tick_ms() < deadline_ms:  # noqa: ASYNC110 (many events make it idle)
+            await asyncio.sleep(FLUSH_POLL_MS / 1000)
+        done = self.idle
+        self._closing = True
+        self._sender.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._brokers.close()
+        await asyncio.sleep(0)
+        return done
+
+    # -- what the worker shows
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, nothing is in flight."""
+        return not any(attachment.waiting for attachment in self._attachments.values()) and not any(
+            lane.has_work for lane in self._accumulator.lanes.values()
+        )
+
+    @property
+    def brokers_connected(self) -> int:
+        return self._brokers.connected
+
+    @property
+    def in_doubt(self) -> int:
+        """Batches sent whose outcome is not known, those in flight included."""
+        return sum(item.flying or item.in_doubt for lane in self._accumulator.lanes.values() for item in lane.window)
+
+    @property
+    def parked(self) -> int:
+        """Stamped batches that belong to another cluster."""
+        return sum(attachment.parked for attachment in self._attachments.values())
+
+    # -- inside
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            # our own fault: the worker must not go on half alive
+            self._loop.call_exception_handler(
+                {"message": "a task of the producer has ended", "exception": task.exception(), "task": task}
+            )
+
+    def _make_lane(self, topic: Topic, partition: int) -> Lane:
+        lane = Lane(
+            topic,
+            partition,
+            self._backoff.delay_ms,
+            idempotent=self._settings.enable_idempotence,
+            retries_max=self._settings.retries,
+        )
+        if self._settings.enable_idempotence and self._identity.producer_id >= 0:
+            lane.identity(self._identity.producer_id, self._identity.epoch)
+        self._sender.locate(lane)
+        return lane
+
+    def _find(self, attachment: Attachment, batch: Any) -> tuple[Lane, int]:
+        name = attachment.topic_names.get(batch.topic)
+        if name is None:
+            attachment.topic_names = {topic.index: topic.name for topic in attachment.arena.topics()}
+            name = attachment.topic_names[batch.topic]
+        topic = self._cluster.topics.get(name)
+        if topic is None:
+            # left by a configuration that still had it
+            topic = self._cluster.topics[name] = Topic(name)
+            self._brokers.refresh()
+        lane = self._accumulator.lane(topic, batch.partition)
+        settings = self._topics.get(name)
+        key = (batch.topic, batch.partition)
+        found = (lane, CODECS[settings.compression_type] if settings else NONE)
+        attachment.lanes[key] = found
+        attachment.keys[lane] = key
+        return found
+
+    def _compressed(self, arena: Any, batch: Any, codec: int) -> Any:
+        if batch.codec != NONE:
+            return batch
+        with arena.view(batch.entry) as whole, whole[HEADER_BYTES:] as plain:
+            payload = compress(codec, plain)
+        if payload is not None and arena.compress(batch.entry, payload, codec):
+            return arena.batch(batch.entry)
+        return batch
+
+    def _updated(self, changed: Sequence[Topic]) -> None:
+        """New metadata."""
+        for attachment in self._attachments.values():
+            self._release(attachment)
+        for topic in changed:
+            self._partitions_changed(topic.name, topic.topic_id, topic.leader_bytes if topic.code == 0 else b"")
+        # Every lane is looked at: a broker's address may have changed without any leader's change.
+        self._sender.relocate(self._cluster.topics.values())
+
+    def _release(self, attachment: Attachment) -> None:
+        """Recovered batches enter their lanes, now that it is known which cluster this is."""
+        waiting, attachment.waiting = attachment.waiting, []
+        arena = attachment.arena
+        cluster_id = self._cluster.cluster_id
+        foreign = bool(arena.cluster_id) and bool(cluster_id) and arena.cluster_id != cluster_id
+        if cluster_id and not arena.cluster_id:
+            arena.set_cluster_id(cluster_id)
+        tick_ms = self._clock.tick_ms()
+        partitions: dict[Lane, list[Item]] = {}
+        for batch in waiting:
+            lane, _ = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
+            partitions.setdefault(lane, []).append(recovered_item(arena, batch, tick_ms))
+        for lane, items in partitions.items():
+            if foreign:
+                attachment.parked += sum(item.stamped for item in items)
+                items = [item for item in items if not item.stamped]
+            runs, sealed = plan(items)
+            for run in runs:
+                lane.add_run(*run)
+            for item in sealed:
+                lane.enqueue(item)
+            self._sender.wake(lane)
+        if attachment.parked and waiting:
+            log.error(
+                "cluster id %s is not %s, which %d batches were sent to: they stay in the arena unsent",
+                cluster_id,
+                arena.cluster_id,
+                attachment.parked,
+            )
+
+    # -- once a second
+
+    def _housekeeping(self) -> None:
+        if self._closing:
+            return
+        self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
+        tick_ms = self._clock.tick_ms()
+        for lane in self._accumulator.lanes.values():
+            if lane.has_work and not lane.held:
+                self._give_up(lane, tick_ms)
+        for attachment in self._attachments.values():
+            if attachment.intake is not None:
+                self._review(attachment, tick_ms)
+
+    def _give_up(self, lane: Lane, tick_ms: int) -> None:
+        """Fails what has waited as long as it may."""
+        settings = self._topics.get(lane.topic.name)
+        timeout_ms = settings.delivery_timeout_ms if settings else None
+        if timeout_ms is not None and lane.queue:
+            steps = lane.expire(tick_ms, timeout_ms)
+            if steps:
+                self._sender.carry_out(lane, steps)
+        if lane.flying or not lane.has_work:
+            return
+        code = self._denied(lane)
+        if code and not any(item.arena.view_count(item.batch.entry) for item in lane.window):
+            self._sender.carry_out(lane, lane.deny(code))
+
+    def _denied(self, lane: Lane) -> int:
+        """The error for which a reachable cluster has denied this partition for too long; 0: none."""
+        limit_ms = self._settings.topic_denied_timeout_ms
+        since_ms, code = self._cluster.denied_since(lane.topic, lane.partition)
+        if 0 <= since_ms <= self._cluster.last_success_ms - limit_ms:
+            return code
+        if 0 <= lane.denied_since_ms <= lane.denied_last_ms - limit_ms:
+            return lane.denied_code
+        return 0
+
+    def _review(self, attachment: Attachment, tick_ms: int) -> None:
+        held, released = attachment.budget.review(
+            attachment.keys, attachment.arena.level, bool(self._brokers.connected), tick_ms
+        )
+        for lane in held:
+            attachment.intake.hold(*attachment.keys[lane], True)
+        for lane in released:
+            attachment.intake.hold(*attachment.keys[lane], False)

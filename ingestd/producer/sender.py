@@ -1,0 +1,296 @@
+"""Drains batches into produce requests and reads their answers (in Kafka: the Sender). Runs on the event loop only.
+
+    sealed batch -> lane (delivery.py) -> turn at its leader (accumulator.py) -> request (broker.py) -> answer
+
+Per batch: stamp and note the attempt in the arena, one view, one buffer in the request; nothing is copied.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ingestd.kafka import produce
+from ingestd.kafka.errors import DUPLICATE_SEQUENCE_NUMBER, NETWORK_EXCEPTION, NONE
+from ingestd.kafka.produce import TOPIC_ID_NONE, TOPIC_ID_SINCE, Answer, TopicRow
+from ingestd.producer.accumulator import Accumulator
+from ingestd.producer.broker import Broker, Connection
+from ingestd.producer.brokers import Brokers
+from ingestd.producer.cluster import Topic
+from ingestd.producer.delivery import Lane, Want
+from ingestd.producer.identity import Identity
+from ingestd.producer.item import Item, Step
+from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes, write_numbers
+from ingestd.producer.settings import Clock, ProducerSettings, log
+
+VIEW_WAIT_MS: Final = 20
+"""Pause before looking again whether a dead connection has let go of a batch."""
+ROOM_WAIT_MS: Final = 1000
+"""Pause before repairing a batch again that had no pages for it."""
+THROTTLE_SINCE: Final = 6
+
+Parcel = tuple[Lane, Item, TopicRow]
+
+
+class Sender:
+    """Owner of the connections. ``start`` must be given brokers and identity before anything comes in."""
+
+    def __init__(
+        self,
+        settings: ProducerSettings,
+        accumulator: Accumulator,
+        outcomes: Outcomes,
+        events: DeliveryEvents,
+        counters: Counters,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+    ) -> None:
+        self.accumulator = accumulator
+        self._outcomes = outcomes
+        self._events = events
+        self._counters = counters
+        self._loop = loop
+        self._clock = clock
+        self._acknowledged = settings.acks != 0
+        self._brokers: Brokers | None = None
+        self._identity: Identity | None = None
+        self._steps: dict[Lane, list[Step]] = {}
+        self._pumping: set[Broker] = set()
+        self._closed = False
+
+    def start(self, brokers: Brokers, identity: Identity) -> None:
+        self._brokers = brokers
+        self._identity = identity
+
+    def stop(self) -> None:
+        """Nothing is sent any more; what connections still lose stays in the arena as it is."""
+        self._closed = True
+
+    # -- what wakes a lane
+
+    def wake(self, lane: Lane) -> None:
+        """Something changed for ``lane``: give it a turn, soon."""
+        broker = self.accumulator.mark(lane)
+        if broker is None:
+            if lane.has_work and self._brokers is not None:
+                self._brokers.refresh()
+        elif broker not in self._pumping:
+            self._pumping.add(broker)
+            self._loop.call_soon(self._pump_soon, broker)
+
+    def _pump_soon(self, broker: Broker) -> None:
+        self._pumping.discard(broker)
+        self._pump(broker)
+
+    def granted(self, producer_id: int, epoch: int) -> None:
+        """A producer id has come: for all lanes that wait for one."""
+        for lane in self.accumulator.lanes.values():
+            if lane.own is None or lane.wants_identity is not Want.NOTHING:
+                lane.identity(producer_id, epoch)
+                self._settle_numbers(lane)
+
+    def relocate(self, topics: Iterable[Topic]) -> None:
+        """Leaders of ``topics`` have changed."""
+        names = {topic.name for topic in topics}
+        for lane in self.accumulator.lanes.values():
+            if lane.topic.name in names:
+                self.locate(lane)
+
+    def locate(self, lane: Lane) -> None:
+        """Finds the leader of ``lane``. Nothing in flight elsewhere is passed: see ``Accumulator.drain``."""
+        if self._brokers is None:
+            return
+        broker = self._brokers.get(lane.topic.leader(lane.partition))
+        if broker is lane.route:
+            return
+        self.accumulator.move(lane, broker)
+        lane.retry_at_ms = 0
+        if lane.has_work:
+            self.wake(lane)
+
+    # -- Owner of the connections
+
+    def connected(self, broker: Broker) -> None:
+        self._pump(broker)
+
+    def unreachable(self, broker: Broker) -> None:
+        if self._closed or self._brokers is None:
+            return
+        if broker.ready_lanes:
+            self._brokers.refresh()
+            broker.want()
+
+    def writable(self, broker: Broker) -> None:
+        self._pump(broker)
+
+    def produced(self, connection: Connection, request: Any, frame: bytes, at: int) -> None:
+        version: int = request.version
+        response = produce.decode(version, frame, at)
+        if response.throttle_ms > 0 and version >= THROTTLE_SINCE:
+            connection.throttle(response.throttle_ms)
+        parcels: list[Parcel] = request.context
+        answers = response.answers
+        by_id = version >= TOPIC_ID_SINCE
+        if len(parcels) == 1 and len(answers) == 1:
+            lane, item, row = parcels[0]
+            answer = answers[0]
+            matches = answer.partition == lane.partition and answer.topic == (row.topic_id if by_id else row.name)
+            self._answered(lane, item, answer if matches else None, response.endpoints)
+        else:
+            found = {(answer.topic, answer.partition): answer for answer in answers}
+            for lane, item, row in parcels:
+                key = (row.topic_id if by_id else row.name, lane.partition)
+                self._answered(lane, item, found.get(key), response.endpoints)
+        self._events.on_freed()
+        self._pump(connection.broker)
+
+    def lost(self, connection: Connection, contexts: list[Any]) -> None:
+        if self._closed:
+            return
+        tick_ms = self._clock.tick_ms()
+        lanes = []
+        for parcels in contexts:
+            for lane, item, _ in parcels:
+                lane.failed(item, NETWORK_EXCEPTION, tick_ms)
+                lanes.append(lane)
+        log.warning("%d batches in doubt after the loss of %s", len(lanes), connection.broker.address)
+        # Not from here: the transport lets go of its buffers, and so of the views, behind this call.
+        for lane in dict.fromkeys(lanes):
+            self._loop.call_soon(self._attend, lane)
+        if self._brokers is not None:
+            self._brokers.refresh()
+
+    # -- sending
+
+    def _pump(self, broker: Broker) -> None:
+        """Builds requests for ``broker`` as long as its connection can take one at once."""
+        connection = broker.connection
+        if self._closed or not broker.ready_lanes:
+            return
+        if connection is None:
+            broker.want()
+            return
+        tick_ms = self._clock.tick_ms()
+        while broker.ready_lanes and connection.can_send(tick_ms):
+            now_ms = self._clock.now_ms()
+            picked = self.accumulator.drain(broker, connection, now_ms, tick_ms)
+            if self.accumulator.stalled:
+                self._unstall()
+            if not picked:
+                break
+            self._send(connection, picked, now_ms)
+
+    def _unstall(self) -> None:
+        """Recovered batches that a crash had left between two numberings get theirs first."""
+        stalled, self.accumulator.stalled = self.accumulator.stalled, []
+        for lane in stalled:
+            self._settle_numbers(lane)
+
+    def _send(self, connection: Connection, picked: list[tuple[Lane, Item]], now_ms: int) -> None:
+        topics: dict[str, tuple[TopicRow, list[tuple[int, memoryview]]]] = {}
+        parcels: list[Parcel] = []
+        by_name = False
+        for lane, item in picked:
+            arena = item.arena
+            entry = item.batch.entry
+            if not item.stamped:
+                arena.stamp(entry, item.producer_id, item.epoch, item.sequence, item.flags, now_ms)
+                item.stamped = True
+            if item.attempts > 1:
+                self._counters.retries += 1
+            arena.attempted(entry, now_ms)
+            lane.carrier = connection
+            row: TopicRow = lane.topic.row
+            by_name = by_name or row.topic_id == TOPIC_ID_NONE
+            parcels.append((lane, item, row))
+            group = topics.get(row.name)
+            if group is None:
+                topics[row.name] = (row, [(lane.partition, arena.view(entry))])
+            else:
+                group[1].append((lane.partition, arena.view(entry)))
+        self._counters.requests += 1
+        connection.send_produce(list(topics.values()), by_name, parcels)
+        if not self._acknowledged:
+            for lane, item, _ in parcels:
+                for settled in lane.succeeded(item, -1, now_ms):
+                    self._outcomes.deliver(settled, -1, -1)
+            self._events.on_freed()
+
+    # -- answers
+
+    def _answered(
+        self, lane: Lane, item: Item, answer: Answer | None, endpoints: tuple[tuple[int, str, int], ...]
+    ) -> None:
+        if answer is None:
+            # a partition that the answer leaves out is not forgotten (contract 5.5)
+            lane.failed(item, NETWORK_EXCEPTION, self._clock.tick_ms())
+        elif answer.code in (NONE, DUPLICATE_SEQUENCE_NUMBER):
+            for settled in lane.succeeded(item, answer.base_offset, self._clock.now_ms()):
+                if settled is item:
+                    self._outcomes.deliver(item, answer.base_offset, answer.log_append_time_ms)
+                else:
+                    self._outcomes.deliver(settled, -1, -1)
+        else:
+            lane.failed(item, answer.code, self._clock.tick_ms(), answer.record_errors, answer.text)
+            self._hint(lane, answer, endpoints)
+        if lane.halted:
+            self._attend(lane)
+        elif not lane.queued and lane.may_send:
+            self.wake(lane)
+
+    def _hint(self, lane: Lane, answer: Answer, endpoints: tuple[tuple[int, str, int], ...]) -> None:
+        """The answer may name the new leader (KIP-951)."""
+        if answer.leader_id < 0 or self._brokers is None:
+            return
+        known = {node: (host, port) for node, host, port in endpoints}
+        cluster = self._brokers.cluster
+        if cluster.hint(lane.topic, lane.partition, answer.leader_id, answer.leader_epoch, known):
+            lane.wants_refresh = False
+            self.locate(lane)
+
+    def _attend(self, lane: Lane) -> None:
+        """A lane that met an error: once nothing of it is in flight and no view is held, its answers are read."""
+        if lane.wants_refresh and self._brokers is not None:
+            lane.wants_refresh = False
+            self._brokers.refresh()
+        if not lane.must_resolve or lane.held or self._closed:
+            return
+        if any(item.arena.view_count(item.batch.entry) for item in lane.window):
+            self._later(VIEW_WAIT_MS, self._attend, lane)
+            return
+        steps = lane.resolve(self._clock.tick_ms())
+        if lane.carrier is not None and lane.route is not lane.carrier.broker:
+            lane.retry_at_ms = 0  # the next attempt asks another broker: nothing to wait for
+        self.carry_out(lane, steps)
+
+    def carry_out(self, lane: Lane, steps: list[Step]) -> None:
+        """Applies decisions; the lane is held until all are done."""
+        lane.held = True
+        if steps and not self._outcomes.apply(lane, steps):
+            self._later(ROOM_WAIT_MS, self.carry_out, lane, steps)
+            return
+        if steps:
+            self._events.on_freed()
+        self._settle_numbers(lane)
+
+    def _settle_numbers(self, lane: Lane) -> None:
+        """New numbers go to the arena before anything is sent under them; then the lane runs again."""
+        if lane.wants_identity is Want.FRESH and self._identity is not None:
+            self._identity.want()
+        if lane.renumbering:
+            if not write_numbers(lane.renumbering, self._clock.now_ms()):
+                lane.held = True
+                self._later(VIEW_WAIT_MS, self._settle_numbers, lane)
+                return
+            lane.renumbered()
+        lane.held = False
+        if lane.wants_refresh and self._brokers is not None:
+            lane.wants_refresh = False
+            self._brokers.refresh()
+        delay_ms = lane.retry_at_ms - self._clock.tick_ms()
+        if delay_ms > 0:
+            self._later(delay_ms, self.wake, lane)
+        elif lane.has_work:
+            self.wake(lane)
+
+    def _later(self, delay_ms: int, call: Any, *arguments: Any) -> None:
+        self._loop.call_later(delay_ms / 1000, call, *arguments)
