@@ -1,0 +1,87 @@
+import logging
+import threading
+
+import pytest
+
+from ingestd.client.errors import IllegalStateException, KafkaException, NetworkException, TimeoutException
+from ingestd.client.future import Callback, Future, Owner
+from ingestd.client.records import RecordMetadata
+
+
+def make(owner: Owner | None = None, callback: Callback | None = None) -> Future:
+    return Future(owner or Owner(), "t", 5, -1, 3, callback)
+
+
+def test_success() -> None:
+    future = make()
+    assert not future.done()
+    future.succeed(2, 7, -1)
+    assert future.done()
+    assert future.result() == RecordMetadata("t", 2, 7, 5, -1, 3)
+    assert future.exception() is None
+
+
+def test_the_logs_append_time_replaces_the_records() -> None:
+    future = make()
+    future.succeed(2, 7, 99)
+    assert future.result().timestamp_ms == 99
+
+
+def test_failure() -> None:
+    future = make()
+    error = NetworkException("cut")
+    future.fail(error)
+    assert future.exception() is error
+    with pytest.raises(NetworkException, match="cut"):
+        future.result()
+
+
+def test_waiting_is_over_when_its_time_is() -> None:
+    with pytest.raises(TimeoutException, match="no answer for a record of 't' within 0 s"):
+        make().result(timeout=0)
+
+
+def test_the_callback_gets_metadata_or_error_once() -> None:
+    calls: list[tuple[RecordMetadata | None, KafkaException | None]] = []
+    future = make(callback=lambda metadata, error: calls.append((metadata, error)))
+    future.succeed(0, 1, -1)
+    failing = make(callback=lambda metadata, error: calls.append((metadata, error)))
+    error = NetworkException("cut")
+    failing.fail(error)
+    assert calls == [(RecordMetadata("t", 0, 1, 5, -1, 3), None), (None, error)]
+
+
+def test_a_callbacks_exception_is_logged_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def callback(metadata: RecordMetadata | None, error: KafkaException | None) -> None:
+        raise SystemExit(str((metadata, error)))
+
+    future = make(callback=callback)
+    with caplog.at_level(logging.ERROR, "ingestd.client"):
+        future.succeed(0, 1, -1)
+    assert future.done()
+    assert "a callback raised" in caplog.text
+
+
+def test_a_done_callback_comes_later_or_at_once() -> None:
+    seen: list[Future] = []
+    future = make()
+    future.add_done_callback(seen.append)
+    assert seen == []
+    future.succeed(0, 0, -1)
+    assert seen == [future]
+    future.add_done_callback(seen.append)
+    assert seen == [future, future]
+
+
+def test_the_producers_own_thread_may_not_wait() -> None:
+    owner = Owner()
+    owner.io_thread = threading.current_thread()
+    with pytest.raises(IllegalStateException, match="callback"):
+        make(owner).result()
+
+
+def test_another_process_may_not_wait() -> None:
+    owner = Owner()
+    owner.pid += 1
+    with pytest.raises(IllegalStateException, match="after a fork make a new Producer"):
+        make(owner).result()

@@ -1,0 +1,185 @@
+import threading
+
+import pytest
+
+from ingestd.client.errors import (
+    BufferExhaustedException,
+    IllegalStateException,
+    NetworkException,
+    RecordTooLargeException,
+    TimeoutException,
+)
+from ingestd.client.future import Future, Owner
+from ingestd.client.outbox import RECORD_OVERHEAD_BYTES, Entry, Outbox
+
+RECORD_BYTES = 100
+
+
+class Kit:
+    """An outbox with room for some records of RECORD_BYTES."""
+
+    def __init__(self, room: int = 4, *, is_open: bool = True) -> None:
+        self.owner = Owner()
+        self.wakes = 0
+        self.outbox = Outbox(room * (RECORD_BYTES + RECORD_OVERHEAD_BYTES), self.owner, self._wake, "here")
+        if is_open:
+            self.outbox.open(1 << 20)
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+    def entry(self, topic: str = "t", data: bytes = b"") -> Entry:
+        return data.ljust(RECORD_BYTES, b"."), Future(self.owner, topic, 0, -1, -1, None)
+
+    def put(self, topic: str = "t", data: bytes = b"") -> None:
+        self.outbox.put(self.entry(topic, data), 0)
+
+
+def contents(entries: list[Entry]) -> list[bytes]:
+    return [data.rstrip(b".") for data, _ in entries]
+
+
+def test_records_come_out_as_they_went_in() -> None:
+    kit = Kit()
+    for number in range(3):
+        kit.put(data=b"%d" % number)
+    assert kit.outbox
+    assert contents(kit.outbox.take(1000)) == [b"0", b"1", b"2"]
+    assert not kit.outbox
+    assert kit.outbox.take(1000) == []
+
+
+def test_a_frame_has_one_topic_and_topics_take_turns() -> None:
+    kit = Kit()
+    for topic, data in (("a", b"1"), ("b", b"2"), ("a", b"3")):
+        kit.put(topic, data)
+    one = RECORD_BYTES
+    assert [contents(kit.outbox.take(one)) for _ in range(3)] == [[b"1"], [b"2"], [b"3"]]
+
+
+def test_one_record_is_taken_even_if_it_is_larger() -> None:
+    kit = Kit()
+    kit.put(data=b"1")
+    kit.put(data=b"2")
+    assert contents(kit.outbox.take(1)) == [b"1"]
+    assert contents(kit.outbox.take(1)) == [b"2"]
+
+
+def test_full_means_full_until_room_is_given_back() -> None:
+    kit = Kit(room=2)
+    kit.put()
+    kit.put()
+    with pytest.raises(BufferExhaustedException, match="outgoing buffer of 712 bytes for here within 0 ms"):
+        kit.put()
+    kit.outbox.take(1000)
+    with pytest.raises(TimeoutException):
+        kit.put()
+    kit.outbox.release(RECORD_BYTES + RECORD_OVERHEAD_BYTES, nothing_open=False)
+    kit.put()
+
+
+def test_when_nothing_is_open_the_whole_buffer_is_free() -> None:
+    kit = Kit(room=2)
+    kit.put()
+    kit.put()
+    kit.outbox.take(1000)
+    kit.outbox.release(1, nothing_open=True)
+    kit.put()
+    kit.put()
+
+
+def test_before_the_first_connection_nothing_goes_in() -> None:
+    kit = Kit(is_open=False)
+    kit.outbox.trouble = "/x: No such file or directory"
+    with pytest.raises(TimeoutException, match=r"no connection to here within 0 ms .*: /x: No such file"):
+        kit.put()
+    kit.outbox.open(1000)
+    kit.put()
+
+
+def test_a_record_beyond_the_limits_is_refused_at_once() -> None:
+    kit = Kit()
+    kit.outbox.open(RECORD_BYTES - 4)
+    kit.put()
+    kit.outbox.open(RECORD_BYTES - 5)
+    with pytest.raises(RecordTooLargeException, match="a record of 96 bytes, here takes at most 95"):
+        kit.outbox.put(kit.entry(), 60)
+    with pytest.raises(RecordTooLargeException, match="buffer_memory"):
+        kit.outbox.put(kit.entry(data=bytes(10_000)), 60)
+
+
+def test_closed_means_closed_with_the_reason() -> None:
+    kit = Kit()
+    kit.outbox.close()
+    with pytest.raises(IllegalStateException, match="closed"):
+        kit.put()
+    broken = Kit()
+    broken.outbox.close(NetworkException("why"))
+    broken.outbox.close()
+    with pytest.raises(NetworkException, match="why"):
+        broken.put()
+
+
+def test_only_a_sleeping_thread_is_woken() -> None:
+    kit = Kit()
+    kit.put()
+    assert kit.wakes == 0
+    kit.outbox.asleep = True
+    kit.put()
+    kit.put()
+    assert kit.wakes == 1
+
+
+def test_a_callback_does_not_wait_for_room() -> None:
+    kit = Kit(room=1)
+    kit.put()
+    kit.owner.io_thread = threading.current_thread()
+    with pytest.raises(BufferExhaustedException, match="a callback cannot wait"):
+        kit.outbox.put(kit.entry(), 60)
+
+
+@pytest.mark.parametrize("what", ["release", "open", "close"])
+def test_who_waits_is_woken(what: str) -> None:
+    kit = Kit(room=1, is_open=what != "open")
+    if what != "open":
+        kit.put()
+        kit.outbox.take(1)
+    started, outcome = threading.Event(), []
+
+    def put() -> None:
+        started.set()
+        try:
+            kit.outbox.put(kit.entry(), 60)
+            outcome.append("in")
+        except IllegalStateException:
+            outcome.append("closed")
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    started.wait(5)
+    if what == "release":
+        kit.outbox.release(1000, nothing_open=True)
+    elif what == "open":
+        kit.outbox.open(1000)
+    else:
+        kit.outbox.close()
+    thread.join(5)
+    assert outcome == ["closed" if what == "close" else "in"]
+
+
+def test_put_and_take_from_many_threads_loses_nothing() -> None:
+    kit = Kit(room=10_000)
+
+    def put() -> None:
+        for number in range(500):
+            kit.put(f"t{number % 3}", b"%d" % number)
+
+    threads = [threading.Thread(target=put) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    taken: list[bytes] = []
+    while any(thread.is_alive() for thread in threads) or kit.outbox:
+        taken += contents(kit.outbox.take(700))
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(b"%d" % i for i in range(500) for _ in range(4))
