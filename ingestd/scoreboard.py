@@ -59,6 +59,10 @@ class Word(IntEnum):
     SESSIONS = 10
     BROKERS_CONNECTED = 11
     LISTENER_ERRORS = 12
+    MEMORY_PRESSURE = 13
+    """The share of PRESSURE that memory asks for; the rest is the arena's, and the worker sees that end earlier."""
+    SOCKET_DROPS = 16
+    """First of SOCKET_DROPS_MAX words: the kernel's drop counts of the datagram sockets, in the worker's order."""
     SEQLOCK = 64
     LEDGER = 65
     BUFFERED_RECORDS = 193
@@ -73,6 +77,7 @@ class Word(IntEnum):
     IN_DOUBT_BATCHES = 202
 
 
+SOCKET_DROPS_MAX: Final = 48
 PUBLISHED_FIRST: Final = int(Word.LEDGER)
 PUBLISHED_END: Final = int(Word.IN_DOUBT_BATCHES) + 1
 
@@ -148,6 +153,13 @@ class Row:
     @property
     def pressure(self) -> Pressure:
         return Pressure(self._words[Word.PRESSURE])
+
+    def socket_drops(self, position: int) -> int:
+        """The kernel's drop count of a datagram socket as far as it is in the books."""
+        return self._words[Word.SOCKET_DROPS + position]
+
+    def set_socket_drops(self, position: int, count: int) -> None:
+        self._words[Word.SOCKET_DROPS + position] = count
 
     def beat(self, tick_ms: int) -> None:
         """The worker's event loop is alive at ``tick_ms`` (CLOCK_MONOTONIC)."""

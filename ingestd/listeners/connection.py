@@ -36,6 +36,9 @@ class Pause(IntFlag):
     """Nothing more is read from it; what is left are answers."""
 
 
+_NOTHING: Final = Pause(0)
+
+
 class Connection:
     """Owns the socket and its stream. ``on_closed`` is called once, when the socket is closed."""
 
@@ -68,7 +71,7 @@ class Connection:
 
     # Reading
 
-    def _read_on(self, no_longer: Pause = Pause(0)) -> None:
+    def _read_on(self, no_longer: Pause = _NOTHING) -> None:
         """Takes a reason back and reads if there is no other."""
         self._pause &= ~no_longer
         if not self._pause and not self._reading and not self._closed:

@@ -99,6 +99,11 @@ class DatagramSocket:
         self._room.loop.call_soon(self._readable)
         return True
 
+    @property
+    def drops_seen(self) -> int:
+        """The kernel's drop count when this process began to read, or as far as it was booked since."""
+        return self._datagram.drops_seen
+
     def poll_drops(self, now_ms: int, tick_ms: int) -> int:
         """Books what the kernel dropped; returns its count since the socket was made."""
         return self._datagram.poll_drops(now_ms, tick_ms)

@@ -39,8 +39,8 @@ def clock() -> tuple[int, int]:
 class Hooks:
     """What the composition root does for the listeners.
 
-    ``sealed``: batches were sealed; ``opened``: one was opened, its linger runs; ``topic_wanted``: somebody waits for the
-    partition count of the topic with this index; ``memory_short``: open batches should be sealed, somebody waits for pages.
+    ``sealed``: batches were sealed; ``opened``: one was opened, its linger runs; ``topic_wanted``: somebody waits for
+    the partition count of the topic with this index; ``memory_short``: somebody waits for pages.
     """
 
     sealed: Callable[[], None]
@@ -62,6 +62,7 @@ class Room:
         self._for_pages: dict[Reader, None] = {}
         self._for_pressure: dict[Reader, None] = {}
         self._for_topic: dict[int, dict[Reader, None]] = {}
+        self._for_partition = False
         self._pass_left = 0
         self._pass_timer: asyncio.Handle | None = None
 
@@ -82,6 +83,7 @@ class Room:
         elif blocked_reason != path.BLOCKED_BY_CONFIRM:
             first = not self._for_pages
             self._for_pages[reader] = None
+            self._for_partition = self._for_partition or blocked_reason == path.BLOCKED_BY_PARTITION
             if first or blocked_reason == path.BLOCKED_BY_ARENA:
                 self.hooks.memory_short()
 
@@ -113,6 +115,12 @@ class Room:
         self._pass_left = len(self._for_pages)
         if self._pass_timer is None:
             self._pass_timer = self.loop.call_soon(self._pass)
+
+    def look_again(self) -> None:
+        """Once a second: a partition that was held back may take batches again without any page coming back."""
+        if self._for_partition:
+            self._for_partition = False
+            self.pages_freed()
 
     def _pass(self) -> None:
         self._pass_timer = None

@@ -48,7 +48,7 @@ class Buffered(NamedTuple):
 
 
 class Greeting(NamedTuple):
-    """How HELLO is met: replies in order, then (``session`` not -1) the row to use; ``close`` when this is the wrong place."""
+    """How HELLO is met: replies in order, and the row to use (-1: none); ``close`` when this is the wrong place."""
 
     replies: list[bytes]
     session: int = -1
@@ -164,7 +164,7 @@ class Sessions:
 
 
 def unknown_ranges(last_accepted: int, runs: Iterable[Run], rejected: Iterable[int]) -> list[tuple[int, int]]:
-    """Ranges (first, last) up to ``last_accepted`` that are neither in ``runs`` nor ``rejected``: settled, or lost sight of."""
+    """Ranges (first, last) up to ``last_accepted`` that are neither in ``runs`` nor ``rejected``: settled, or lost."""
     known = sorted([*(piece for run in runs for piece in stretches(run)), *((number, number) for number in rejected)])
     unknown = []
     expected = 1

@@ -1,6 +1,7 @@
 """One daemon per state directory: a lock file whose lock dies with its holder."""
 
 import fcntl
+import logging
 import os
 import struct
 import time
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from ingestd.errors import HostResourceInUseError
+
+logger = logging.getLogger(__name__)
 
 FILE_NAME: Final = "lock"
 WAIT_MS: Final = 10_000
@@ -35,8 +38,12 @@ class StateLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         file_descriptor = os.open(path, flags, 0o640)
         deadline_ms = time.monotonic_ns() // 1_000_000 + wait_ms
+        waiting = False
         try:
             while not _try_lock(file_descriptor):
+                if not waiting:
+                    waiting = True
+                    logger.info("waiting for process %d to let go of %s", _owner(file_descriptor), directory)
                 if time.monotonic_ns() // 1_000_000 >= deadline_ms:
                     raise HostResourceInUseError(f"state directory {directory}", _owner(file_descriptor))
                 time.sleep(_RETRY_MS / 1000)

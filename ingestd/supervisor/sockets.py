@@ -29,6 +29,9 @@ LISTEN_FDS_FIRST: Final = 3
 BACKLOG: Final = 1024
 _SO_RCVBUFFORCE: Final = 33
 _SO_RXQ_OVFL: Final = 40
+_SO_MEMINFO: Final = 55
+_SO_MEMINFO_WORDS: Final = 9
+"""The last one counts drops (linux/sock_diag.h)."""
 _SO_PEERCRED_BYTES: Final = 12
 
 Role = Literal["shared", "own", "datagram"]
@@ -94,6 +97,16 @@ def bind_all(config: Config, inherited: Mapping[str, Sequence[int]]) -> list[Bou
         close_all(bound)
         raise
     return bound
+
+
+def drop_counts(bound: Sequence[Bound], worker: int) -> list[int]:
+    """What the kernel has dropped on the datagram sockets of ``worker``, in their order."""
+    counts = []
+    for entry in bound:
+        if entry.role == "datagram" and entry.worker == worker:
+            words = entry.socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _SO_MEMINFO_WORDS * 4)
+            counts.append(int.from_bytes(words[-4:], "little") if len(words) == _SO_MEMINFO_WORDS * 4 else 0)
+    return counts
 
 
 def close_all(bound: Sequence[Bound]) -> None:

@@ -29,7 +29,7 @@ from ingestd.supervisor.pressure import Thresholds, arena_level, next_pressure
 from ingestd.supervisor.processes import PidfdChild, spawn_worker
 from ingestd.supervisor.restarts import Verdict
 from ingestd.supervisor.slot import SILENT_MS, Slot, starting_silent_ms
-from ingestd.supervisor.sockets import Bound, bind_all, close_all, parse_listen_fds
+from ingestd.supervisor.sockets import Bound, bind_all, close_all, drop_counts, parse_listen_fds
 from ingestd.supervisor.states import Event, State
 
 logger = logging.getLogger(__name__)
@@ -145,6 +145,10 @@ class Supervisor:
         self._arenas = Path(daemon.arena_directory)
         self._adopted = arenas.assign((path.name for path in self._arenas.iterdir()), daemon.workers)
         self._set_aside: dict[int, tuple[str, ...]] = {}
+        for index, row in enumerate(board.rows):
+            # What an inherited socket has dropped before is not ours to count.
+            for position, drops in enumerate(drop_counts(bound, index)[: scoreboard.SOCKET_DROPS_MAX]):
+                row.set_socket_drops(position, drops)
         self._slots = [
             Slot(
                 index,
@@ -295,6 +299,7 @@ class Supervisor:
             row = slot.row
             level = arena_level(row.get(Word.FREE_PAGES), row.get(Word.TOTAL_PAGES))
             slot.arena_pressure = next_pressure(slot.arena_pressure, level, self._thresholds)
+            row.set(Word.MEMORY_PRESSURE, self._memory_pressure)
             row.set(Word.PRESSURE, max(slot.arena_pressure, self._memory_pressure))
 
     def _status_text(self) -> str:

@@ -1,4 +1,4 @@
-"""From a batch's outcome to the sessions whose records were in it. The producer calls; the listeners' connections answer."""
+"""From a batch's outcome to the sessions whose records were in it: the producer calls, the connections answer."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,8 +7,8 @@ from ingestd.hotpath.intake import Intake
 from ingestd.hotpath.provenance import delivered_frames, failed_frames
 from ingestd.hotpath.snapshots import Batch
 from ingestd.listeners.connection import Connection
-from ingestd.listeners.room import Room
 from ingestd.listeners.sessions import SESSION_KIND, Buffered, Sessions
+from ingestd.listeners.wire import TEXT_BYTES_MAX
 
 
 class Answers:
@@ -18,12 +18,16 @@ class Answers:
     """
 
     def __init__(
-        self, arenas: Callable[[], Sequence[Arena]], intake: Intake, room: Room, sealed: Callable[[], None]
+        self,
+        arenas: Callable[[], Sequence[Arena]],
+        intake: Intake,
+        sealed: Callable[[], None],
+        freed: Callable[[], None],
     ) -> None:
         self._arenas = arenas
         self._intake = intake
-        self._room = room
         self._sealed = sealed
+        self._freed = freed
         self._topic_names: dict[tuple[int, int], bytes] = {}
         self._rows: dict[int, dict[int, bytes]] = {}
         self.sessions: Sessions | None = None
@@ -60,13 +64,26 @@ class Answers:
             return
         topic = self._topic(arena, batch.topic)
         frames = failed_frames(
-            arena, batch.entry, topic, reason, error_code, may_have_been_written, text.encode()[:400]
+            arena, batch.entry, topic, reason, error_code, may_have_been_written, text.encode()[:TEXT_BYTES_MAX]
         )
         self._tell(arena, batch.entry, frames)
 
+    def on_records_failed(
+        self, arena: Arena, batch: Batch, texts: dict[int, str], reason: int, error_code: int
+    ) -> None:
+        """The records at the indexes in ``texts`` are refused; their batch goes on without them."""
+        if self.sessions is None or not self.sessions.count:
+            return
+        topic = self._topic(arena, batch.topic)
+        text = next(iter(texts.values()), "").encode()[:TEXT_BYTES_MAX]
+        for row, frame in failed_frames(arena, batch.entry, topic, reason, error_code, False, text, texts):
+            connection = self._connection(arena, row)
+            if connection is not None:
+                connection.answer(frame)
+
     def on_freed(self) -> None:
         """Pages came back."""
-        self._room.pages_freed()
+        self._freed()
 
     def _tell(self, arena: Arena, entry: int, frames: Sequence[tuple[int, bytes]]) -> None:
         for row, frame in frames:

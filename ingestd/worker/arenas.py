@@ -132,10 +132,11 @@ def set_aside(path: Path) -> Path:
 
 def remove(arena: Arena) -> None:
     """Unlinks the file of a drained arena whose books were absorbed."""
-    path = Path(arena.path)
     arena.close()
-    path.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    if arena.path is not None:
+        path = Path(arena.path)
+        path.unlink(missing_ok=True)
+        _sync_directory(path.parent)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -13,6 +13,8 @@ from ingestd.listeners.datagram import DatagramSocket
 from ingestd.listeners.room import Room, own_paths_of
 from ingestd.listeners.sessions import Sessions
 from ingestd.listeners.stream import Greet, ReserveDescriptor, StreamListener
+from ingestd.metrics import Ledger
+from ingestd.scoreboard import SOCKET_DROPS_MAX, Row
 from ingestd.worker.answers import Answers
 from ingestd.worker.specs import listener_spec
 
@@ -33,8 +35,8 @@ class Doors:
         for index, listener in enumerate(plan.config.listeners):
             room.intake.add_listener(listener_spec(index, listener, topics))
 
-    def open(self) -> None:
-        """Reads and accepts from now on."""
+    def open(self, row: Row) -> None:
+        """Reads and accepts from now on; books what the kernel dropped since a predecessor has looked."""
         for entry in self._plan.sockets:
             inherited = socket.socket(fileno=entry.fd)
             inherited.set_inheritable(False)
@@ -43,6 +45,11 @@ class Doors:
             listener = self._plan.config.listeners[entry.listener]
             if entry.role == "datagram":
                 datagram = DatagramSocket(self._room, inherited, self._room.intake.datagram(entry.fd, entry.listener))
+                if len(self._datagrams) < SOCKET_DROPS_MAX:
+                    missed = datagram.drops_seen - row.socket_drops(len(self._datagrams)) & 0xFFFF_FFFF
+                    # The kernel's counter has 32 bits; half of them is as much as can be told from a step back.
+                    if 0 < missed < 1 << 31:
+                        self._arena.book(Ledger.KERNEL_DROPPED, missed)
                 self._datagrams.append(datagram)
                 datagram.start()
             else:
@@ -69,12 +76,12 @@ class Doors:
 
         return begin
 
-    def sweep(self, now_ms: int, tick_ms: int) -> None:
+    def sweep(self, row: Row, now_ms: int, tick_ms: int) -> None:
         """Once a second: stalled frames, and what the kernel has dropped."""
         for stream in self._streams.values():
             stream.sweep(tick_ms)
-        for datagram in self._datagrams:
-            datagram.poll_drops(now_ms, tick_ms)
+        for position, datagram in enumerate(self._datagrams[:SOCKET_DROPS_MAX]):
+            row.set_socket_drops(position, datagram.poll_drops(now_ms, tick_ms))
 
     def drain(self) -> None:
         """Takes in what was sent up to now, then nothing more."""

@@ -1,4 +1,4 @@
-"""The composition root of a worker process: puts arena, record path, listeners and producer together and runs the loop."""
+"""The composition root of a worker process: arena, record path, listeners and producer put together, and the loop."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ from ingestd.worker.topics import Topics
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 1.0
-"""How often the loop shows that it lives, looks at the pressure cell and publishes; the only timer of an idle worker."""
+"""How often the loop shows that it lives, looks at the pressure cell and publishes; an idle worker's only timer."""
 DRAIN_LOOK_SECONDS: Final = 0.02
 """How often the end of a drain is looked for."""
 LINGER_MS_LONG: Final = 100
@@ -80,17 +80,20 @@ class Worker:
         )
         self._room = Room(self._loop, self._intake, hooks)
         self._topics.room = self._room
-        self._answers = Answers(self._arenas.all, self._intake, self._room, self._sealed)
+        self._answers = Answers(self._arenas.all, self._intake, self._sealed, self._freed)
         self._doors = Doors(plan, own, self._room, self._topics.index, self._answers)
         self._answers.sessions = self._doors.sessions
-        host = plan.config.producer.client_id or f"ingestd-{socket.gethostname()}"
+        config = plan.config
+        client_id = config.producer.client_id or f"ingestd-{socket.gethostname()}"
         self._producer = Producer(
-            plan.config.producer,
-            plan.config.topics,
+            config.producer,
+            {topic.name: config.topic_settings(topic) for topic in config.topics},
             self._topics.changed,
             self._answers,
             self._loop,
-            f"{host}-{plan.index}",
+            f"{client_id}-{plan.index}",
+            state_directory=Path(config.daemon.state_directory),
+            listeners=[listener.name for listener in config.listeners],
         )
         self._producer.attach(own, self._intake)
         for arena in self._arenas.draining:
@@ -108,8 +111,9 @@ class Worker:
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
+        self._producer.start()
+        self._doors.open(self._row)
         self._beat()
-        self._doors.open()
         # What was built up to now lives as long as the process: the collector need not walk it again.
         gc.collect()
         gc.freeze()
@@ -124,7 +128,7 @@ class Worker:
         else:
             self._stopping.set()
 
-    def _on_fault(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _on_fault(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody caught is our own mistake: the process ends, its successor recovers the arena."""
         error = context.get("exception")
         logger.critical("a fault of our own: %s", context.get("message"), exc_info=error)
@@ -163,18 +167,35 @@ class Worker:
         now_ms, tick_ms = clock()
         row = self._row
         row.beat(tick_ms)
-        pressure = row.pressure
+        self._obey_pressure()
+        self._doors.sweep(row, now_ms, tick_ms)
+        row.set(Word.SESSIONS, self._doors.sessions.count)
+        row.set(Word.BROKERS_CONNECTED, self._producer.brokers_connected)
+        for arena in list(self._arenas.draining):
+            if not arena.oldest_created_ms and self._producer.drained(arena):
+                self._absorb(arena)
+        self._room.look_again()
+        self._intake.publish(self._producer.in_doubt)
+        self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _obey_pressure(self) -> None:
+        """Takes the supervisor's word, except that an arena which has emptied since lets everybody in again at once.
+
+        The supervisor looks once a second; a fast producer empties the arena in less, and would stand still until then.
+        """
+        memory = Pressure(self._row.get(Word.MEMORY_PRESSURE))
+        emptied = self._arenas.own.level < self._plan.config.daemon.pressure_low
+        pressure = memory if emptied else self._row.pressure
         if pressure is not self._pressure:
             self._pressure = pressure
             self._intake.set_pressure(pressure)
             self._room.pressure_changed()
-        self._doors.sweep(now_ms, tick_ms)
-        row.set(Word.SESSIONS, self._doors.sessions.count)
-        row.set(Word.BROKERS_CONNECTED, self._producer.brokers_connected)
-        for arena in [arena for arena in self._arenas.draining if not arena.oldest_created_ms]:
-            self._absorb(arena)
-        self._intake.publish(self._producer.in_doubt_batches)
-        self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _freed(self) -> None:
+        """Pages came back."""
+        if self._pressure:
+            self._obey_pressure()
+        self._room.pages_freed()
 
     def _absorb(self, arena: Arena) -> None:
         """A drain-only arena is empty: its books and sessions become ours, its file goes."""
