@@ -222,7 +222,8 @@ class Cluster:
 
     def start(self) -> None:
         """Formats, starts all nodes at once, waits for each."""
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The first byte is fixed: an id that begins with a dash would be taken for an option.
+        cluster_id = base64.urlsafe_b64encode(b"i" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         for node in self.nodes:
             node.begin_format(cluster_id)
         for node in self.nodes:

@@ -18,7 +18,7 @@ from ingestd import scoreboard
 from ingestd.scoreboard import Reader, Word, WorkerState
 from tests.kafka.processes import spawn, tail
 
-READY_SECONDS_MAX: Final = 30.0
+READY_SECONDS_MAX: Final = 15.0
 COMMAND: Final = [sys.executable, "-m", "ingestd"]
 
 Setting = str | int | float | bool | Sequence[Any] | Mapping[str, Any]
