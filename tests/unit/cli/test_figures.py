@@ -1,0 +1,106 @@
+"""Whether the daemon runs and is well, judged from its scoreboard."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ingestd.cli.figures import read_status
+from ingestd.errors import HostDaemonAbsentError
+from ingestd.metrics import Ledger, Rejected, word_of
+from ingestd.scoreboard import Pressure, Row, Word, WorkerState, Writer
+
+TICK_MS = 1_000_000
+NOT_A_PID = 1 << 22 | 1
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "scoreboard"
+
+
+def store(row: Row, word: int, value: int) -> None:
+    words = row.view.cast("Q")
+    words[word] = value
+    words.release()
+
+
+@pytest.fixture
+def board(path: Path) -> Iterator[Writer]:
+    """Two workers that are well."""
+    now_ms = time.time_ns() // 1_000_000
+    with Writer.create(path, workers=2, supervisor_pid=os.getpid(), now_ms=now_ms) as board:
+        for row in board.rows:
+            row.set(Word.STATE, WorkerState.READY)
+            row.set(Word.BROKERS_CONNECTED, 1)
+            row.beat(TICK_MS)
+            for word, value in ((Ledger.RECEIVED, 10), (Ledger.ACCEPTED, 8), (Ledger.DELIVERED, 5)):
+                store(row, Word.LEDGER + word, value)
+            store(row, Word.LEDGER + word_of(Rejected.CUT), 2)
+            store(row, Word.BUFFERED_RECORDS, 3)
+            store(row, Word.TOTAL_PAGES, 100)
+            store(row, Word.FREE_PAGES, 75)
+        yield board
+
+
+def test_a_daemon_that_is_well_has_no_complaints(board: Writer, path: Path) -> None:
+    status = read_status(path)
+    assert status.complaints(TICK_MS + 1000) == []
+    assert status.balance == (20, 16, 4, 10, 0, 0, 6)
+    assert status.workers[0].arena_level == 0.25
+    assert board.rows
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda row: row.set(Word.STATE, WorkerState.BACKOFF), "worker 1 is backoff"),
+        (lambda row: row.beat(TICK_MS - 60_000), "worker 1 has been silent for 1min"),
+        (lambda row: row.set(Word.PRESSURE, Pressure.PAUSE), "worker 1 is under pressure"),
+        (lambda row: row.set(Word.PRESSURE, Pressure.SHED), "worker 1 sheds"),
+        (lambda row: row.set(Word.BROKERS_CONNECTED, 0), "worker 1 has no connection to Kafka"),
+        (lambda row: store(row, Word.SEQLOCK, 1), "worker 1 died while"),
+        (lambda row: store(row, Word.BUFFERED_RECORDS, 2), "0 of received and 1 of accepted records"),
+        (lambda row: store(row, Word.LEDGER, 9), "-1 of received and 0 of accepted records"),
+    ],
+)
+def test_what_is_not_well_is_named(board: Writer, path: Path, change: Callable[[Row], None], text: str) -> None:
+    change(board.rows[1])
+    complaints = read_status(path).complaints(TICK_MS)
+    assert len(complaints) == 1
+    assert text in complaints[0]
+
+
+def test_a_stopping_daemon_is_degraded(board: Writer, path: Path) -> None:
+    board.stopping()
+    assert read_status(path).complaints(TICK_MS) == ["the daemon is stopping"]
+
+
+def test_an_idle_worker_needs_no_connection(board: Writer, path: Path) -> None:
+    row = board.rows[0]
+    row.set(Word.BROKERS_CONNECTED, 0)
+    store(row, Word.BUFFERED_RECORDS, 0)
+    store(row, Word.LEDGER + Ledger.DELIVERED, 8)
+    assert read_status(path).complaints(TICK_MS) == []
+
+
+def test_without_a_scoreboard_nobody_runs(path: Path) -> None:
+    with pytest.raises(HostDaemonAbsentError, match="not running"):
+        read_status(path)
+    path.write_bytes(b"something else")
+    with pytest.raises(HostDaemonAbsentError, match="cannot tell"):
+        read_status(path)
+
+
+def test_a_dead_supervisors_scoreboard_is_not_a_running_daemon(path: Path) -> None:
+    Writer.create(path, workers=1, supervisor_pid=NOT_A_PID, now_ms=1).close()
+    with pytest.raises(HostDaemonAbsentError, match="is gone"):
+        read_status(path)
+
+
+def test_a_process_that_only_inherited_the_number_is_not_the_supervisor(path: Path) -> None:
+    Writer.create(path, workers=1, supervisor_pid=os.getpid(), now_ms=1_000).close()
+    with pytest.raises(HostDaemonAbsentError, match="is gone"):
+        read_status(path)

@@ -1,0 +1,133 @@
+"""``ingestd send``: lines out of files, contradictions between arguments, and the tally."""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from ingestd.cli import send
+from ingestd.client import RecordMetadata
+from ingestd.client.errors import RecordTooLargeException
+from ingestd.errors import HostDaemonAbsentError, OperatorError
+from ingestd.limits import LINE_BYTES_MAX
+
+STREAM = "unix-stream:/nowhere/app.sock"
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    send.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@pytest.fixture(autouse=True)
+def no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INGESTD_ADDRESS", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ((), "--to"),
+        (("--to", "nowhere"), "no kind in front"),
+        (("--to", STREAM), "needs --topic"),
+        (("--to", STREAM, "--format", "lines", "--topic", "t"), "leave out --topic"),
+        (("--to", STREAM, "--format", "lines", "--key", "k"), "leave out --topic and --key"),
+        (("--to", STREAM, "--format", "lines", "--ack", "accepted"), "--ack accepted needs"),
+        (("--to", "udp:127.0.0.1:1", "--topic", "t", "--ack", "delivered"), "--ack delivered needs"),
+        (("--to", STREAM, "--topic", "t", "--rate", "0"), "no rate"),
+        (("--to", STREAM, "--topic", "t", "--rate", "many"), "no rate"),
+        (("--to", STREAM, "--topic", "t", "--ack", "maybe"), "invalid choice"),
+    ],
+)
+def test_contradictions_are_a_wrong_command_line(
+    words: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        send.execute(parsed(*words))
+    assert ended.value.code == 2
+    assert text in capsys.readouterr().err
+
+
+def test_the_environment_names_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INGESTD_ADDRESS", "udp:127.0.0.1:5514")
+    assert parsed("--topic", "t").to.port == 5514
+
+
+def test_a_missing_file_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    good = tmp_path / "good"
+    good.write_bytes(b"a\n")
+    with pytest.raises(OperatorError, match="missing"):
+        send.execute(parsed("--to", STREAM, "--topic", "t", str(good), str(tmp_path / "missing")))
+
+
+def test_where_nobody_listens_the_daemon_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoSocket:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def __enter__(self) -> "NoSocket":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def connect(self, _path: str) -> None:
+            raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("socket.socket", NoSocket)
+    with pytest.raises(HostDaemonAbsentError, match="no daemon at unix-stream:"):
+        send.execute(parsed("--to", f"unix-stream:{tmp_path}/x", "--topic", "t"))
+
+
+def test_lines_lose_their_newline_and_nothing_else(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"a\r\n\n\xff\x00 b\nlast")
+    second.write_bytes(b"next\n")
+    assert list(send._lines([str(first), str(second)])) == [b"a\r", b"", b"\xff\x00 b", b"last", b"next"]
+
+
+def test_a_line_beyond_the_limit_is_left_out_and_the_next_one_found(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    longest = b"x" * LINE_BYTES_MAX
+    file.write_bytes(longest + b"\n" + b"y" * (3 * LINE_BYTES_MAX) + b"\nafter\n" + longest)
+    assert list(send._lines([str(file)])) == [longest, None, b"after", longest]
+
+
+def test_stdin_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb")))
+    assert list(send._lines([send.STDIN])) == [b"a", b"b"]
+
+
+def test_the_tally_counts_tells_offsets_and_shows_some_failures(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = send.Tally(tell_offsets=True)
+    tally.done(RecordMetadata("t", 3, 17, 0, -1, 1), None)
+    for number in range(100):
+        tally.done(None, RecordTooLargeException(f"record {number} is\ntoo large"))
+    assert tally.end() == 1
+    out, err = capsys.readouterr()
+    assert out == "t\t3\t17\n"
+    assert err.splitlines()[0] == "ingestd send: record 0 is\\ntoo large"
+    assert err.splitlines()[-1] == "ingestd send: 1 sent, 100 failed"
+    assert len(err.splitlines()) == send.ERRORS_SHOWN_MAX + 1
+
+
+def test_nothing_failed_is_success(capsys: pytest.CaptureFixture[str]) -> None:
+    assert send.Tally(tell_offsets=False).end() == 0
+    assert "0 sent, 0 failed" in capsys.readouterr().err
+
+
+def test_a_pace_waits_for_its_rate_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    waits: list[float] = []
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", waits.append)
+    pace = send.Pace(10.0)
+    pace.sent(5)
+    clock[0] = 102.0
+    pace.sent(5)
+    assert waits == [pytest.approx(0.5)]
+    send.Pace(0.0).sent(1000)
+    assert len(waits) == 1
