@@ -12,12 +12,13 @@ from enum import Enum
 from random import Random
 from typing import Any, Final, Protocol
 
+from ingestd.config.model import Producer
 from ingestd.kafka import produce
 from ingestd.kafka.errors import ProtocolError
 from ingestd.kafka.messages import API_VERSIONS
 from ingestd.kafka.session import Pending, Session, State
 from ingestd.producer.backoff import Backoff
-from ingestd.producer.settings import Clock, ProducerSettings, log
+from ingestd.producer.common import Clock, log
 
 SETUP_JITTER: Final = 0.2
 KEEPALIVE_IDLE_S: Final = 60
@@ -241,7 +242,7 @@ class Broker:
         node: int,
         host: str,
         port: int,
-        settings: ProducerSettings,
+        settings: Producer,
         owner: Owner,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
@@ -375,7 +376,7 @@ class Broker:
             self.connection.close("the producer closes")
 
 
-def prepare(sock: socket.socket, settings: ProducerSettings) -> None:
+def prepare(sock: socket.socket, settings: Producer) -> None:
     """Options of a socket about to connect; warns once per option that the kernel capped."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

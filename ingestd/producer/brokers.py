@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
+from ingestd.config.model import Producer
 from ingestd.kafka import messages
 from ingestd.kafka.errors import NONE, REBOOTSTRAP_REQUIRED, ProtocolError, error_of
 from ingestd.producer.broker import Broker, Connection, ConnectionLostError, Owner
 from ingestd.producer.cluster import FOREVER_MS, Cluster, Topic
-from ingestd.producer.settings import Clock, ProducerSettings, log
+from ingestd.producer.common import Clock, log
 
 REBOOTSTRAP_AFTER_MS: Final = 300_000
 """metadata.recovery.rebootstrap.trigger.ms"""
@@ -27,7 +28,7 @@ class Brokers:
     def __init__(
         self,
         cluster: Cluster,
-        settings: ProducerSettings,
+        settings: Producer,
         owner: Owner,
         updated: Callable[[Sequence[Topic]], None],
         loop: asyncio.AbstractEventLoop,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ingestd.kafka.errors import error_of
-from ingestd.producer.settings import log
+from ingestd.producer.common import log
 
 _KINDS: Final = {1: "connection", 2: "session", 3: "datagram path", 4: "udp", 5: "udp"}
 _FAMILIES: Final = {4: socket.AF_INET, 5: socket.AF_INET6}

@@ -9,7 +9,7 @@ from ingestd.kafka import messages
 from ingestd.kafka.errors import NONE, ProtocolError, error_of
 from ingestd.producer.backoff import Backoff
 from ingestd.producer.broker import Connection, ConnectionLostError
-from ingestd.producer.settings import log
+from ingestd.producer.common import log
 
 BACKOFF_MAX_MS: Final = 10_000
 

@@ -6,11 +6,11 @@ from typing import Any, Final, Protocol
 from ingestd.hotpath.errors import ArenaFull
 from ingestd.kafka.errors import error_of
 from ingestd.metrics import Failed, Ledger
+from ingestd.producer.common import Clock, log
 from ingestd.producer.compression import decompress
 from ingestd.producer.dead_letters import DeadLetters, Letter
 from ingestd.producer.delivery import Lane
 from ingestd.producer.item import Fail, Item, Repair, Step, Suspicion
-from ingestd.producer.settings import Clock, log
 
 OFFSET_UNKNOWN: Final = -1
 

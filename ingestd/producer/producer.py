@@ -1,17 +1,21 @@
 """The producer of one worker: sealed batches in, outcomes out. Everything runs on one event loop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import ingestd
+from ingestd.config.model import NEVER_MS, Topic
+from ingestd.config.model import Producer as Settings
+from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.backoff import Backoff
 from ingestd.producer.brokers import Brokers
 from ingestd.producer.budget import Budget
-from ingestd.producer.cluster import Cluster, Topic
+from ingestd.producer.cluster import Cluster
+from ingestd.producer.common import Clock, SystemClock, log
 from ingestd.producer.compression import CODECS, NONE, compress
 from ingestd.producer.dead_letters import DeadLetters
 from ingestd.producer.delivery import Lane
@@ -20,11 +24,23 @@ from ingestd.producer.item import Item, recovered_item
 from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes
 from ingestd.producer.recovery import plan
 from ingestd.producer.sender import Sender
-from ingestd.producer.settings import Clock, ProducerSettings, SystemClock, TopicSettings, log
 
 HEADER_BYTES: Final = 61
 HOUSEKEEPING_MS: Final = 1000
 FLUSH_POLL_MS: Final = 10
+
+
+class InForce(NamedTuple):
+    """What the producer itself needs to know of a topic. ``delivery_timeout_ms`` None: never."""
+
+    codec: int
+    delivery_timeout_ms: int | None
+
+
+def _in_force(topic: Topic, settings: Settings) -> InForce:
+    timeout_ms = settings.delivery_timeout_ms if topic.delivery_timeout_ms is None else topic.delivery_timeout_ms
+    codec = CODECS[topic.compression_type or settings.compression_type]
+    return InForce(codec, None if timeout_ms == NEVER_MS else timeout_ms)
 
 
 class Attachment:
@@ -45,7 +61,9 @@ class Attachment:
 
 
 class Producer:
-    """``topics``: every configured topic with what is in force for it.
+    """``topics``: every configured topic; what it leaves open is inherited from ``settings``.
+
+    It begins to look for the cluster in the loop's next iteration; arenas attached before that are drained first.
 
     ``partitions_changed(name, topic_id, leaders)`` tells of partition counts and leaders: one byte per partition, 1 =
     has a leader; empty while the cluster denies the topic. It is called for every change of what metadata says.
@@ -54,8 +72,8 @@ class Producer:
 
     def __init__(
         self,
-        settings: ProducerSettings,
-        topics: Mapping[str, TopicSettings],
+        settings: Settings,
+        topics: Iterable[Topic],
         partitions_changed: Callable[[str, bytes, bytes], None],
         events: DeliveryEvents,
         loop: asyncio.AbstractEventLoop,
@@ -68,7 +86,7 @@ class Producer:
     ) -> None:
         self.counters = Counters()
         self._settings = settings
-        self._topics = topics
+        self._topics = {topic.name: _in_force(topic, settings) for topic in topics}
         self._partitions_changed = partitions_changed
         self._loop = loop
         self._clock = clock or SystemClock()
@@ -80,7 +98,7 @@ class Producer:
         outcomes = Outcomes(events, self.dead_letters, self._clock, self.counters)
         self._sender = Sender(settings, self._accumulator, outcomes, events, self.counters, loop, self._clock)
         self._cluster = Cluster(
-            topics, settings.metadata_max_age_ms, settings.retry_backoff_ms, settings.retry_backoff_max_ms, random
+            self._topics, settings.metadata_max_age_ms, settings.retry_backoff_ms, settings.retry_backoff_max_ms, random
         )
         self._brokers = Brokers(
             self._cluster,
@@ -97,16 +115,16 @@ class Producer:
         self._sender.start(self._brokers, self._identity)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        loop.call_soon(self._start)
 
-    # -- the worker's calls
-
-    def start(self) -> None:
-        """Begins to look for the cluster. Attach arenas before, so that what they hold goes first."""
+    def _start(self) -> None:
         self._spawn(self._brokers.run())
         if self._settings.enable_idempotence:
             self._identity.want()
             self._spawn(self._identity.run())
         self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
+
+    # -- the worker's calls
 
     def attach(self, arena: Any, intake: Any = None) -> None:
         """An arena to drain; what it holds from before goes first in its partitions."""
@@ -187,7 +205,7 @@ class Producer:
         return self._brokers.connected
 
     @property
-    def in_doubt(self) -> int:
+    def in_doubt_batches(self) -> int:
         """Batches sent whose outcome is not known, those in flight included."""
         return sum(item.flying or item.in_doubt for lane in self._accumulator.lanes.values() for item in lane.window)
 
@@ -210,7 +228,7 @@ class Producer:
                 {"message": "a task of the producer has ended", "exception": task.exception(), "task": task}
             )
 
-    def _make_lane(self, topic: Topic, partition: int) -> Lane:
+    def _make_lane(self, topic: metadata.Topic, partition: int) -> Lane:
         lane = Lane(
             topic,
             partition,
@@ -231,12 +249,12 @@ class Producer:
         topic = self._cluster.topics.get(name)
         if topic is None:
             # left by a configuration that still had it
-            topic = self._cluster.topics[name] = Topic(name)
+            topic = self._cluster.topics[name] = metadata.Topic(name)
             self._brokers.refresh()
         lane = self._accumulator.lane(topic, batch.partition)
         settings = self._topics.get(name)
         key = (batch.topic, batch.partition)
-        found = (lane, CODECS[settings.compression_type] if settings else NONE)
+        found = (lane, settings.codec if settings else NONE)
         attachment.lanes[key] = found
         attachment.keys[lane] = key
         return found
@@ -250,7 +268,7 @@ class Producer:
             return arena.batch(batch.entry)
         return batch
 
-    def _updated(self, changed: Sequence[Topic]) -> None:
+    def _updated(self, changed: Sequence[metadata.Topic]) -> None:
         """New metadata."""
         for attachment in self._attachments.values():
             self._release(attachment)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
+from ingestd.config.model import Producer
 from ingestd.kafka import produce
 from ingestd.kafka.errors import DUPLICATE_SEQUENCE_NUMBER, NETWORK_EXCEPTION, NONE
 from ingestd.kafka.produce import TOPIC_ID_NONE, TOPIC_ID_SINCE, Answer, TopicRow
@@ -16,11 +17,11 @@ from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.broker import Broker, Connection
 from ingestd.producer.brokers import Brokers
 from ingestd.producer.cluster import Topic
+from ingestd.producer.common import Clock, log
 from ingestd.producer.delivery import Lane, Want
 from ingestd.producer.identity import Identity
 from ingestd.producer.item import Item, Step
 from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes, write_numbers
-from ingestd.producer.settings import Clock, ProducerSettings, log
 
 VIEW_WAIT_MS: Final = 20
 """Pause before looking again whether a dead connection has let go of a batch."""
@@ -36,7 +37,7 @@ class Sender:
 
     def __init__(
         self,
-        settings: ProducerSettings,
+        settings: Producer,
         accumulator: Accumulator,
         outcomes: Outcomes,
         events: DeliveryEvents,

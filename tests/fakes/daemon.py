@@ -176,6 +176,7 @@ class FakeDaemon:
         self.refuse: Callable[[Taken], int] = lambda _: 0
         self.fail: Callable[[Taken], int] = lambda _: 0
         self.confirm_limit = 16
+        self.skew = 0
         self.cut_sent_bytes: int | None = None
         self.cut_received_bytes: int | None = None
         self.reading = threading.Event()
@@ -333,7 +334,7 @@ class FakeDaemon:
         if session.connection is not connection:
             return  # another connection took the session over
         first = session.last_accepted + 1
-        if records and records[0].sequence > first:
+        if records and records[0].sequence + self.skew > first:
             connection.send(answers.Error(18, "sequence_gap"))
             connection.close()
             return

@@ -1,0 +1,407 @@
+"""A scripted Kafka broker: real TCP, real bytes, the contract's decision table as its append logic.
+
+Requests are parsed and answers are built with kio, so that the code under test is judged by another's codec. Like a real
+broker it serves the requests of a connection one after the other. One-shot controls change single answers:
+
+    broker.control(PRODUCE, lambda request: CLOSE)                       # neither taken nor answered
+    broker.control(PRODUCE, lambda request: (request.handle(), CLOSE)[1])    # taken, the answer is lost
+    broker.control(PRODUCE, error(19))                                   # every partition of the request meets that code
+"""
+
+import asyncio
+import datetime
+import io
+import struct
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final
+
+from kio.schema.errors import ErrorCode
+from kio.serial import entity_reader, entity_writer
+
+from ingestd.hotpath.crc32c import crc32c
+from tests.fakes.partition_log import PartitionLog
+
+PRODUCE: Final = 0
+METADATA: Final = 3
+API_VERSIONS: Final = 18
+INIT_PRODUCER_ID: Final = 22
+_APIS: Final = {PRODUCE: "produce", METADATA: "metadata", API_VERSIONS: "api_versions", INIT_PRODUCER_ID: "init_producer_id"}
+_CLASSES: Final = {PRODUCE: "Produce", METADATA: "Metadata", API_VERSIONS: "ApiVersions", INIT_PRODUCER_ID: "InitProducerId"}
+RANGES: Final = {PRODUCE: (0, 13), METADATA: (0, 13), API_VERSIONS: (0, 4), INIT_PRODUCER_ID: (0, 5)}
+_BATCH: Final = struct.Struct(">qiibIhiqqqhii")
+
+
+class Close:
+    """Answer of a control: the connection is closed instead of answering."""
+
+
+class Silence:
+    """Answer of a control: nothing is answered, and nothing is read any more from this connection."""
+
+
+CLOSE: Final = Close()
+SILENCE: Final = Silence()
+Answer = bytes | Close | Silence | None
+
+
+@dataclass
+class Partition:
+    leader: int
+    leader_epoch: int = 0
+    log: PartitionLog = field(default_factory=PartitionLog)
+
+
+@dataclass
+class Topic:
+    topic_id: uuid.UUID
+    partitions: list[Partition]
+
+
+@dataclass
+class Appended:
+    """A batch as it arrived: ``records`` is what follows its header."""
+
+    producer_id: int
+    epoch: int
+    sequence: int
+    count: int
+    codec: int
+    max_timestamp_ms: int
+    records: bytes
+
+
+def parse_batch(raw: bytes) -> tuple[int, Appended | None]:
+    """(error code, batch): what a broker checks of the bytes (contract 4.4)."""
+    if len(raw) < _BATCH.size:
+        return 87, None
+    (_, length, _, magic, crc, attributes, last, _, latest, producer_id, epoch, sequence, count) = _BATCH.unpack_from(raw)
+    if magic != 2 or length != len(raw) - 12 or last + 1 != count or count <= 0:
+        return 87, None
+    if crc != crc32c(raw[21:]):
+        return 2, None
+    return 0, Appended(producer_id, epoch, sequence, count, attributes & 7, latest, raw[61:])
+
+
+class Request:
+    """One request as a control sees it. ``handle()`` does the broker's normal work and returns the answer's body."""
+
+    def __init__(self, broker: "FakeBroker", api_key: int, version: int, entity: Any) -> None:
+        self.broker = broker
+        self.api_key = api_key
+        self.version = version
+        self.entity = entity
+        self._handled: bytes | None = None
+
+    def handle(self) -> bytes:
+        if self._handled is None:
+            self._handled = self.broker.respond(self)
+        return self._handled
+
+
+def error(code: int, *, record_errors: tuple[tuple[int, str], ...] = (), append: bool = False) -> Callable[[Request], bytes]:
+    """A control: every partition of a produce request meets ``code``; ``append``: after it was taken."""
+
+    def control(request: Request) -> bytes:
+        return request.broker.produce(request, code, record_errors, append)
+
+    return control
+
+
+class FakeCluster:
+    """Brokers, topics and logs. Change leaders and logs at will between or during requests."""
+
+    def __init__(self, nodes: int = 1, topics: dict[str, int] | None = None) -> None:
+        self.cluster_id = "fake"
+        self.topics = {
+            name: Topic(uuid.uuid4(), [Partition(1 + index % nodes) for index in range(count)])
+            for name, count in (topics or {}).items()
+        }
+        self.brokers = {node: FakeBroker(self, node) for node in range(1, nodes + 1)}
+        self.next_producer_id = 0
+
+    async def start(self) -> None:
+        for broker in self.brokers.values():
+            await broker.start()
+
+    async def stop(self) -> None:
+        for broker in self.brokers.values():
+            await broker.stop()
+
+    @property
+    def bootstrap(self) -> tuple[str, ...]:
+        return tuple(f"127.0.0.1:{broker.port}" for broker in self.brokers.values())
+
+    def log(self, topic: str, partition: int = 0) -> PartitionLog:
+        return self.topics[topic].partitions[partition].log
+
+    def payloads(self, topic: str, partition: int = 0) -> list[bytes]:
+        """The record areas of the log's batches, in order."""
+        return [batch.payload for batch in self.log(topic, partition).batches]
+
+    def move(self, topic: str, partition: int, leader: int) -> None:
+        row = self.topics[topic].partitions[partition]
+        row.leader = leader
+        row.leader_epoch += 1
+
+
+class FakeBroker:
+    """One node. ``requests`` counts what came in, per api."""
+
+    def __init__(self, cluster: FakeCluster, node: int) -> None:
+        self.cluster = cluster
+        self.node = node
+        self.port = 0
+        self.ranges = dict(RANGES)
+        self.requests: dict[int, int] = defaultdict(int)
+        self.connections = 0
+        self.denied: dict[str, int] = {}
+        """Topics answered with that code instead of being served."""
+        self.throttle_ms = 0
+        self.delay_s = 0.0
+        """Pause before every produce answer."""
+        self.hints = True
+        """NOT_LEADER answers name the new leader."""
+        self._controls: dict[int, deque[Callable[[Request], Answer]]] = defaultdict(deque)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    def control(self, api_key: int, answer: Callable[[Request], Answer], times: int = 1) -> None:
+        """The next ``times`` requests of that api are answered by ``answer(request)``; None: as usual."""
+        self._controls[api_key].extend([answer] * times)
+
+    async def start(self) -> None:
+        """Listens, on the same port as before after a ``stop``."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 22)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self.cut()
+            await self._server.wait_closed()
+            self._server = None
+
+    def cut(self) -> None:
+        """Resets every connection."""
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        self.connections += 1
+        try:
+            while True:
+                size = int.from_bytes(await reader.readexactly(4), signed=True)
+                answer = self._answer(await reader.readexactly(size))
+                if isinstance(answer, Close):
+                    break
+                if isinstance(answer, Silence):
+                    await asyncio.sleep(3600)
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                if answer:
+                    writer.write(answer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    def _answer(self, frame: bytes) -> bytes | Close | Silence:
+        api_key, version, correlation_id = struct.unpack_from(">hhi", frame)
+        self.requests[api_key] += 1
+        low, high = self.ranges[api_key]
+        if not low <= version <= high:
+            assert api_key == API_VERSIONS, f"version {version} of api {api_key} was not offered"
+            entity = self._entity(API_VERSIONS, 0)(error_code=ErrorCode(35), api_keys=self._api_keys(0))
+            return self._framed(correlation_id, False, _bytes(entity))
+        module = import_module(f"kio.schema.{_APIS[api_key]}.v{version}.request")
+        cls = getattr(module, f"{_CLASSES[api_key]}Request")
+        _, at = entity_reader(cls.__header_schema__)(frame, 0)
+        entity, size = entity_reader(cls)(frame, at)
+        assert at + size == len(frame)
+        request = Request(self, api_key, version, entity)
+        controls = self._controls[api_key]
+        answer: Answer = controls.popleft()(request) if controls else None
+        if answer is None:
+            answer = request.handle()
+        if isinstance(answer, (Close, Silence)):
+            return answer
+        if api_key == PRODUCE and entity.acks == 0:
+            return b""
+        tagged = self._entity(api_key, version).__header_schema__.__version__ >= 1
+        return self._framed(correlation_id, tagged, answer)
+
+    @staticmethod
+    def _framed(correlation_id: int, tagged: bool, body: bytes) -> bytes:
+        body = correlation_id.to_bytes(4) + (b"\0" if tagged else b"") + body
+        return len(body).to_bytes(4) + body
+
+    def _module(self, api_key: int, version: int) -> Any:
+        return import_module(f"kio.schema.{_APIS[api_key]}.v{version}.response")
+
+    def _entity(self, api_key: int, version: int) -> Any:
+        return getattr(self._module(api_key, version), f"{_CLASSES[api_key]}Response")
+
+    def _api_keys(self, version: int) -> tuple[Any, ...]:
+        module = self._module(API_VERSIONS, version)
+        return tuple(
+            module.ApiVersion(api_key=key, min_version=low, max_version=high)
+            for key, (low, high) in self.ranges.items()
+        )
+
+    def respond(self, request: Request) -> bytes:
+        """The normal answer's body."""
+        if request.api_key == PRODUCE:
+            return self.produce(request)
+        if request.api_key == METADATA:
+            return self._metadata(request)
+        cls = self._entity(request.api_key, request.version)
+        if request.api_key == API_VERSIONS:
+            extra = {"throttle_time": datetime.timedelta(0)} if request.version >= 1 else {}
+            return _bytes(cls(error_code=ErrorCode.none, api_keys=self._api_keys(request.version), **extra))
+        producer_id = self.cluster.next_producer_id
+        self.cluster.next_producer_id += 1
+        return _bytes(
+            cls(
+                throttle_time=datetime.timedelta(0),
+                error_code=ErrorCode.none,
+                producer_id=producer_id,
+                producer_epoch=0,
+            )
+        )
+
+    def _metadata(self, request: Request) -> bytes:
+        module = self._module(METADATA, request.version)
+        cluster = self.cluster
+        topics = []
+        for asked in request.entity.topics:
+            topic = cluster.topics.get(asked.name)
+            code = self.denied.get(asked.name, 0 if topic else 3)
+            by_id = {}
+            if request.version >= 10:
+                by_id["topic_id"] = topic.topic_id if topic and not code else None
+            partitions = tuple(
+                module.MetadataResponsePartition(
+                    error_code=ErrorCode(0 if row.leader >= 0 else 5),
+                    partition_index=index,
+                    leader_id=row.leader,
+                    **({"leader_epoch": row.leader_epoch} if request.version >= 7 else {}),
+                )
+                for index, row in enumerate(topic.partitions if topic and not code else [])
+            )
+            topics.append(
+                module.MetadataResponseTopic(error_code=ErrorCode(code), name=asked.name, partitions=partitions, **by_id)
+            )
+        extra = {"error_code": ErrorCode.none} if request.version >= 13 else {}
+        return _bytes(
+            module.MetadataResponse(
+                throttle_time=datetime.timedelta(0),
+                brokers=tuple(
+                    module.MetadataResponseBroker(node_id=node, host="127.0.0.1", port=broker.port)
+                    for node, broker in cluster.brokers.items()
+                ),
+                cluster_id=cluster.cluster_id,
+                topics=tuple(topics),
+                **extra,
+            )
+        )
+
+    # -- produce
+
+    def produce(
+        self,
+        request: Request,
+        code: int | None = None,
+        record_errors: tuple[tuple[int, str], ...] = (),
+        append: bool = True,
+    ) -> bytes:
+        """``code``: what every partition meets, after appending or instead of it."""
+        module = self._module(PRODUCE, request.version)
+        responses = []
+        endpoints: dict[int, FakeBroker] = {}
+        for asked in request.entity.topic_data:
+            rows = []
+            for partition in asked.partition_data:
+                outcome = self._append(request, asked, partition, endpoints) if append else (code or 0, -1, -1, None)
+                if code is not None:
+                    outcome = (code, -1, -1, None)
+                rows.append(self._row(module, request.version, partition.index, outcome, record_errors))
+            address = {"topic_id": asked.topic_id} if request.version >= 13 else {"name": asked.name}
+            responses.append(module.TopicProduceResponse(**address, partition_responses=tuple(rows)))
+        extra: dict[str, Any] = {}
+        if request.version >= 10 and endpoints:
+            extra["node_endpoints"] = tuple(
+                module.NodeEndpoint(node_id=node, host="127.0.0.1", port=broker.port)
+                for node, broker in endpoints.items()
+            )
+        throttle = datetime.timedelta(milliseconds=self.throttle_ms)
+        return _bytes(module.ProduceResponse(responses=tuple(responses), throttle_time=throttle, **extra))
+
+    def _append(
+        self, request: Request, asked: Any, partition: Any, endpoints: dict[int, "FakeBroker"]
+    ) -> tuple[int, int, int, tuple[int, int] | None]:
+        cluster = self.cluster
+        if request.version >= 13:
+            found = [(name, topic) for name, topic in cluster.topics.items() if topic.topic_id == asked.topic_id]
+            if not found:
+                return 100, -1, -1, None
+            name, topic = found[0]
+        else:
+            name, topic = asked.name, cluster.topics.get(asked.name)  # type: ignore[assignment]
+            if topic is None:
+                return 3, -1, -1, None
+        if name in self.denied:
+            return self.denied[name], -1, -1, None
+        if partition.index >= len(topic.partitions):
+            return 3, -1, -1, None
+        row = topic.partitions[partition.index]
+        if row.leader != self.node:
+            if row.leader in cluster.brokers and self.hints:
+                endpoints[row.leader] = cluster.brokers[row.leader]
+                return 6, -1, -1, (row.leader, row.leader_epoch)
+            return 6, -1, -1, None
+        code, batch = parse_batch(bytes(partition.records))
+        if batch is None:
+            return code, -1, -1, None
+        outcome = row.log.append(
+            batch.producer_id, batch.epoch, batch.sequence, batch.count, batch.max_timestamp_ms, batch.records
+        )
+        return (*outcome, None)
+
+    @staticmethod
+    def _row(
+        module: Any,
+        version: int,
+        index: int,
+        outcome: tuple[int, int, int, tuple[int, int] | None],
+        record_errors: tuple[tuple[int, str], ...],
+    ) -> Any:
+        code, base_offset, append_ms, leader = outcome
+        fields: dict[str, Any] = {}
+        if version >= 5:
+            fields["log_start_offset"] = 0
+        if version >= 8:
+            fields["record_errors"] = tuple(
+                module.BatchIndexAndErrorMessage(batch_index=at, batch_index_error_message=text)
+                for at, text in record_errors
+            )
+            fields["error_message"] = None
+        if version >= 10 and leader:
+            fields["current_leader"] = module.LeaderIdAndEpoch(leader_id=leader[0], leader_epoch=leader[1])
+        when = datetime.datetime.fromtimestamp(append_ms / 1000, datetime.UTC) if append_ms >= 0 else None
+        return module.PartitionProduceResponse(
+            index=index, error_code=ErrorCode(code), base_offset=base_offset, log_append_time=when, **fields
+        )
+
+
+def _bytes(entity: Any) -> bytes:
+    out = io.BytesIO()
+    entity_writer(type(entity))(out, entity)
+    return out.getvalue()
+
+

@@ -1,0 +1,199 @@
+"""A producer with a real arena and a real intake, fed by lines, for tests against the fake broker."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from ingestd.config import model
+from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.intake import Intake
+from ingestd.hotpath.listener_spec import ListenerSpec
+from ingestd.producer.compression import decompress
+from ingestd.producer.producer import Producer
+from tests.fakes.broker import FakeCluster
+from tests.fakes.partition_log import PartitionLog
+
+DEFAULTS: dict[str, Any] = {
+    "acks": -1,
+    "enable_idempotence": True,
+    "linger_ms": 0,
+    "batch_size": 16384,
+    "buffer_memory": 8 << 20,
+    "compression_type": "none",
+    "request_timeout_ms": 1000,
+    "delivery_timeout_ms": None,
+    "max_request_size": 1 << 20,
+    "max_in_flight_requests_per_connection": 5,
+    "max_block_ms": 60000,
+    "retries": 2**31 - 1,
+    "retry_backoff_ms": 10,
+    "retry_backoff_max_ms": 50,
+    "reconnect_backoff_ms": 10,
+    "reconnect_backoff_max_ms": 50,
+    "socket_connection_setup_timeout_ms": 1000,
+    "socket_connection_setup_timeout_max_ms": 3000,
+    "connections_max_idle_ms": 540000,
+    "metadata_max_age_ms": 300000,
+    "metadata_max_idle_ms": 300000,
+    "send_buffer_bytes": 131072,
+    "receive_buffer_bytes": 32768,
+    "client_id": "rig",
+    "topic_denied_timeout_ms": 600000,
+}
+
+
+def settings(bootstrap: tuple[str, ...], **changes: Any) -> model.Producer:
+    return model.Producer(bootstrap_servers=bootstrap, **{**DEFAULTS, **changes})
+
+
+def clock() -> tuple[int, int]:
+    return time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
+
+
+class Events:
+    """Collects outcomes."""
+
+    def __init__(self) -> None:
+        self.delivered: list[tuple[int, int, int]] = []
+        self.failed: list[tuple[int, int, bool]] = []
+        self.refused: list[tuple[dict[int, str], int, int]] = []
+        self.freed = 0
+
+    def on_delivered(self, arena: Any, batch: Any, base_offset: int, log_append_time_ms: int) -> None:
+        assert log_append_time_ms >= -1
+        assert arena.provenance(batch.entry)
+        self.delivered.append((batch.partition, base_offset, batch.record_count))
+
+    def on_failed(self, arena: Any, batch: Any, reason: int, error_code: int, maybe: bool, text: str) -> None:
+        assert isinstance(text, str)
+        assert arena.provenance(batch.entry)
+        self.failed.append((reason, error_code, maybe))
+
+    def on_records_failed(self, arena: Any, batch: Any, texts: dict[int, str], reason: int, error_code: int) -> None:
+        assert arena.provenance(batch.entry)
+        self.refused.append((texts, reason, error_code))
+
+    def on_freed(self) -> None:
+        self.freed += 1
+
+
+class Rig:
+    """``send`` puts lines into a batch of their own, topic by topic."""
+
+    def __init__(
+        self,
+        bootstrap: tuple[str, ...],
+        topics: tuple[str, ...] = ("t",),
+        path: Path | None = None,
+        state_directory: Path | None = None,
+        arena: Arena | None = None,
+        partitions: int = 1,
+        **changes: Any,
+    ) -> None:
+        self.settings = settings(bootstrap, **changes)
+        now_ms, _ = clock()
+        self.arena = arena or Arena.create(path, buffer_bytes=self.settings.buffer_memory, now_ms=now_ms)
+        self.intake = Intake(self.arena, None, seed=1)
+        self.events = Events()
+        self.leaders: dict[str, bytes] = {}
+        self.streams: dict[str, tuple[Any, socket.socket, socket.socket]] = {}
+        for index, name in enumerate(topics):
+            row = self.arena.topic_add(name)
+            self.intake.add_topic(row, batch_bytes=1 << 20, linger_ms=0, record_bytes_max=1 << 20)
+            self.intake.set_partitions(row, b"\1" * partitions)
+            self.intake.add_listener(ListenerSpec(index=index, format="lines", topic=row))
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            self.streams[name] = (self.intake.stream(ours.fileno(), index, 100 + index), ours, theirs)
+        self.producer = Producer(
+            self.settings,
+            [model.Topic(name) for name in topics],
+            lambda name, _, leaders: self.leaders.__setitem__(name, leaders),
+            self.events,
+            asyncio.get_running_loop(),
+            "rig-0",
+            state_directory=state_directory,
+            listeners=[f"listener-{name}" for name in topics],
+            seed=1,
+        )
+        self.producer.attach(self.arena, self.intake)
+
+    def fill(self, *lines: bytes, topic: str = "t") -> None:
+        """One sealed batch of these lines, still in the arena's hands."""
+        stream, _, theirs = self.streams[topic]
+        theirs.sendall(b"".join(line + b"\n" for line in lines))
+        stream.read(*clock())
+        self.intake.seal_all()
+
+    def send(self, *lines: bytes, topic: str = "t") -> None:
+        self.fill(*lines, topic=topic)
+        self.producer.sealed(self.arena, self.arena.take_sealed())
+
+    async def until(self, condition: Callable[[], object], seconds: float = 5) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.002)
+
+    async def idle(self, seconds: float = 5) -> None:
+        await self.until(lambda: self.producer.idle, seconds)
+
+    async def close(self) -> None:
+        await self.producer.close(0)
+        for stream, ours, theirs in self.streams.values():
+            del stream
+            ours.close()
+            theirs.close()
+        self.streams.clear()
+
+
+@asynccontextmanager
+async def running(cluster: FakeCluster, **changes: Any) -> AsyncIterator[Rig]:
+    """A started cluster and a rig on it; both are ended behind the test, the books must balance."""
+    await cluster.start()
+    try:
+        rig = Rig(cluster.bootstrap, **changes)
+        try:
+            yield rig
+        finally:
+            await rig.close()
+        ledger = rig.arena.ledger()
+        gone = ledger["delivered"] + ledger["failed"] + ledger["dropped"]
+        assert ledger["accepted"] == gone + rig.arena.buffered()
+        rig.arena.close()
+    finally:
+        await cluster.stop()
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+
+
+def lines_of(log: PartitionLog, codec: int = 0) -> list[bytes]:
+    """The values in a log, in order."""
+    values = []
+    for batch in log.batches:
+        data = decompress(codec, batch.payload)
+        at = 0
+        for _ in range(batch.count):
+            length, at = varint(data, at)
+            end = at + length
+            at += 1
+            for _ in range(2):
+                _, at = varint(data, at)
+            key_length, at = varint(data, at)
+            at += max(key_length, 0)
+            value_length, at = varint(data, at)
+            values.append(data[at : at + value_length])
+            at = end
+    return values
