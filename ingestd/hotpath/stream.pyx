@@ -303,6 +303,8 @@ cdef class Stream:
 
     def set_session(self, int session_index, int answer) -> None:
         cdef Input* input = &self.input
+        if session_index >= <int64_t>self.appender.arena.header.session_capacity:
+            raise ValueError(f"no session row {session_index}")
         input.answers = answer >= 1
         input.session.fresh_count = 0
         if session_index < 0:
