@@ -19,13 +19,14 @@ from ingestd.scoreboard import Reader, Word, WorkerState
 from tests.kafka.processes import spawn, tail
 
 READY_SECONDS_MAX: Final = 15.0
+DEATHS_MAX: Final = 3
 COMMAND: Final = [sys.executable, "-m", "ingestd"]
 
 Setting = str | int | float | bool | Sequence[Any] | Mapping[str, Any]
 
 
 class DaemonError(Exception):
-    """The daemon did not do in time what was expected of it; the text ends with its log."""
+    """The daemon did not do in time what was expected of it; its log is in the test's report."""
 
 
 def toml(value: Setting) -> str:
@@ -116,19 +117,23 @@ class Daemon:
             self.wait_ready()
 
     def wait_ready(self, seconds: float = READY_SECONDS_MAX) -> None:
-        """Waits until every worker is ready."""
-        self.wait_for(
-            lambda: all(state is WorkerState.READY for state in self.worker_states()), seconds, "every worker ready"
-        )
+        """Waits until every worker is ready; gives up when one dies again and again."""
+
+        def ready() -> bool:
+            if any(restarts > DEATHS_MAX for restarts in self.restarts()):
+                raise DaemonError("a worker dies again and again")
+            return all(state is WorkerState.READY for state in self.worker_states())
+
+        self.wait_for(ready, seconds, "every worker ready")
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         """Waits until ``condition``; the daemon may not end meanwhile."""
         deadline = time.monotonic() + seconds
         while not condition():
             if self._process is not None and self._process.poll() is not None:
-                raise DaemonError(f"the daemon ended with {self._process.returncode}\n{self.report()}")
+                raise DaemonError(f"the daemon ended with {self._process.returncode}")
             if time.monotonic() > deadline:
-                raise DaemonError(f"waited {seconds} s for: {what}\n{self.report()}")
+                raise DaemonError(f"waited {seconds} s for: {what}")
             time.sleep(0.05)
 
     @property
@@ -137,30 +142,34 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
-    def _rows(self) -> list[tuple[int, WorkerState]]:
-        """(pid, state) of every worker; empty while this daemon has not made its scoreboard."""
+    def _rows(self) -> list[tuple[int, WorkerState, int]]:
+        """(pid, state, restarts) of every worker; empty while this daemon has not made its scoreboard."""
         try:
             with Reader.open(self.state_directory / scoreboard.FILE_NAME) as board:
                 if board.header().supervisor_pid != self.supervisor_pid:
                     return []
-                return [(row.get(Word.PID), row.state) for row in board.rows]
+                return [(row.get(Word.PID), row.state, row.get(Word.RESTARTS)) for row in board.rows]
         except (FileNotFoundError, scoreboard.ScoreboardError):
             return []
 
     def worker_pids(self) -> list[int]:
         """The workers' process ids, by index."""
-        return [pid for pid, _ in self._rows()]
+        return [pid for pid, _, _ in self._rows()]
 
     def worker_states(self) -> list[WorkerState]:
         """The workers' states, by index; one ABSENT while nothing is known."""
-        return [state for _, state in self._rows()] or [WorkerState.ABSENT]
+        return [state for _, state, _ in self._rows()] or [WorkerState.ABSENT]
+
+    def restarts(self) -> list[int]:
+        """How often each worker was started again, by index."""
+        return [restarts for _, _, restarts in self._rows()]
 
     def status(self) -> dict[str, Any]:
         """What ``ingestd status --json`` prints."""
         command = [*COMMAND, "status", "-c", str(self.configuration), "--json"]
         outcome = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if outcome.returncode not in (0, 1):
-            raise DaemonError(f"status ended with {outcome.returncode}: {outcome.stderr}\n{self.report()}")
+            raise DaemonError(f"status ended with {outcome.returncode}: {outcome.stderr}")
         found: dict[str, Any] = json.loads(outcome.stdout)
         return found
 
@@ -182,7 +191,7 @@ class Daemon:
         except DaemonError as error:
             raise DaemonError(f"{error}\nbooks: {last}") from None
         if not last["balanced"]:
-            raise DaemonError(f"the books do not balance: {last}\n{self.report()}")
+            raise DaemonError(f"the books do not balance: {last}")
         return last
 
     def kill_worker(self, index: int) -> None:
@@ -214,7 +223,7 @@ class Daemon:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill_all()
-            raise DaemonError(f"the daemon did not end within {seconds} s of SIGTERM\n{self.report()}") from None
+            raise DaemonError(f"the daemon did not end within {seconds} s of SIGTERM") from None
 
     def wait_end(self, seconds: float = 30.0) -> int:
         """Waits until the daemon ends by itself; returns the exit status."""
