@@ -15,6 +15,7 @@ from ingestd import scoreboard
 from ingestd.cli.figures import Status, read_status
 from ingestd.config.faults import toml_text
 from ingestd.errors import ClusterError, DaemonError, HostDaemonAbsentError
+from ingestd.log import printable
 from ingestd.metrics import Balance, Ledger
 from ingestd.scoreboard import WorkerState
 
@@ -103,14 +104,18 @@ class DemoDaemon:
                 if all(worker.state is WorkerState.READY for worker in self.status().workers):
                     return
             time.sleep(0.02)
-        raise DaemonError(f"the daemon was not ready within {_READY_SECONDS:.0f} s\n{self._log_tail()}")
+        self._tell_log()
+        raise DaemonError(f"the daemon was not ready within {_READY_SECONDS:.0f} s")
 
     def _check_alive(self) -> None:
         if self._process is None or self._process.poll() is not None:
-            raise DaemonError(f"the daemon has ended\n{self._log_tail()}")
+            self._tell_log()
+            raise DaemonError("the daemon has ended")
 
-    def _log_tail(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+    def _tell_log(self) -> None:
+        """The last lines of the daemon's own log, before its folder is cleared away."""
+        for line in self._log.read_text(errors="replace").splitlines()[-15:]:
+            print(f"  {printable(line, 2000)}", file=sys.stderr)
 
     def status(self) -> Status:
         return read_status(self._scoreboard)
@@ -130,7 +135,8 @@ class DemoDaemon:
             if books.delivered != last:
                 last, moved = books.delivered, time.monotonic()
             if time.monotonic() - moved > _STALLED_SECONDS:
-                raise ClusterError(f"{books.delivered} of {count} records delivered, {books}\n{self._log_tail()}")
+                self._tell_log()
+                raise ClusterError(f"nothing moves any more: {books.delivered} of {count} records delivered, {books}")
             time.sleep(0.02)
 
     def cpu_seconds(self) -> float:
@@ -149,7 +155,8 @@ class DemoDaemon:
         try:
             return self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise DaemonError(f"the daemon did not stop in time\n{self._log_tail()}") from None
+            self._tell_log()
+            raise DaemonError("the daemon did not stop in time") from None
 
     def _kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
