@@ -169,7 +169,7 @@ def test_the_images_steps_give_a_working_command(tmp_path: Path) -> None:
         elif instruction == "RUN" and "apt-get" not in rest:
             command = rest.replace("python3 ", f"{sys.executable} ", 1) if rest.startswith("python3") else rest
             for place, substitute in places.items():
-                command = command.replace(place, substitute)
+                command = re.sub(rf"(?<![\w.]){place}\b", substitute, command)
             subprocess.run(command, shell=True, cwd=source, env=environment, check=True, stdout=subprocess.DEVNULL)
     ingestd = tmp_path / "opt/bin/ingestd"
     reference = str(ROOT / "configs/ingestd.toml")

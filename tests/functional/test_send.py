@@ -1,0 +1,89 @@
+"""``ingestd send`` against sockets of the test: what arrives is what stood in the files."""
+
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LINES = [b"first", b"", b"with \xff\x00 in it", b"x" * 60_000, b"last without a newline"]
+
+
+def send(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "ingestd", "send", *words]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[tuple[str, list[bytes]]]:
+    """A Unix stream socket that reads one connection to its end, behind the one of the client's probe."""
+    received: list[bytes] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+        server.settimeout(30)
+
+        def read() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                with connection:
+                    while chunk := connection.recv(65_536):
+                        received.append(chunk)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        yield f"unix-stream:{tmp_path}/s", received
+        reader.join()
+
+
+def test_lines_reach_a_stream_as_they_are_and_files_do_not_run_together(
+    stream: tuple[str, list[bytes]], tmp_path: Path
+) -> None:
+    address, received = stream
+    first = tmp_path / "first"
+    first.write_bytes(b"\n".join(LINES))
+    ended = send("--to", address, "--format", "lines", str(first), "-", stdin=b"from stdin\n")
+    assert ended.returncode == 0, ended.stderr
+    for _ in range(100):
+        if b"".join(received).endswith(b"from stdin\n"):
+            break
+        threading.Event().wait(0.05)
+    assert b"".join(received) == b"\n".join(LINES) + b"\nfrom stdin\n"
+    assert ended.stderr == b"ingestd send: 6 sent, 0 failed\n"
+
+
+@pytest.mark.parametrize("kind", ["unix-datagram", "udp"])
+def test_a_line_is_a_datagram(kind: str, tmp_path: Path) -> None:
+    family = socket.AF_UNIX if kind == "unix-datagram" else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "d") if kind == "unix-datagram" else ("127.0.0.1", 0))
+        server.settimeout(30)
+        address = f"udp:127.0.0.1:{server.getsockname()[1]}" if kind == "udp" else f"unix-datagram:{tmp_path}/d"
+        ended = send("--to", address, "--format", "lines", stdin=b"\n".join(LINES))
+        assert ended.returncode == 0, ended.stderr
+        assert [server.recv(65_536) for _ in LINES] == LINES
+
+
+def test_a_line_beyond_a_datagram_is_told_and_the_others_go(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "d"))
+        server.settimeout(30)
+        text = b"a\n" + b"x" * 70_000 + b"\nb\n"
+        ended = send("--to", f"unix-datagram:{tmp_path}/d", "--format", "lines", stdin=text)
+        assert ended.returncode == 1
+        assert b"larger than 65535 bytes" in ended.stderr
+        assert b"2 sent, 1 failed" in ended.stderr
+        assert [server.recv(100), server.recv(100)] == [b"a", b"b"]
+
+
+def test_where_nobody_listens_the_status_says_try_later(tmp_path: Path) -> None:
+    stale = tmp_path / "stale"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(stale))
+    for path in (stale, tmp_path / "missing"):
+        ended = send("--to", f"unix-stream:{path}", "--topic", "t", stdin=b"a\n")
+        assert ended.returncode == 75
+        assert b"no daemon at unix-stream:" in ended.stderr
