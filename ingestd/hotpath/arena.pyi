@@ -1,4 +1,4 @@
-"""A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool. Section 5 of the design."""
+"""A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool."""
 
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
@@ -51,7 +51,8 @@ class Arena:
     def open(cls, path: str | PathLike[str], *, now_ms: int) -> Arena:
         """The arena in that file, recovered: open batches are cut at their last commit and sealed.
 
-        What was damaged is in ``damage`` and in files of its own beside it. ArenaInUse, ArenaDamaged, ArenaLayoutUnknown, OSError.
+        What was damaged is in ``damage`` and in files of its own beside it. ArenaInUse, ArenaDamaged, ArenaLayoutUnknown,
+        OSError.
         """
     def close(self) -> None:
         """Lets the file and its lock go. ArenaStateError while a view of a batch is held."""
@@ -94,13 +95,13 @@ class Arena:
     def take_sealed(self) -> list[Batch]:
         """Batches sealed since the last call, in the order of their sealing."""
     def view(self, entry: int) -> memoryview:
-        """The batch's bytes, header and records, read-only (the header means something once it is STAMPED). Counted."""
+        """The batch's bytes, header and records, read-only, counted (the header means something once it is STAMPED)."""
     def view_count(self, entry: int) -> int:
         """How many views of the batch are still held."""
     def stamp(self, entry: int, producer_id: int, epoch: int, base_sequence: int, flags: int, now_ms: int) -> None:
-        """SEALED -> STAMPED: the numbers and the finished header are in the arena before this returns, and stay as they are."""
+        """SEALED -> STAMPED: numbers and finished header are in the arena before this returns, and stay as they are."""
     def restamp(self, entry: int, producer_id: int, epoch: int, base_sequence: int, flags: int, now_ms: int) -> None:
-        """New numbers for a STAMPED batch, attempts back to 0. Only for what is proven not to be in the log; no view may be held."""
+        """New numbers for a STAMPED batch, attempts back to 0: for what is proven not to be in the log, no view held."""
     def attempted(self, entry: int, now_ms: int) -> None:
         """To be called before the first byte of a send: counts it, and notes the time of the first."""
     def done(self, entry: int) -> None:
@@ -110,7 +111,7 @@ class Arena:
     def possible_duplicates(self, count: int) -> None:
         """Books ``count`` records as perhaps written twice."""
     def book(self, word: int, count: int) -> None:
-        """Adds to a ledger word that no batch's own operation moves (kernel drops, offsets that stay unknown, what was set aside)."""
+        """Adds to a ledger word that no batch's own operation moves (kernel drops, unknown offsets, what was set aside)."""
     def compress(self, entry: int, payload: Buffer, codec: int) -> bool:
         """Swaps a SEALED batch's records for their compressed form. False: no pages for it, the batch stays as it is."""
     def repair(
@@ -129,7 +130,7 @@ class Arena:
     def provenance(self, entry: int) -> list[Run]:
         """Where the batch's records came from, as runs; [] where that was found damaged."""
     def ledger(self) -> dict[str, int]:
-        """The books by name; ``rejected``, ``failed``, ``dropped`` are sums, ``rejected.N`` and so on their reasons as far as not 0."""
+        """The books by name; ``rejected``, ``failed``, ``dropped`` are sums, ``rejected.N`` and so on reasons that are not 0."""
     def ledger_counters(self) -> list[int]:
         """All ledger words, by position."""
     def buffered(self) -> int:

@@ -1,4 +1,4 @@
-"""A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool. Section 5 of the design."""
+"""A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool."""
 import os
 
 from cpython.buffer cimport PyBuffer_FillInfo

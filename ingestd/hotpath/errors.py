@@ -13,15 +13,15 @@ class ArenaError(Exception):
     """Base of everything an arena raises, operating system errors apart."""
 
 
-class ArenaDamaged(ArenaError):
+class ArenaDamaged(ArenaError):  # noqa: N818 - named for what is the case; the tree above says that it is an error
     """Both copies of the header are unreadable, or the file is shorter than they say."""
 
 
-class ArenaLayoutUnknown(ArenaError):
+class ArenaLayoutUnknown(ArenaError):  # noqa: N818 - named for what is the case; the tree above says that it is an error
     """The file is an arena of a layout version that this build does not read."""
 
 
-class ArenaInUse(ArenaError):
+class ArenaInUse(ArenaError):  # noqa: N818 - named for what is the case; the tree above says that it is an error
     """Another process has the arena open."""
 
     def __init__(self, path: str, owner_pid: int) -> None:
@@ -29,7 +29,7 @@ class ArenaInUse(ArenaError):
         self.owner_pid = owner_pid
 
 
-class ArenaFull(ArenaError):
+class ArenaFull(ArenaError):  # noqa: N818 - named for what is the case; the tree above says that it is an error
     """No page, directory entry or table row is left for what was asked."""
 
 

@@ -22,4 +22,7 @@ def failed_frames(
     text: bytes,
     indexes: Iterable[int] | None = None,
 ) -> list[tuple[int, bytes]]:
-    """(session row, FAILED frame) per session with records in the batch, or among those at ``indexes`` (before ``Arena.repair``)."""
+    """(session row, FAILED frame) per session with records in the batch, or among those at ``indexes``.
+
+    To be called before ``Arena.fail`` or ``Arena.repair``.
+    """

@@ -1,11 +1,12 @@
 """Decodes and re-encodes the records of a batch, one by one: for dead letters, repair and tests, never on the way to Kafka.
 
-Record (Kafka's DefaultRecord): length varint | attributes i8 | timestamp delta varlong | offset delta varint | key length varint (-1: null) |
-key | value length varint (-1: null) | value | header count varint | per header: name length varint, name, value length varint, value.
-Varints are zigzag.
+Record (Kafka's DefaultRecord): length varint | attributes i8 | timestamp delta varlong | offset delta varint |
+key length varint (-1: null) | key | value length varint (-1: null) | value | header count varint |
+per header: name length varint, name, value length varint, value. Varints are zigzag.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ingestd.hotpath.snapshots import Record, Run
 
@@ -136,9 +137,7 @@ def _without(runs: list[Run], bad: frozenset[int]) -> list[Run]:
         if run.kind == SESSION:
             sequences = [sequence for place, sequence in enumerate(_sequences(run)) if place in set(kept)]
             first_sequence = sequences[0]
-            gaps = b"".join(
-                _unsigned(later - earlier - 1) for earlier, later in zip(sequences, sequences[1:], strict=False)
-            )
+            gaps = b"".join(_unsigned(later - earlier - 1) for earlier, later in pairwise(sequences))
         left.append(run._replace(record_count=len(kept), first_sequence=first_sequence, gaps=gaps))
     return left
 
@@ -147,7 +146,11 @@ def encode_provenance(runs: list[Run]) -> bytes:
     """The bytes at the back of a batch (layout.pxd, "Provenance"), as they lie in memory: the first run ends at their end."""
     encoded = b""
     for run in runs:
-        sender = run.sender if isinstance(run.sender, bytes) else run.sender.to_bytes(4 if run.kind <= SESSION else 0, "little")
+        sender = (
+            run.sender
+            if isinstance(run.sender, bytes)
+            else run.sender.to_bytes(4 if run.kind <= SESSION else 0, "little")
+        )
         block = sender + bytes([run.listener, run.kind | (128 if run.delivered else 0)])
         if run.kind == SESSION:
             block = run.first_sequence.to_bytes(8, "little") + block

@@ -152,6 +152,11 @@ cdef object quarantine(Directory arena, uint32_t entry, int64_t record_count, st
     try:
         path = quarantine_write(arena.path, (<const unsigned char*>line)[:sizeof(Entry)] + content)
     except OSError as error:
+        if content and arena.pages.all_free(<uint32_t>first, <uint32_t>count):
+            arena.pages.take(<uint32_t>first, <uint32_t>count)
+            arena._count_pages(<int64_t>first, -<int64_t>count)
+        if arena.identity_good(entry):
+            arena.buffered_records += line.count & LOW_HALF
         return Damage(entry, record_count, f"{reason}; not put aside: {error}", "")
     if record_count > 0:
         arena.ledger_add(LEDGER_DROPPED + DROPPED_QUARANTINED, <uint64_t>record_count)

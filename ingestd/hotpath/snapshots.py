@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 class Topic(NamedTuple):
     """A row of the topic table; ``partition_count`` 0: not known, ``topic_id`` all zero: not known."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
     name: str
     topic_id: bytes
     partition_count: int
@@ -49,7 +49,7 @@ class Topic(NamedTuple):
 class Session(NamedTuple):
     """A row of the session table; ``rejections`` are (sequence, reason), oldest first; ``disconnected_ms`` 0: connected."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
     session_id: bytes
     last_accepted: int
     rejections: tuple[tuple[int, int], ...]
@@ -59,9 +59,10 @@ class Session(NamedTuple):
 class Run(NamedTuple):
     """A provenance run: records ``first_index`` .. ``first_index + record_count - 1`` of a batch came from this sender.
 
-    ``sender`` is the connection number (kind 1), the session row (2), 0 (3: datagram path), or the address in network order followed by
-    the port as u16 little-endian (4: IPv4, 5: IPv6). ``gaps`` holds ``record_count - 1`` LEB128 varints (sequences skipped before the
-    next record), or is empty where no sequence was skipped. ``delivered``: the sender waits for an answer of that level.
+    ``sender`` is the connection number (kind 1), the session row (2), 0 (3: datagram path), or the address in network
+    order followed by the port as u16 little-endian (4: IPv4, 5: IPv6). ``gaps`` holds ``record_count - 1`` LEB128 varints
+    (sequences skipped before the next record), or is empty where no sequence was skipped. ``delivered``: the sender waits
+    for an answer of that level.
     """
 
     listener: int
@@ -77,7 +78,7 @@ class Run(NamedTuple):
 class Record(NamedTuple):
     """One decoded record of a batch, for dead letters and repair; ``sequence`` is 0 where the sender is no session."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
@@ -89,7 +90,7 @@ class Record(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What recovery had to put aside: ``quarantined_to`` is the file with its bytes ("" where they could not be copied)."""
+    """What recovery put aside: ``quarantined_to`` is the file with its bytes ("" where they could not be copied)."""
 
     entry: int
     record_count: int  # -1: not known

@@ -25,6 +25,7 @@ cdef class Tables(Region):
     # Checks the header of an existing one (repairing one damaged copy), applies a published intent, checks the topics.
     cdef int tables_open(self) except -1
     cdef int _attach(self) except -1
+    cdef int _header_copy(self) except -1
 
     # True if `stores` more stores fit the intent being built. A batch's commit takes 4 stores.
     cdef bint intent_room(self, uint32_t stores) noexcept nogil

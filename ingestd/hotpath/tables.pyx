@@ -81,15 +81,8 @@ cdef class Tables(Region):
         cdef Header* header
         cdef uint32_t copy, index
         self.region_open()
-        for copy in range(2):
-            header = <Header*>(self.base + (HEADER_PAGE + copy) * PAGE_BYTES)
-            if header.magic == MAGIC and header.layout_version != LAYOUT_VERSION:
-                raise ArenaLayoutUnknown(f"arena {self.path} has layout version {header.layout_version}, not {LAYOUT_VERSION}")
-            if header.magic == MAGIC and header.crc == header_crc(header) and header.file_bytes <= self.file_bytes \
-                    and end_offset(header) == header.file_bytes:
-                break
-        else:
-            raise ArenaDamaged(f"arena {self.path}: both copies of the header are damaged")
+        copy = self._header_copy()
+        header = <Header*>(self.base + (HEADER_PAGE + copy) * PAGE_BYTES)
         memcpy(self.base + (HEADER_PAGE + 1 - copy) * PAGE_BYTES, header, sizeof(Header))
         self._attach()
         self.region_adopt()
@@ -109,6 +102,22 @@ cdef class Tables(Region):
             if session_id != bytes(16):
                 self.session_indexes[session_id] = index
         return 0
+
+    cdef int _header_copy(self) except -1:
+        # Which of the two copies is good.
+        cdef Header* header
+        cdef Header* first = <Header*>(self.base + HEADER_PAGE * PAGE_BYTES)
+        cdef int copy
+        for copy in range(2):
+            header = <Header*>(self.base + (HEADER_PAGE + copy) * PAGE_BYTES)
+            if header.magic == MAGIC and header.layout_version == LAYOUT_VERSION and header.crc == header_crc(header) \
+                    and end_offset(header) == header.file_bytes and header.file_bytes <= self.file_bytes:
+                return copy
+        header = <Header*>(self.base + (HEADER_PAGE + 1) * PAGE_BYTES)
+        # Of another version only these two fields are known to be where we look; a bit that flipped in one copy is no version.
+        if header.magic == MAGIC and first.magic == MAGIC and header.layout_version == first.layout_version != LAYOUT_VERSION:
+            raise ArenaLayoutUnknown(f"arena {self.path} has layout version {header.layout_version}, not {LAYOUT_VERSION}")
+        raise ArenaDamaged(f"arena {self.path}: both copies of the header are damaged")
 
     cdef int _attach(self) except -1:
         self.header = <Header*>self.base

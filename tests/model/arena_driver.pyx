@@ -1,0 +1,170 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""What intake does to an arena, one verb at a time, for tests; with two planted ordering bugs. And a single-stepper that stops a process
+after each store into a mapped file."""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from ingestd.hotpath.arena cimport ARENA_FULL, Arena, OpenBatch
+from ingestd.hotpath.intent cimport intent_apply, intent_clear, intent_publish
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    #include <signal.h>
+    #include <string.h>
+    #include <sys/ptrace.h>
+    #include <sys/wait.h>
+
+    /* Steps the stopped child until `bytes` at `watched` differ from `seen`. 1: they do; 0: the child stopped itself (SIGSTOP);
+       -1: it is gone, or -errno - 1. `steps` counts instructions. */
+    static long step_until_store(int pid, const char *watched, const char *seen, size_t bytes, long *steps)
+    {
+        int status;
+        for (;;) {
+            if (ptrace(PTRACE_SINGLESTEP, pid, 0, 0) != 0)
+                return -(long)errno - 1;
+            if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
+                return -1;
+            ++*steps;
+            if (WSTOPSIG(status) == SIGSTOP)
+                return 0;
+            if (WSTOPSIG(status) != SIGTRAP)
+                return -1;
+            if (memcmp(watched, seen, bytes) != 0)
+                return 1;
+        }
+    }
+    static int trace_me(void) { return (int)ptrace(PTRACE_TRACEME, 0, 0, 0); }
+    """
+    long step_until_store(int pid, const char* watched, const char* seen, size_t size, long* steps) nogil
+    int trace_me()
+
+PLANT_NOTHING = 0
+PLANT_COMMIT_BEFORE_PAYLOAD = 1
+PLANT_APPLY_BEFORE_PUBLISH = 2
+PLANT_CLEAR_BEFORE_APPLY = 3
+
+
+def trace():
+    """In the child: lets the parent step through us from the next stop on."""
+    if trace_me() != 0:
+        raise OSError("this system does not let a process be traced by its parent")
+
+
+def until_store(int pid, const unsigned char[::1] watched not None, bytearray seen not None):
+    """Lets the child go on until the watched bytes differ from `seen`, which is updated then. True: a store; False: the child stopped."""
+    cdef long steps = 0
+    cdef unsigned char[::1] last = seen
+    cdef long outcome = step_until_store(pid, <const char*>&watched[0], <const char*>&last[0], watched.shape[0], &steps)
+    if outcome < 0:
+        raise OSError(f"the stepped process is gone: {-1 - outcome}")
+    if outcome:
+        memcpy(&last[0], &watched[0], watched.shape[0])
+    return bool(outcome)
+
+
+cdef class Writer:
+    """Open batches of one arena, by handle."""
+    cdef Arena arena
+    cdef OpenBatch[64] batches
+    cdef int used
+
+    def __init__(self, Arena arena not None):
+        self.arena = arena
+
+    def open(self, topic, partition, needed_bytes, wanted_bytes, now_ms, tick_ms=0):
+        """Handle of a new batch, or -1 where the arena is full."""
+        cdef int handle
+        for handle in range(64):
+            if handle >= self.used or self.batches[handle].entry < 0:
+                break
+        else:
+            raise ValueError("64 batches are open")
+        self.used = max(self.used, handle + 1)
+        verdict = self.arena.batch_open(&self.batches[handle], topic, partition, needed_bytes, wanted_bytes, now_ms, tick_ms)
+        return -1 if verdict == ARENA_FULL else handle
+
+    def entry(self, int handle):
+        return self.batches[handle].entry
+
+    def room(self, int handle):
+        """Bytes between the records and the provenance."""
+        return self.batches[handle].back - self.batches[handle].front
+
+    def run_bytes(self, int handle):
+        return self.batches[handle].run_bytes
+
+    def write(self, int handle, bytes records, count, bytes provenance, base_ms, max_ms):
+        """Encoded records at the front, encoded provenance runs at the back; nothing of it is committed."""
+        cdef OpenBatch* batch = &self.batches[handle]
+        cdef const unsigned char* data = records
+        cdef const unsigned char* back = provenance
+        if len(records) + len(provenance) > self.room(handle):
+            raise ValueError("no room")
+        memcpy(batch.start + batch.front, data, len(records))
+        memcpy(batch.start + batch.back - len(provenance), back, len(provenance))
+        batch.front += <uint32_t>len(records)
+        batch.back -= <uint32_t>len(provenance)
+        if batch.record_count == 0:
+            batch.base_timestamp_ms = base_ms
+            batch.max_timestamp_ms = max_ms
+        batch.max_timestamp_ms = max(batch.max_timestamp_ms, <int64_t>max_ms)
+        batch.record_count += <uint32_t>count
+        batch.touched = True
+
+    def stored_count(self, int handle, int back_offset, count):
+        """Overwrites the count of the newest provenance run (its lowest 4 bytes, or those `back_offset` above)."""
+        cdef OpenBatch* batch = &self.batches[handle]
+        cdef uint32_t value = count
+        memcpy(batch.start + batch.back + back_offset, &value, 4)
+
+    def commit(self, handles, ledger=None, sessions=None, int plant=0):
+        """What the end of a read does: commits the batches, the books ({word: amount}) and sessions ({row: last sequence}) as one."""
+        cdef OpenBatch* batch
+        cdef bytes late = b""
+        cdef unsigned char* place = NULL
+        for handle in handles:
+            batch = &self.batches[<int>handle]
+            place = batch.start + batch.committed_front
+            late = place[:batch.front - batch.committed_front]
+            self.arena.commit_add(batch)
+        for word, amount in (ledger or {}).items():
+            self.arena.ledger_add(word, amount)
+        for row, sequence in (sessions or {}).items():
+            self.arena.intent_add(&self.arena.sessions[<int>row].last_accepted, sequence)
+        if plant == PLANT_COMMIT_BEFORE_PAYLOAD:
+            memset(place, 0, len(late))
+            self.arena.intent_commit()
+            memcpy(place, <const unsigned char*>late, len(late))
+        elif plant == PLANT_APPLY_BEFORE_PUBLISH:
+            intent_apply(&self.arena.intent, self.arena.intent.count)
+            intent_publish(&self.arena.intent)
+            intent_clear(&self.arena.intent)
+        elif plant == PLANT_CLEAR_BEFORE_APPLY:
+            count = self.arena.intent.count
+            intent_publish(&self.arena.intent)
+            intent_clear(&self.arena.intent)
+            intent_apply(&self.arena.intent, count)
+        else:
+            self.arena.intent_commit()
+
+    def intent_room(self, stores):
+        return self.arena.intent_room(stores)
+
+    def reject(self, row, rejections):
+        """Stores unconfirmed rejections (sequence, reason) into a session's row, as intake does."""
+        cdef int index
+        for index in range(len(rejections)):
+            value = rejections[index][0] | rejections[index][1] << 48
+            self.arena.intent_add(&self.arena.sessions[<int>row].rejections[index], value)
+        self.arena.intent_add(&self.arena.sessions[<int>row].rejection_count, len(rejections))
+        self.arena.intent_commit()
+
+    def seal(self, int handle):
+        """OPEN -> SEALED."""
+        self.arena.batch_seal(&self.batches[handle])
+
+    def scribble(self, int handle, bytes data):
+        """Bytes behind what is committed, as a record that is being encoded when we die."""
+        cdef OpenBatch* batch = &self.batches[handle]
+        memcpy(batch.start + batch.front, <const unsigned char*>data, min(len(data), <int>(batch.back - batch.front)))
