@@ -12,7 +12,6 @@ from typing import Final
 from ingestd.client.address import Address
 from ingestd.client.datagrams import DatagramSession
 from ingestd.client.errors import (
-    IllegalStateException,
     KafkaException,
     NetworkException,
     RecordTooLargeException,
@@ -83,6 +82,8 @@ class Loop(threading.Thread):
         self._poller.register(self._wakeup, select.POLLIN)
         self._over = False
         self._over_lock = threading.Lock()  # guards _over, and what may happen only before it or only after it
+        self.failure: KafkaException | None = None
+        """Why it ended, unless it was closed."""
         self.unanswered = 0
         """How many records had no outcome when it ended."""
 
@@ -115,14 +116,14 @@ class Loop(threading.Thread):
     # --- the thread
 
     def run(self) -> None:
-        error: KafkaException = IllegalStateException("the producer is closed")
         try:
             while not self._turn():
                 pass
+            self.failure = self._session.fatal
         except Exception as crash:  # a mistake of ours must reach the callers, not die with the thread
-            error = KafkaException(f"the producer's thread ended: {crash!r}")
-            error.__cause__ = crash
-        self._end(self._session.fatal or error)
+            self.failure = KafkaException(f"the producer's thread ended: {crash!r}")
+            self.failure.__cause__ = crash
+        self._end()
 
     def _turn(self) -> bool:
         """One round; True when the work is over."""
@@ -356,22 +357,21 @@ class Loop(threading.Thread):
             return now_ms >= self._farewell_ms
         return True
 
-    def _end(self, error: KafkaException) -> None:
-        self.outbox.close(error)
+    def _end(self) -> None:
+        self.outbox.close(self.failure)
         while self.outbox:
             self._session.add(self.outbox.take(self._batch_bytes))
-        if not self._session.idle:
-            late = error
-            if self._closing and self._session.fatal is None:
-                late = TimeoutException("the producer was closed before an answer came: outcome not known")
-            self.unanswered = self._session.abandon(late)
+        late = TimeoutException("the producer was closed before an answer came: outcome not known")
+        self.unanswered = self._session.abandon(self.failure or late)
         if self._socket is not None:
             self._socket.close()
         self._give_back()
         self._finish_requests()
 
     def _finish_requests(self) -> None:
-        error = NetworkException("the producer ended before everything was answered") if self.unanswered else None
+        error = self.failure
+        if error is None and self.unanswered:
+            error = NetworkException("the producer was closed before everything was answered")
         with self._over_lock:
             self._over = True
             os.close(self._wakeup)

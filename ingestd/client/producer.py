@@ -39,6 +39,7 @@ UNIX_DATAGRAM_BYTES_MAX: Final = 65535
 
 CLOSE_TIMEOUT_S: Final = 60.0
 EXIT_TIMEOUT_S: Final = 10.0
+CALLBACK_TIMEOUT_S: Final = 5.0  # for callbacks that run when the time is over
 
 
 class Producer:
@@ -87,6 +88,7 @@ class Producer:
         self._owner = self._loop.owner
         self._pid = self._owner.pid
         self._put = self._loop.outbox.put
+        self._closed = False
         self._loop.start()
         atexit.register(self._at_exit)
 
@@ -130,18 +132,20 @@ class Producer:
         """Sends what is there, waits for its answers, ends the session. Again: does nothing.
 
         What is not answered within `timeout` seconds (None: for ever) fails in its future and callback, and close()
-        raises TimeoutException with their number: no record is forgotten in silence. In a forked child it does nothing.
+        raises TimeoutException with their number: no record is forgotten in silence. If the producer had to end by
+        itself, it raises why. In a forked child it does nothing.
         """
-        if os.getpid() != self._pid:
+        if self._closed or os.getpid() != self._pid:
             return
         self._owner.check_may_wait()
-        atexit.unregister(self._at_exit)
-        if not self._loop.is_alive():
-            return
         self._loop.close(timeout)
-        self._loop.join(threading.TIMEOUT_MAX if timeout is None else timeout + 5)
+        self._loop.join(threading.TIMEOUT_MAX if timeout is None else timeout + CALLBACK_TIMEOUT_S)
         if self._loop.is_alive():
             raise TimeoutException("a callback has not returned yet: the producer ends when it does")
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        if self._loop.failure is not None:
+            raise self._loop.failure
         if self._loop.unanswered:
             raise TimeoutException(f"{self._loop.unanswered} records were not answered within {timeout} s")
 

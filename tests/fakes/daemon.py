@@ -134,6 +134,8 @@ class Connection:
                 self.daemon.reading.wait()
                 data = self.sock.recv(65536)
                 if not data:
+                    if self.daemon.keep_open:
+                        return
                     break
                 with self.daemon.lock:
                     budget = self.daemon.cut_received_bytes
@@ -177,6 +179,7 @@ class FakeDaemon:
         self.fail: Callable[[Taken], int] = lambda _: 0
         self.confirm_limit = 16
         self.skew = 0
+        self.keep_open = False
         self.cut_sent_bytes: int | None = None
         self.cut_received_bytes: int | None = None
         self.reading = threading.Event()
