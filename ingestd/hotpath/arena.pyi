@@ -51,8 +51,8 @@ class Arena:
     def open(cls, path: str | PathLike[str], *, now_ms: int) -> Arena:
         """The arena in that file, recovered: open batches are cut at their last commit and sealed.
 
-        What was damaged is in ``damage`` and in files of its own beside it. ArenaInUse, ArenaDamaged, ArenaLayoutUnknown,
-        OSError.
+        What was damaged is in ``damage`` and in files of its own beside it.
+        ArenaInUse, ArenaDamaged, ArenaLayoutUnknown, OSError.
         """
     def close(self) -> None:
         """Lets the file and its lock go. ArenaStateError while a view of a batch is held."""
@@ -101,7 +101,7 @@ class Arena:
     def stamp(self, entry: int, producer_id: int, epoch: int, base_sequence: int, flags: int, now_ms: int) -> None:
         """SEALED -> STAMPED: numbers and finished header are in the arena before this returns, and stay as they are."""
     def restamp(self, entry: int, producer_id: int, epoch: int, base_sequence: int, flags: int, now_ms: int) -> None:
-        """New numbers for a STAMPED batch, attempts back to 0: for what is proven not to be in the log, no view held."""
+        """New numbers for a STAMPED batch, attempts back to 0: for what is proven not in the log; no view held."""
     def attempted(self, entry: int, now_ms: int) -> None:
         """To be called before the first byte of a send: counts it, and notes the time of the first."""
     def done(self, entry: int) -> None:
@@ -111,9 +111,11 @@ class Arena:
     def possible_duplicates(self, count: int) -> None:
         """Books ``count`` records as perhaps written twice."""
     def book(self, word: int, count: int) -> None:
-        """Adds to a ledger word that no batch's own operation moves (kernel drops, unknown offsets, what was set aside)."""
+        """Adds to a ledger word that no batch's own operation moves (kernel drops, unknown offsets, what was set
+        aside).
+        """
     def compress(self, entry: int, payload: Buffer, codec: int) -> bool:
-        """Swaps a SEALED batch's records for their compressed form. False: no pages for it, the batch stays as it is."""
+        """Swaps a SEALED batch's records for their compressed form. False: no pages for it, it stays plain."""
     def repair(
         self,
         entry: int,
@@ -130,7 +132,9 @@ class Arena:
     def provenance(self, entry: int) -> list[Run]:
         """Where the batch's records came from, as runs; [] where that was found damaged."""
     def ledger(self) -> dict[str, int]:
-        """The books by name; ``rejected``, ``failed``, ``dropped`` are sums, ``rejected.N`` and so on reasons that are not 0."""
+        """The books by name; ``rejected``, ``failed``, ``dropped`` are sums, ``rejected.N`` and so on reasons that are
+        not 0.
+        """
     def ledger_counters(self) -> list[int]:
         """All ledger words, by position."""
     def buffered(self) -> int:

@@ -52,7 +52,9 @@ cdef class Arena(Directory):
 
     @classmethod
     def create(cls, path, *, uint64_t buffer_bytes, uint32_t topic_capacity=256, uint32_t session_capacity=0, reserve_pages=None, now_ms):
-        """A new arena of about `buffer_bytes`, as a file (FileExistsError if there is one; OSError: no space), or in memory if `path` is None."""
+        """A new arena of about `buffer_bytes`, as a file (FileExistsError if there is one; OSError: no space), or in
+        memory if `path` is None.
+        """
         cdef Arena arena = cls.__new__(cls)
         arena.path = None if path is None else os.fspath(path)
         arena.tables_create(buffer_bytes, topic_capacity, session_capacity, reserve_pages, now_ms)
@@ -105,7 +107,9 @@ cdef class Arena(Directory):
         return self.directory[self.oldest].created_ms if self.oldest >= 0 else 0
 
     def ledger(self):
-        """The books by name; `rejected`, `failed`, `dropped` are sums, `rejected.N` and so on their reasons as far as not 0."""
+        """The books by name; `rejected`, `failed`, `dropped` are sums, `rejected.N` and so on their reasons as far as
+        not 0.
+        """
         cdef uint32_t index
         cdef uint64_t* words = (<Tables>self).ledger
         books = {
@@ -182,7 +186,9 @@ cdef class Arena(Directory):
         return batches
 
     def view(self, entry):
-        """The batch's bytes, header and records, read-only (the header means something once it is STAMPED). Counted: see `view_count`."""
+        """The batch's bytes, header and records, read-only (the header means something once it is STAMPED). Counted:
+        see `view_count`.
+        """
         cdef uint32_t index = self._expect(entry, 1u << STATE_SEALED | 1u << STATE_STAMPED)
         cdef BatchView view = BatchView.__new__(BatchView)
         view.arena = self
@@ -232,13 +238,17 @@ cdef class Arena(Directory):
         return 0
 
     def stamp(self, entry, producer_id, epoch, base_sequence, flags, now_ms):
-        """SEALED -> STAMPED: the numbers and the finished header are in the arena before this returns, and stay as they are."""
+        """SEALED -> STAMPED: the numbers and the finished header are in the arena before this returns, and stay as
+        they are.
+        """
         self._stamp(self._expect(entry, 1u << STATE_SEALED), producer_id, epoch, base_sequence, flags, now_ms)
         self.sealed_batches -= 1
         self.stamped_batches += 1
 
     def restamp(self, entry, producer_id, epoch, base_sequence, flags, now_ms):
-        """New numbers for a STAMPED batch, attempts back to 0. Only for what is proven not to be in the log; no view may be held."""
+        """New numbers for a STAMPED batch, attempts back to 0. Only for what is proven not to be in the log; no view
+        may be held.
+        """
         self._stamp(self._expect(entry, 1u << STATE_STAMPED), producer_id, epoch, base_sequence, flags, now_ms)
 
     def attempted(self, entry, now_ms):
@@ -275,7 +285,9 @@ cdef class Arena(Directory):
         self.intent_commit()
 
     def book(self, word, count):
-        """Adds to a ledger word that no batch's own operation moves (kernel drops, offsets that stay unknown, what was set aside)."""
+        """Adds to a ledger word that no batch's own operation moves (kernel drops, offsets that stay unknown, what was
+        set aside).
+        """
         if not 0 <= word < LEDGER_WORDS:
             raise ValueError(f"no ledger word {word}")
         self.ledger_add(word, count)
@@ -285,7 +297,8 @@ cdef class Arena(Directory):
 
     cdef bint _swap(self, uint32_t entry, const unsigned char* records, uint32_t record_bytes, uint32_t record_count, uint32_t codec,
                     const unsigned char* provenance, uint32_t provenance_bytes, object timestamps) except -1:
-        # Everything is copied to a run of its own; one intent then makes it the batch's. Until then, and if we die, nothing has changed.
+        # Everything is copied to a run of its own; one intent then makes it the batch's. Until then, and if we die,
+        # nothing has changed.
         cdef uint64_t used = <uint64_t>BATCH_HEADER_BYTES + record_bytes + provenance_bytes
         cdef uint32_t pages = <uint32_t>((used + PAGE_BYTES - 1) // PAGE_BYTES)
         cdef int64_t first = self.run_take(pages)
@@ -315,7 +328,8 @@ cdef class Arena(Directory):
         return True
 
     def compress(self, entry, const unsigned char[::1] payload not None, codec):
-        """Swaps a SEALED batch's records for their compressed form. False: no pages for it, the batch stays as it is."""
+        """Swaps a SEALED batch's records for their compressed form. False: no pages for it, the batch stays as it is.
+        """
         cdef uint32_t index = self._expect(entry, 1u << STATE_SEALED)
         cdef uint32_t provenance_bytes = <uint32_t>self.directory[index].provenance
         if not 0 < codec <= 4 or payload.shape[0] == 0:
@@ -359,7 +373,9 @@ cdef class Arena(Directory):
         return decompress(codec, payload)
 
     def records(self, entry, decompress=None):
-        """Iterator over the batch's records (`Record`), with their senders. `decompress(codec, payload)` is needed for compressed batches."""
+        """Iterator over the batch's records (`Record`), with their senders. `decompress(codec, payload)` is needed for
+        compressed batches.
+        """
         cdef uint32_t index = self._expect(entry, 1u << STATE_SEALED | 1u << STATE_STAMPED)
         return decode_records(self._payload(index, decompress), self.directory[index].count & LOW_HALF,
                               self.directory[index].base_timestamp_ms, self._runs(index))

@@ -17,5 +17,6 @@ def crc32c_portable(const unsigned char[::1] data, unsigned int value=0):
 
 
 def crc32c_combine(unsigned int first, unsigned int second, unsigned long second_bytes):
-    """CRC-32C of two byte strings put together, from their own checksums and the second one's length (below 512 MiB)."""
+    """CRC-32C of two byte strings put together, from their own checksums and the second one's length (below 512 MiB).
+    """
     return crc32c_shift(first, second_bytes) ^ second

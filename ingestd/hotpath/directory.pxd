@@ -11,7 +11,8 @@ cdef enum OpenVerdict:
     OPENED = 0
     ARENA_FULL = 1                 # no run of the needed length outside the reserve
 
-cdef struct OpenBatch:             # write cursor of a partition's open batch; invariant: 61 <= committed_front <= front <= back <= run_bytes
+# write cursor of a partition's open batch; invariant: 61 <= committed_front <= front <= back <= run_bytes
+cdef struct OpenBatch:
     int64_t entry                  # directory index, -1: none open
     unsigned char* start           # the run's first byte (header space first)
     uint32_t front                 # offset behind the last record written
@@ -93,13 +94,15 @@ cdef class Directory(Tables):
     cdef readonly int64_t stamped_batches
 
     cdef int directory_attach(self) except -1
-    # Opens a batch with a run that has room for `needed_bytes` (records and provenance, header apart) and, if the free pages allow, for
+    # Opens a batch with a run that has room for `needed_bytes` (records and provenance, header apart) and, if the
+    # free pages allow, for
     # `wanted_bytes`. Nothing of it is in the file before its first commit.
     cdef OpenVerdict batch_open(self, OpenBatch* batch, uint32_t topic, uint32_t partition, uint32_t needed_bytes, uint32_t wanted_bytes,
                                 int64_t now_ms, int64_t tick_ms) noexcept nogil
     # Adds the stores that commit everything written to `batch` so far, and moves its committed_* cursors.
     cdef void commit_add(self, OpenBatch* batch) noexcept nogil
-    # OPEN -> SEALED: moves provenance up, gives tail pages back, queues the entry for take_sealed(); batch.entry becomes -1. Everything must
+    # OPEN -> SEALED: moves provenance up, gives tail pages back, queues the entry for take_sealed(); batch.entry
+    # becomes -1. Everything must
     # be committed; a batch without records is given up. Stores still in the intent are committed with it.
     cdef void batch_seal(self, OpenBatch* batch) noexcept nogil
 
@@ -118,7 +121,8 @@ cdef class Directory(Tables):
     cdef void seal_stage(self, uint32_t entry, uint32_t provenance_bytes) noexcept nogil
     # Any state in use -> FREE, with a new generation: the entry and its pages may be used again.
     cdef void entry_free(self, uint32_t entry) noexcept nogil
-    # SEALED or STAMPED -> DONE or FAILED, and FREE unless it is still being sent. The ledger's stores must be in the intent already.
+    # SEALED or STAMPED -> DONE or FAILED, and FREE unless it is still being sent. The ledger's stores must be in the
+    # intent already.
     cdef void entry_finish(self, uint32_t entry, uint32_t state) noexcept nogil
     cdef void view_given(self, uint32_t entry) noexcept nogil
     cdef void view_returned(self, uint32_t entry) noexcept nogil

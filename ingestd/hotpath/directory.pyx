@@ -65,7 +65,8 @@ cdef class Directory(Tables):
         batch.entry = -1
         if self.lingering and self.intent.count == 0:
             self._reap()
-        # A sixteenth of what is free is one batch's share: ten thousand partitions must not fill the arena with empty tails.
+        # A sixteenth of what is free is one batch's share: ten thousand partitions must not fill the arena with empty
+        # tails.
         pages = max(needed, min(wanted, <uint64_t>self.free_pages // 16))
         if self.free_entry_count == 0 or needed > self.intake_pages:
             return ARENA_FULL
@@ -156,7 +157,8 @@ cdef class Directory(Tables):
         self.stamp_read(entry, &stamp)
         used = BATCH_HEADER_BYTES + (line.commit & LOW_HALF) + provenance_bytes
         new_bytes = <uint32_t>((used + PAGE_BYTES - 1) // PAGE_BYTES * PAGE_BYTES)
-        # The copy must not run over its own source: until the intent is published, that is the one in force. Then the tail stays.
+        # The copy must not run over its own source: until the intent is published, that is the one in force. Then the
+        # tail stays.
         if new_bytes + provenance_bytes <= old_bytes:
             memcpy(start + new_bytes - provenance_bytes, start + old_bytes - provenance_bytes, provenance_bytes)
         else:
@@ -276,7 +278,8 @@ cdef class Directory(Tables):
         if self.views[entry] == 0:
             self.entry_free(entry)
             return
-        # A transport still holds the bytes: the outcome is written now, the pages stay until the last view is given back.
+        # A transport still holds the bytes: the outcome is written now, the pages stay until the last view is given
+        # back.
         line.state = state_word(generation_of(&self.directory[entry]), 0, state)
         self.identity_stage(entry, &line)
         self.intent_commit()
@@ -291,7 +294,8 @@ cdef class Directory(Tables):
         self.views_held -= 1
         if self.views[entry] != 0 or (state != STATE_DONE and state != STATE_FAILED):
             return
-        # A garbage collection may give a view back in the middle of a read: an intent being built must not be published by that.
+        # A garbage collection may give a view back in the middle of a read: an intent being built must not be
+        # published by that.
         if self.intent.count == 0:
             self.entry_free(entry)
         else:

@@ -13,15 +13,15 @@ class ArenaError(Exception):
     """Base of everything an arena raises, operating system errors apart."""
 
 
-class ArenaDamaged(ArenaError):  # noqa: N818 - named for what is the case; the tree above says that it is an error
+class ArenaDamaged(ArenaError):  # noqa: N818 - named for what is the case
     """Both copies of the header are unreadable, or the file is shorter than they say."""
 
 
-class ArenaLayoutUnknown(ArenaError):  # noqa: N818 - named for what is the case; the tree above says that it is an error
+class ArenaLayoutUnknown(ArenaError):  # noqa: N818 - named for what is the case
     """The file is an arena of a layout version that this build does not read."""
 
 
-class ArenaInUse(ArenaError):  # noqa: N818 - named for what is the case; the tree above says that it is an error
+class ArenaInUse(ArenaError):  # noqa: N818 - named for what is the case
     """Another process has the arena open."""
 
     def __init__(self, path: str, owner_pid: int) -> None:
@@ -29,7 +29,7 @@ class ArenaInUse(ArenaError):  # noqa: N818 - named for what is the case; the tr
         self.owner_pid = owner_pid
 
 
-class ArenaFull(ArenaError):  # noqa: N818 - named for what is the case; the tree above says that it is an error
+class ArenaFull(ArenaError):  # noqa: N818 - named for what is the case
     """No page, directory entry or table row is left for what was asked."""
 
 

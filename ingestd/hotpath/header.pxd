@@ -1,6 +1,8 @@
 # The 61-byte header of a Kafka record batch v2, big-endian (Kafka's DefaultRecordBatch):
-#   0 base offset i64 (0; the broker's to set) | 8 length i32 of what follows | 12 leader epoch i32 (-1) | 16 magic i8 (2) |
-#   17 crc u32 of all from 21 on | 21 attributes i16 (codec) | 23 last offset delta i32 | 27 base timestamp i64 | 35 max timestamp i64 |
+#   0 base offset i64 (0; the broker's to set) | 8 length i32 of what follows | 12 leader epoch i32 (-1) | 16 magic i8
+# (2) |
+#   17 crc u32 of all from 21 on | 21 attributes i16 (codec) | 23 last offset delta i32 | 27 base timestamp i64 | 35
+# max timestamp i64 |
 #   43 producer id i64 | 51 producer epoch i16 | 53 base sequence i32 | 57 record count i32
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -46,7 +48,8 @@ cdef inline void put8(unsigned char* place, uint64_t value) noexcept nogil:
     memcpy(place, &value, 8)
 
 
-# Writes the header in front of the records. `content_crc` is the register over the records that started at `content_seed`: Kafka's
+# Writes the header in front of the records. `content_crc` is the register over the records that started at
+# `content_seed`: Kafka's
 # checksum, which started elsewhere, follows from it without a look at the records.
 cdef inline void header_write(unsigned char* start, const BatchHeader* header, uint32_t content_seed, uint32_t content_crc) noexcept nogil:
     cdef uint32_t crc

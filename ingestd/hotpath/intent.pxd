@@ -1,5 +1,7 @@
-# The intent: how several words of the arena change as one. Absolute (offset, value) stores are collected in the intent pages, published by
-# one store of `word` (their number and CRC), applied, and cleared by one store. Whoever opens the arena after our death finds either no valid
+# The intent: how several words of the arena change as one. Absolute (offset, value) stores are collected in the
+# intent pages, published by
+# one store of `word` (their number and CRC), applied, and cleared by one store. Whoever opens the arena after our
+# death finds either no valid
 # intent (nothing of it happened) or a valid one, and applies it (again). Only the worker's loop thread builds intents.
 from libc.stdint cimport uint32_t, uint64_t
 

@@ -1,4 +1,5 @@
-# The bytes of an arena file, and the numbers that every compiled module shares. Little-endian hosts only (the header's magic tells).
+# The bytes of an arena file, and the numbers that every compiled module shares. Little-endian hosts only (the
+# header's magic tells).
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
@@ -6,7 +7,8 @@ cdef enum:
     BATCH_HEADER_BYTES = 61        # Kafka record batch v2 header, in front of the records of every run
     LEDGER_WORDS = 128
     INTENT_STORES_MAX = 250        # what may be charged to one intent; see INTENT_PAIRS
-    INTENT_PAIRS = 510             # (offset, value) pairs that fit the two intent pages: the first commit of a batch, charged 4, takes 8
+    # (offset, value) pairs that fit the two intent pages: the first commit of a batch, charged 4, takes 8
+    INTENT_PAIRS = 510
     SESSION_REJECTIONS_MAX = 16
     LAYOUT_VERSION = 1
     TOPIC_NAME_BYTES_MAX = 249     # Kafka's limit
@@ -14,7 +16,8 @@ cdef enum:
     ABSORBED_MAX = 32              # arenas remembered as absorbed
     DROPPED_QUARANTINED = 2        # reason, behind LEDGER_DROPPED
 
-cdef enum:                         # page numbers of the regions whose place never changes; then topics (two copies), sessions, directory, data
+# page numbers of the regions whose place never changes; then topics (two copies), sessions, directory, data
+cdef enum:
     HEADER_PAGE = 0                # and its copy in page 1
     INTENT_PAGE = 2
     LEDGER_PAGE = 4
@@ -99,13 +102,17 @@ cdef enum Rejected:
     REJECTED_UNSUPPORTED_FRAME = 20
     REJECTED_LINE_TOO_LARGE = 21
 
-# Provenance, at the back of a run, growing to lower addresses; a reader walks down from the run's end and stops once it has met the
+# Provenance, at the back of a run, growing to lower addresses; a reader walks down from the run's end and stops once
+# it has met the
 # batch's record count, or at the end of the records. Per provenance run, in walking order:
 #   kind u8 (PROVENANCE_*; bit 7: an answer of level "delivered" is wanted), listener u8,
-#   sender: 4 bytes (connection number, session row), 6 (IPv4 address, port), 18 (IPv6 address, port), 0 (datagram path),
+#   sender: 4 bytes (connection number, session row), 6 (IPv4 address, port), 18 (IPv6 address, port), 0 (datagram
+# path),
 #   [PROVENANCE_SESSION: first_sequence u64], record_count u32,
-#   [PROVENANCE_SESSION: record_count - 1 LEB128 varints: sequences skipped before the next record; each byte at the next lower address].
-# Every field of more than one byte but the varints lies as a block at ascending addresses, numbers little-endian: the cursor goes
+#   [PROVENANCE_SESSION: record_count - 1 LEB128 varints: sequences skipped before the next record; each byte at the
+# next lower address].
+# Every field of more than one byte but the varints lies as a block at ascending addresses, numbers little-endian: the
+# cursor goes
 # down by the field's size, then the field is stored there. An address is in network order, its port a u16 behind it.
 # A stored record_count may exceed what is committed: readers clip it.
 cdef enum Provenance:

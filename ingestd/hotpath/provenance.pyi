@@ -1,4 +1,6 @@
-"""Answers to senders, made from the provenance of a batch: complete frames of the native protocol, per session, per batch."""
+"""Answers to senders, made from the provenance of a batch: complete frames of the native protocol, per session, per
+batch.
+"""
 
 from collections.abc import Iterable
 

@@ -79,7 +79,9 @@ def delivered_frames(Arena arena not None, entry, bytes topic_name not None, bas
 
 def failed_frames(Arena arena not None, entry, bytes topic_name not None, reason, error_code, may_have_been_written, bytes text not None,
                   indexes=None):
-    """One FAILED frame per session with records in the batch, or among those at `indexes`. To be called before `Arena.fail` or `repair`."""
+    """One FAILED frame per session with records in the batch, or among those at `indexes`. To be called before
+    `Arena.fail` or `repair`.
+    """
     cdef object partition = arena.batch(entry).partition
     head = number(partition, 4) + number(reason, 2) + number(error_code, 2) + bytes((1 if may_have_been_written else 0, 0)) + \
         text_field(topic_name) + text_field(text)

@@ -1,4 +1,4 @@
-"""Decodes and re-encodes the records of a batch, one by one: for dead letters, repair and tests, never on the way to Kafka.
+"""Decodes and re-encodes the records of a batch for dead letters, repair and tests, not on the way to Kafka.
 
 Record (Kafka's DefaultRecord): length varint | attributes i8 | timestamp delta varlong | offset delta varint |
 key length varint (-1: null) | key | value length varint (-1: null) | value | header count varint |
@@ -77,7 +77,9 @@ def _sequences(run: Run) -> list[int]:
 
 
 def decode_records(payload: bytes, count: int, base_timestamp_ms: int, runs: list[Run]) -> Iterator[Record]:
-    """The `count` records of an uncompressed payload, with the senders that `runs` name; ValueError where it is not well formed."""
+    """The `count` records of an uncompressed payload, with the senders that `runs` name; ValueError where it is not
+    well formed.
+    """
     cursor = _Cursor(payload)
     senders = _senders(runs)
     for index in range(count):
@@ -104,9 +106,10 @@ def _senders(runs: list[Run]) -> Iterator[tuple[int, int, bytes | int, int]]:
 def repaired(
     payload: bytes, count: int, base_timestamp_ms: int, runs: list[Run], bad: frozenset[int]
 ) -> tuple[bytes, bytes, int, int]:
-    """The payload and the provenance without the records whose index is in `bad`, and the new base and maximum timestamp.
+    """Payload and provenance without the records whose index is in `bad`, and the new base and maximum timestamp.
 
-    Offset deltas are made contiguous, as the broker demands; the base timestamp is the first record's, as Kafka's producer has it.
+    Offset deltas are made contiguous, as the broker demands; the base timestamp is the first record's, as Kafka's
+    producer has it.
     """
     kept: list[tuple[int, bytes]] = []
     cursor = _Cursor(payload)
@@ -143,7 +146,9 @@ def _without(runs: list[Run], bad: frozenset[int]) -> list[Run]:
 
 
 def encode_provenance(runs: list[Run]) -> bytes:
-    """The bytes at the back of a batch (layout.pxd, "Provenance"), as they lie in memory: the first run ends at their end."""
+    """The bytes at the back of a batch (layout.pxd, "Provenance"), as they lie in memory: the first run ends at their
+    end.
+    """
     encoded = b""
     for run in runs:
         sender = (

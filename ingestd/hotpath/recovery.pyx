@@ -74,7 +74,8 @@ cdef str batch_fault(Directory arena, uint32_t entry):
 
 
 cdef str stamp_fault(Directory arena, uint32_t entry):
-    # The second line: of a STAMPED batch it can be read back from the finished header, whose checksum then tells that it is right.
+    # The second line: of a STAMPED batch it can be read back from the finished header, whose checksum then tells that
+    # it is right.
     cdef unsigned char* start = arena.run_start(entry)
     cdef Entry* line = &arena.directory[entry]
     cdef Stamp stamp
@@ -141,7 +142,8 @@ cdef void entry_reset(Directory arena, uint32_t entry):
 
 
 cdef object quarantine(Directory arena, uint32_t entry, int64_t record_count, str reason):
-    # The copy comes first: if we die before the entry is free, the next recovery copies again. Where it cannot be made (no space), the
+    # The copy comes first: if we die before the entry is free, the next recovery copies again. Where it cannot be
+    # made (no space), the
     # entry stays as it is, out of use, and the next recovery tries again.
     cdef Entry* line = &arena.directory[entry]
     cdef uint64_t first = line.run & LOW_HALF
@@ -186,7 +188,8 @@ def quarantine_write(path, content):
 
 
 cdef void books_close(Directory arena):
-    # How many records a damaged entry held is not known; the books know: what was accepted and is nowhere else was in it.
+    # How many records a damaged entry held is not known; the books know: what was accepted and is nowhere else was in
+    # it.
     cdef uint64_t known = arena.ledger[<int>LEDGER_DELIVERED] + <uint64_t>arena.buffered_records
     cdef uint32_t word
     for word in range(LEDGER_FAILED, LEDGER_DROPPED + 16):
@@ -197,7 +200,8 @@ cdef void books_close(Directory arena):
 
 
 cdef void open_seal(Directory arena, uint32_t entry):
-    # As far as it was committed; a provenance run's stored count may go further, its readers stop at the batch's record count.
+    # As far as it was committed; a provenance run's stored count may go further, its readers stop at the batch's
+    # record count.
     cdef unsigned char* start = arena.run_start(entry)
     cdef unsigned char* end = start + arena.run_bytes(entry)
     cdef Walker walker

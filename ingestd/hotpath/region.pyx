@@ -16,7 +16,9 @@ POPULATE_BYTES_MAX = 256 << 20     # beyond that, pages come on use: filling 20 
 
 
 cdef class Region:
-    """Base of the arena. A subclass calls region_create and, once the header is written, region_publish; or region_open."""
+    """Base of the arena. A subclass calls region_create and, once the header is written, region_publish; or
+    region_open.
+    """
 
     def __cinit__(self):
         self.fd = -1
@@ -28,7 +30,8 @@ cdef class Region:
             munmap(self.base, self.file_bytes)
 
     cdef int region_create(self, uint64_t file_bytes) except -1:
-        # OSError of posix_fallocate (no space, quota, file size limit) reaches the caller as it is; no file stays behind then.
+        # OSError of posix_fallocate (no space, quota, file size limit) reaches the caller as it is; no file stays
+        # behind then.
         self.file_bytes = file_bytes
         if self.path is None:
             return self._map()
@@ -81,7 +84,8 @@ cdef class Region:
         return 0
 
     cdef void region_close(self) noexcept:
-        # The lock goes with the last reference to the open file: our descriptor and our mapping. Blank memory takes the mapping's place,
+        # The lock goes with the last reference to the open file: our descriptor and our mapping. Blank memory takes
+        # the mapping's place,
         # so that a late call on a closed arena reads zeros and writes nowhere.
         if self.base != NULL:
             region_blank(self.base, self.file_bytes)

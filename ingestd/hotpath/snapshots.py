@@ -1,11 +1,15 @@
-"""What an arena tells about its contents: frozen copies, made per batch, topic or session, never per record on the hot path."""
+"""What an arena tells about its contents: frozen copies, made per batch, topic or session, never per record on the hot
+path.
+"""
 
 from enum import IntEnum
 from typing import NamedTuple
 
 
 class BatchState(IntEnum):
-    """States of a batch, as stored in its directory entry: FREE -> OPEN -> SEALED -> STAMPED -> (DONE | FAILED) -> FREE."""
+    """States of a batch, as stored in its directory entry: FREE -> OPEN -> SEALED -> STAMPED -> (DONE | FAILED) ->
+    FREE.
+    """
 
     FREE = 0
     OPEN = 1
@@ -47,7 +51,9 @@ class Topic(NamedTuple):
 
 
 class Session(NamedTuple):
-    """A row of the session table; ``rejections`` are (sequence, reason), oldest first; ``disconnected_ms`` 0: connected."""
+    """A row of the session table; ``rejections`` are (sequence, reason), oldest first; ``disconnected_ms`` 0:
+    connected.
+    """
 
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
     session_id: bytes
@@ -60,9 +66,9 @@ class Run(NamedTuple):
     """A provenance run: records ``first_index`` .. ``first_index + record_count - 1`` of a batch came from this sender.
 
     ``sender`` is the connection number (kind 1), the session row (2), 0 (3: datagram path), or the address in network
-    order followed by the port as u16 little-endian (4: IPv4, 5: IPv6). ``gaps`` holds ``record_count - 1`` LEB128 varints
-    (sequences skipped before the next record), or is empty where no sequence was skipped. ``delivered``: the sender waits
-    for an answer of that level.
+    order followed by the port as u16 little-endian (4: IPv4, 5: IPv6). ``gaps`` holds ``record_count - 1`` LEB128
+    varints (sequences skipped before the next record), or is empty where no sequence was skipped. ``delivered``: the
+    sender waits for an answer of that level.
     """
 
     listener: int

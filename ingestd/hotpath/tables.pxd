@@ -18,7 +18,8 @@ cdef class Tables(Region):
     cdef readonly uint32_t topic_count
     cdef uint32_t seed             # CRC register after the arena id
     cdef dict session_indexes      # session id -> row
-    cdef set session_busy          # rows without a session whose records may still be in the arena: not given out again before a look
+    # rows without a session whose records may still be in the arena: not given out again before a look
+    cdef set session_busy
 
     # Writes the header of a new arena.
     cdef int tables_create(self, uint64_t buffer_bytes, uint32_t topic_capacity, uint32_t session_capacity, object reserve_pages, object now_ms) except -1

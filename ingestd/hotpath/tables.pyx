@@ -22,7 +22,8 @@ from ingestd.hotpath.region cimport Region
 from ingestd.hotpath.errors import ArenaDamaged, ArenaFull, ArenaLayoutUnknown
 from ingestd.hotpath.snapshots import Session, Topic
 
-cdef uint64_t MAGIC = 0x414E455241474E49    # "INGARENA" on a little-endian host; a big-endian one reads something else and refuses
+# "INGARENA" on a little-endian host; a big-endian one reads something else and refuses
+cdef uint64_t MAGIC = 0x414E455241474E49
 cdef uint32_t SEQUENCE_BITS = 48
 cdef uint64_t SEQUENCE_MASK = (<uint64_t>1 << SEQUENCE_BITS) - 1
 
@@ -114,7 +115,8 @@ cdef class Tables(Region):
                     and end_offset(header) == header.file_bytes and header.file_bytes <= self.file_bytes:
                 return copy
         header = <Header*>(self.base + (HEADER_PAGE + 1) * PAGE_BYTES)
-        # Of another version only these two fields are known to be where we look; a bit that flipped in one copy is no version.
+        # Of another version only these two fields are known to be where we look; a bit that flipped in one copy is no
+        # version.
         if header.magic == MAGIC and first.magic == MAGIC and header.layout_version == first.layout_version != LAYOUT_VERSION:
             raise ArenaLayoutUnknown(f"arena {self.path} has layout version {header.layout_version}, not {LAYOUT_VERSION}")
         raise ArenaDamaged(f"arena {self.path}: both copies of the header are damaged")
@@ -269,7 +271,9 @@ cdef class Tables(Region):
         return None if index is None else self._session(index)
 
     def session_open(self, bytes session_id, now_ms):
-        """A new, connected session; ArenaFull when no row is free: forget one first. `now_ms` is not stored: a connected session has no age."""
+        """A new, connected session; ArenaFull when no row is free: forget one first. `now_ms` is not stored: a
+        connected session has no age.
+        """
         if len(session_id) != 16 or session_id == bytes(16):
             raise ValueError("a session id is 16 bytes, not all zero")
         if session_id in self.session_indexes:
@@ -280,7 +284,8 @@ cdef class Tables(Region):
         return self._session(index)
 
     def _session_row(self):
-        # A row whose last session's records are still in the arena would give its answers to a stranger: such rows wait.
+        # A row whose last session's records are still in the arena would give its answers to a stranger: such rows
+        # wait.
         taken = set(self.session_indexes.values())
         for attempt in range(2):
             for index in range(self.header.session_capacity):

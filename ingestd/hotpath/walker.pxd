@@ -1,4 +1,5 @@
-# Reads provenance runs: a cursor that walks down from the end of a batch's run. Invariant: floor <= at; nothing below floor is read.
+# Reads provenance runs: a cursor that walks down from the end of a batch's run. Invariant: floor <= at; nothing below
+# floor is read.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 

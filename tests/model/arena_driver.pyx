@@ -52,7 +52,9 @@ def trace():
 
 
 def until_store(int pid, const unsigned char[::1] watched not None, bytearray seen not None):
-    """Lets the child go on until the watched bytes differ from `seen`, which is updated then. True: a store; False: the child stopped."""
+    """Lets the child go on until the watched bytes differ from `seen`, which is updated then. True: a store; False:
+    the child stopped.
+    """
     cdef long steps = 0
     cdef unsigned char[::1] last = seen
     cdef long outcome = step_until_store(pid, <const char*>&watched[0], <const char*>&last[0], watched.shape[0], &steps)
@@ -119,7 +121,9 @@ cdef class Writer:
         memcpy(batch.start + batch.back + back_offset, &value, 4)
 
     def commit(self, handles, ledger=None, sessions=None, int plant=0):
-        """What the end of a read does: commits the batches, the books ({word: amount}) and sessions ({row: last sequence}) as one."""
+        """What the end of a read does: commits the batches, the books ({word: amount}) and sessions ({row: last
+        sequence}) as one.
+        """
         cdef OpenBatch* batch
         cdef bytes late = b""
         cdef unsigned char* place = NULL

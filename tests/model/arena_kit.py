@@ -1,4 +1,6 @@
-"""What the tests of the arena share: small arenas, records and provenance to fill them with, and one way to look at all of one."""
+"""What the tests of the arena share: small arenas, records and provenance to fill them with, and one way to look at
+all of one.
+"""
 
 import struct
 from pathlib import Path
@@ -70,7 +72,9 @@ def balanced(arena: Arena) -> bool:
 
 
 def observe(arena: Arena) -> dict[str, Any]:
-    """Everything in an arena that its users could tell apart, after recovery; fails where a stamped batch is not sendable."""
+    """Everything in an arena that its users could tell apart, after recovery; fails where a stamped batch is not
+    sendable.
+    """
     batches = []
     for batch in arena.recovered():
         with arena.view(batch.entry) as view:

@@ -16,7 +16,7 @@ HOTPATH = ROOT / "ingestd" / "hotpath"
 
 def _compile(target: Path) -> None:
     from Cython.Build import cythonize
-    from setuptools import Distribution, Extension
+    from setuptools import Distribution, Extension  # type: ignore[import-untyped]
 
     arguments = ["-O2", "-march=x86-64-v2" if platform.machine() == "x86_64" else "-march=armv8-a+crc"]
     links: list[str] = []
@@ -33,7 +33,8 @@ def _compile(target: Path) -> None:
         extra_compile_args=arguments,
         extra_link_args=links,
     )
-    distribution = Distribution({"ext_modules": cythonize([extension], include_path=[str(ROOT)], quiet=True)})
+    modules = cythonize([extension], include_path=[str(ROOT)], quiet=True)  # type: ignore[no-untyped-call]
+    distribution = Distribution({"ext_modules": modules})
     command = distribution.get_command_obj("build_ext")
     command.build_lib = str(target)
     command.build_temp = str(target)

@@ -1,4 +1,6 @@
-"""Stops a process after each of its stores into an arena's file, by single-stepping it, and hands out what it would have left."""
+"""Stops a process after each of its stores into an arena's file, by single-stepping it, and hands out what it would
+have left.
+"""
 
 import mmap
 import os
@@ -10,7 +12,9 @@ from tests.model.build_driver import load
 
 
 def images_of_crashes(path: Path, operation: Callable[[], object]) -> Iterator[bytes]:
-    """The file before, after each store of, and after ``operation``, which runs in a forked child that has the arena mapped."""
+    """The file before, after each store of, and after ``operation``, which runs in a forked child that has the arena
+    mapped.
+    """
     driver = load()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as watched:
         child = os.fork()

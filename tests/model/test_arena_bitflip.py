@@ -1,4 +1,6 @@
-"""One flipped bit anywhere in an arena: recovery never fails but by the named error, makes nothing up, and loses one batch at most."""
+"""One flipped bit anywhere in an arena: recovery never fails but by the named error, makes nothing up, and loses one
+batch at most.
+"""
 
 import os
 import random

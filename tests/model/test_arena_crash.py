@@ -1,4 +1,6 @@
-"""Every operation of the arena, cut short after every single store, and recovery after it: the operation has happened or it has not."""
+"""Every operation of the arena, cut short after every single store, and recovery after it: the operation has happened
+or it has not.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +93,9 @@ def done_with_view(bench: Bench) -> None:
 
 @pytest.fixture(autouse=True)
 def ready_made_repair(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The re-encoding of repair is Python and stores nothing in the arena; stepping through it would take most of the time."""
+    """The re-encoding of repair is Python and stores nothing in the arena; stepping through it would take most of the
+    time.
+    """
     run = session_run(0, 1, 4, gaps=b"\x00\x01\x00")
     made = records.repaired(ENCODED[0], 4, NOW_MS, [run], frozenset((0, 2)))
     monkeypatch.setattr("ingestd.hotpath.arena.repaired", lambda *_: made)
@@ -177,7 +181,7 @@ def test_recovery_may_be_cut_after_any_of_its_own_stores(tmp_path: Path) -> None
     path = tmp_path / "left.arena"
     assert bench.arena.path is not None
     path.write_bytes(Path(bench.arena.path).read_bytes())
-    found = []
+    found: list[dict[str, Any]] = []
     for image in images_of_crashes(path, lambda: Arena.open(str(path), now_ms=NOW_MS)):
         outcome = recover_image(image, tmp_path / "image.arena")
         if not found or found[-1] != outcome:

@@ -1,4 +1,6 @@
-"""Random operations on an arena against a simple model; at any moment its owner dies and a successor recovers what is there."""
+"""Random operations on an arena against a simple model; at any moment its owner dies and a successor recovers what is
+there.
+"""
 
 import tempfile
 from pathlib import Path

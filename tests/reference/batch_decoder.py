@@ -1,4 +1,6 @@
-"""Reads a Kafka record batch v2 by the book (DefaultRecordBatch, DefaultRecord), slowly, checking everything a broker checks."""
+"""Reads a Kafka record batch v2 by the book (DefaultRecordBatch, DefaultRecord), slowly, checking everything a broker
+checks.
+"""
 
 import struct
 from typing import NamedTuple

@@ -118,7 +118,7 @@ def test_compressed_records_take_the_place_of_the_plain_ones() -> None:
     arena.stamp(entry, 1, 0, 0, 0, NOW_MS)
     decoded = decode_batch(contents(arena, entry))
     assert (decoded.attributes, decoded.payload, decoded.record_count) == (1, payload, 200)
-    got = arena.records(entry, lambda codec, data: zlib.decompress(data))
+    got = arena.records(entry, lambda _codec, data: zlib.decompress(data))
     assert [(record.key, record.value) for record in got] == [(record.key, record.value) for record in records]
     with pytest.raises(ValueError, match="codec 1"):
         arena.records(entry)

@@ -1,4 +1,6 @@
-"""Answers made from provenance: byte for byte what PROTOCOL.md says, for every session that waits for them, and for nobody else."""
+"""Answers made from provenance: byte for byte what PROTOCOL.md says, for every session that waits for them, and for
+nobody else.
+"""
 
 import struct
 from typing import NamedTuple

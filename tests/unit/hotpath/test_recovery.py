@@ -1,4 +1,6 @@
-"""Opening an arena after its owner's death, and with damage in it: neighbours unharmed, nothing made up, the books balance."""
+"""Opening an arena after its owner's death, and with damage in it: neighbours unharmed, nothing made up, the books
+balance.
+"""
 
 from pathlib import Path
 

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
 def test_the_mapping_is_left_out_of_core_dumps(tmp_path: Path) -> None:
     arena = small_arena(tmp_path / "a.arena")
     blocks = Path("/proc/self/smaps").read_text().split("VmFlags:")
-    flags = [after.splitlines()[0] for before, after in zip(blocks, blocks[1:], strict=False) if "a.arena" in before]
+    flags = [after.splitlines()[0] for before, after in pairwise(blocks) if "a.arena" in before]
     assert flags
     assert all(" dd" in line for line in flags)
     arena.close()

@@ -100,7 +100,7 @@ def test_a_session_id_is_sixteen_bytes_not_all_zero(session_id: bytes) -> None:
 
 def test_a_full_session_table_names_whom_to_forget() -> None:
     arena = small_arena(None)
-    for index in range(8):
+    for _ in range(8):
         arena.session_open(os.urandom(16), NOW_MS)
         assert arena.session_forgettable(NOW_MS) == -1
     with pytest.raises(ArenaFull, match="8 rows"):
