@@ -59,7 +59,8 @@ class Intake:
         seed: int,
     ) -> None:
         """``row``: this worker's scoreboard row, 4096 writable bytes, or None. ``window_bytes``: what one read takes at most.
-        ``hold_bytes``: what all connections and datagram sockets together may hold; each may hold 4096 bytes besides."""
+        ``hold_bytes``: what all connections and datagram sockets together may hold (at least the longest line or record that a listener
+        allows); each may hold 4096 bytes besides."""
 
     held_bytes: int
     """Of all connections and datagram sockets together."""

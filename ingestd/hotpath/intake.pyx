@@ -17,7 +17,9 @@ from ingestd.hotpath.input cimport (
     FORMAT_FRAMES, FORMAT_LINES, FORMAT_RAW, KEY_FIELD, KEY_NONE, KEY_SENDER, Listener, Slot, Topic,
 )
 from ingestd.hotpath.layout cimport PAGE_BYTES
-from ingestd.hotpath.limits cimport HEADERS_MAX, LINE_BYTES_MAX, LISTENERS_MAX, RUN_BYTES_FIRST, TOPIC_BYTES_MAX
+from ingestd.hotpath.limits cimport (
+    FRAME_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX, LISTENERS_MAX, RECORD_WIRE_OVERHEAD, RUN_BYTES_FIRST, TOPIC_BYTES_MAX,
+)
 from ingestd.hotpath.publisher cimport Publisher
 from ingestd.hotpath.stream cimport stream_open
 from ingestd.hotpath.window cimport Window
@@ -189,6 +191,9 @@ cdef class Intake:
         listener.shed = spec.shed
         listener.record_bytes_max = <uint32_t>spec.record_bytes_max
         listener.line_bytes_max = min(<uint32_t>LINE_BYTES_MAX, listener.record_bytes_max)
+        # A budget that the longest unit does not fit would hold its sender up for ever.
+        longest = listener.line_bytes_max + 1 if spec.format == "lines" else min(listener.record_bytes_max + RECORD_WIRE_OVERHEAD, FRAME_BYTES_MAX) + 4
+        self.window.hold_bytes = max(self.window.hold_bytes, <size_t>longest)
         listener.topic = self._topic(spec.topic) if spec.topic >= 0 else NULL
         listener.topics = <Topic**>malloc(max(1, len(allowed)) * sizeof(Topic*))
         listener.headers = <unsigned char*>malloc(max(1, len(spec.headers)))

@@ -1,10 +1,11 @@
 """What the record path needs to know of a listener."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 
-class ListenerSpec(NamedTuple):
-    """A listener as `Intake.add_listener` takes it; topics are rows of the arena's topic table, already added to the intake."""
+@dataclass(frozen=True, slots=True)
+class ListenerSpec:
+    """A listener as `Intake.add_listener` takes it; topics are rows of the arena's topic table, added to the intake before."""
 
     index: int
     """0..127, the number that provenance runs name it by."""

@@ -1,4 +1,4 @@
-"""The native protocol's client side, slow and obvious: builds frames, and says what must come of a byte string of them."""
+"""The native protocol's client side, slow and obvious: builds frames and their records."""
 
 import struct
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """The record encoder: byte for byte what Kafka's own producers write."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pytest
 from ingestd.hotpath.batch import encode_headers
 from tests.reference.native_frame import WireRecord, records_frame
 from tests.reference.record_encoder import PlainRecord, encode_batch
@@ -87,7 +87,7 @@ def test_as_the_slow_encoder(records: list[PlainRecord], fixed: list[tuple[bytes
     blob = encode_headers([(name.decode(), value) for name, value in fixed])
     stream = rig.stream("frames", headers=blob, header_count=len(fixed))
     wire = [WireRecord(item.value, item.key, 0, item.timestamp_ms, item.headers) for item in records]
-    # One partition, so one batch unless its first, predicted run fills: widen the prediction by a batch of full size first.
+    # One partition, so one batch unless its predicted run fills: let the prediction grow first.
     for _ in range(7):
         push(stream, records_frame([WireRecord(b"w" * 300_000, None, 0)], topic=b"t0"))
     rig.drain()

@@ -160,7 +160,9 @@ def test_limits_are_allowed() -> None:
 def test_timestamps_out_of_bounds_become_the_arrival() -> None:
     rig = Rig(partitions=1)
     stream = rig.stream("frames")
-    push(stream, records_frame([V._replace(timestamp_ms=at) for at in (0, NOW_MS + 3_000_001, NOW_MS - 1)], topic=b"t0"))
+    push(
+        stream, records_frame([V._replace(timestamp_ms=at) for at in (0, NOW_MS + 3_000_001, NOW_MS - 1)], topic=b"t0")
+    )
     assert [item.timestamp_ms for item in rig.drain()] == [NOW_MS, NOW_MS, NOW_MS - 1]
 
 

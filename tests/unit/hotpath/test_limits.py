@@ -41,9 +41,7 @@ def test_scoreboard_words() -> None:
         "WORD_OLDEST_CREATED": "OLDEST_CREATED_MS",
         "WORD_IN_DOUBT": "IN_DOUBT_BATCHES",
     }
-    assert {name: compiled[name] for name in names} == {
-        name: scoreboard.Word[word] for name, word in names.items()
-    }
+    assert {name: compiled[name] for name in names} == {name: scoreboard.Word[word] for name, word in names.items()}
     gauges = {
         "GAUGE_BUFFERED": "BUFFERED_RECORDS",
         "GAUGE_OPEN": "OPEN_BATCHES",

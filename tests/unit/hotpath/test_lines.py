@@ -34,7 +34,7 @@ def test_end_of_the_peer() -> None:
     assert stream.feed(b"", NOW_MS, TICK_MS) == (EOF, 0)
     stream.finish(False, NOW_MS, TICK_MS)
     assert stream.finish(False, NOW_MS, TICK_MS) == 0
-    assert sorted(rig.values()) == [b"a", b"b"]
+    assert sorted(value or b"" for value in rig.values()) == [b"a", b"b"]
     assert rig.rejected() == {}
 
 
@@ -63,7 +63,7 @@ def test_too_long_a_line_is_refused_once() -> None:
     assert rig.rejected() == {Rejected.LINE_TOO_LARGE: 2}
     assert stream.held_bytes == 0
     push(stream, b"still the same line\nafter\n")
-    assert sorted(rig.values()) == [b"after", b"before"]
+    assert sorted(value or b"" for value in rig.values()) == [b"after", b"before"]
     rig.check()
 
 

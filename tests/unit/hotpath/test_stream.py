@@ -247,7 +247,7 @@ def test_pressure_pauses() -> None:
 def test_budget_of_held_bytes() -> None:
     rig = Rig(hold_bytes=300_000, window_bytes=65_536)
     large = records_frame([WireRecord(b"x" * 200_000)], topic=b"t0")
-    first = rig.stream("frames")
+    first = rig.stream("frames", record_bytes_max=250_000)
     second = rig.intake.stream(-1, 0, 2)
     assert not push(first, large[:70_000]) & BLOCKED
     # The second would need as much and must wait; what it has read it may keep.
@@ -264,6 +264,15 @@ def test_budget_of_held_bytes() -> None:
     assert not push(second, large[at:]) & BLOCKED
     assert [len(value or b"") for value in rig.values()].count(200_000) == 2
     rig.check()
+
+
+def test_the_budget_fits_the_longest_unit_at_least() -> None:
+    rig = Rig(hold_bytes=0)
+    stream = rig.stream("lines")
+    line = b"x" * 900_000
+    assert not push(stream, line) & BLOCKED
+    push(stream, b"\n")
+    assert rig.values() == [line]
 
 
 def test_one_byte_at_a_time_is_no_copy_of_the_whole() -> None:
