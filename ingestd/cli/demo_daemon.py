@@ -23,6 +23,8 @@ WORKERS: Final = 2
 _READY_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 30.0
 _STALLED_SECONDS: Final = 30.0
+_LOST_SECONDS: Final = 3.0
+"""Records that were sent and have not been received by then never will be: the kernel has dropped them."""
 
 _CONFIGURATION: Final = """
 [daemon]
@@ -104,15 +106,15 @@ class DemoDaemon:
                 if all(worker.state is WorkerState.READY for worker in self.status().workers):
                     return
             time.sleep(0.02)
-        self._tell_log()
+        self.tell_log()
         raise DaemonError(f"the daemon was not ready within {_READY_SECONDS:.0f} s")
 
     def _check_alive(self) -> None:
         if self._process is None or self._process.poll() is not None:
-            self._tell_log()
+            self.tell_log()
             raise DaemonError("the daemon has ended")
 
-    def _tell_log(self) -> None:
+    def tell_log(self) -> None:
         """The last lines of the daemon's own log, before its folder is cleared away."""
         for line in self._log.read_text(errors="replace").splitlines()[-15:]:
             print(f"  {printable(line, 2000)}", file=sys.stderr)
@@ -120,22 +122,30 @@ class DemoDaemon:
     def status(self) -> Status:
         return read_status(self._scoreboard)
 
+    def kernel_dropped(self) -> int:
+        """Datagrams that found no room in a socket's queue."""
+        return self.status().ledger[Ledger.KERNEL_DROPPED]
+
     def received(self) -> int:
         """Records read from sockets so far."""
         return self.status().ledger[Ledger.RECEIVED]
 
-    def await_delivered(self, count: int) -> Balance:
-        """Waits until ``count`` records are delivered; ClusterError if nothing moves any more."""
-        last, moved = -1, time.monotonic()
+    def await_settled(self, count: int) -> Balance:
+        """Waits until ``count`` records are delivered, or nothing is left to deliver; ClusterError if Kafka stalls."""
+        last: Balance | None = None
+        moved = time.monotonic()
         while True:
             self._check_alive()
             books = self.status().balance
             if books.delivered >= count and books.buffered == 0:
                 return books
-            if books.delivered != last:
-                last, moved = books.delivered, time.monotonic()
-            if time.monotonic() - moved > _STALLED_SECONDS:
-                self._tell_log()
+            if books != last:
+                last, moved = books, time.monotonic()
+            still_seconds = time.monotonic() - moved
+            if books.buffered == 0 and still_seconds > _LOST_SECONDS:
+                return books
+            if still_seconds > _STALLED_SECONDS:
+                self.tell_log()
                 raise ClusterError(f"nothing moves any more: {books.delivered} of {count} records delivered, {books}")
             time.sleep(0.02)
 
@@ -155,7 +165,7 @@ class DemoDaemon:
         try:
             return self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self._tell_log()
+            self.tell_log()
             raise DaemonError("the daemon did not stop in time") from None
 
     def _kill(self) -> None:

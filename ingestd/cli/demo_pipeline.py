@@ -18,9 +18,10 @@ from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetad
 from ingestd.errors import ClusterError, ExitStatus
 
 KEYS: Final = 64
-AHEAD_MAX: Final = 2_000
-"""UDP records that may be under way: what the kernel's queue surely holds."""
 LINES_PER_DATAGRAM: Final = 10
+AHEAD_MAX: Final = 32 * LINES_PER_DATAGRAM
+"""UDP records that may be under way: what the kernel's default queue (208 KiB, bookkeeping included) surely holds."""
+_LOST_SECONDS: Final = 1.0
 _PROGRESS_STEP: Final = 1_000
 
 
@@ -64,13 +65,16 @@ def run(folder: Path, records: int) -> int:
             with _progress(console) as progress:
                 for way in plan:
                     _ship(daemon, way, progress)
-                books = daemon.await_delivered(sum(way.count for way in plan))
+                books = daemon.await_settled(sum(way.count for way in plan))
                 _read_back(reader, sum(way.count for way in plan), progress)
         finally:
             reader.close()
+        dropped = daemon.kernel_dropped()
         stopped = daemon.stop()
     console.print(_table(plan, reader))
     complaints = _complaints(plan, reader)
+    if dropped:
+        complaints.append(f"the kernel dropped {dropped} datagrams")
     if not books.balanced:
         complaints.append(f"the books do not balance: {books}")
     if stopped != 0:
@@ -105,7 +109,7 @@ def _ship(daemon: DemoDaemon, way: Way, progress: Progress) -> None:
         if sent - shown >= _PROGRESS_STEP:
             progress.update(task, completed=sent)
             shown = sent
-    daemon.await_delivered(before + way.count)
+    daemon.await_settled(before + way.count)
     way.seconds = time.monotonic() - started
     way.cpu_seconds = daemon.cpu_seconds() - cpu_before
     progress.update(task, completed=way.count)
@@ -113,17 +117,21 @@ def _ship(daemon: DemoDaemon, way: Way, progress: Progress) -> None:
 
 def ship_frames(daemon: DemoDaemon, way: Way) -> Iterator[int]:
     """The client library; every record is answered with its partition and offset."""
-    failures: list[Exception] = []
+    failures: list[KafkaException] = []
 
     def answered(_metadata: RecordMetadata | None, error: KafkaException | None) -> None:
         if error is not None:
             failures.append(error)
 
-    with Producer(daemon.addresses[way.listener], answer="delivered", client_id="demo") as producer:
-        for index in range(way.count):
-            record = ProducerRecord(way.topic, way.message(index), b"customer-%d" % (index % KEYS))
-            producer.send(record, callback=answered)
-            yield index + 1
+    try:
+        with Producer(daemon.addresses[way.listener], answer="delivered", client_id="demo") as producer:
+            for index in range(way.count):
+                record = ProducerRecord(way.topic, way.message(index), b"customer-%d" % (index % KEYS))
+                producer.send(record, callback=answered)
+                yield index + 1
+    except KafkaException as error:
+        daemon.tell_log()
+        raise ClusterError(f"{way.title}: {error}") from None
     if failures:
         raise ClusterError(f"{len(failures)} records were refused, the first one: {failures[0]}")
 
@@ -140,16 +148,19 @@ def ship_datagrams(daemon: DemoDaemon, way: Way) -> Iterator[int]:
 def ship_lines(daemon: DemoDaemon, way: Way) -> Iterator[int]:
     """Several lines a datagram, the key in front; never more under way than the kernel's queue holds."""
     _, host, port = daemon.addresses[way.listener].split(":")
-    base = daemon.received()
-    taken = 0
+    base, taken = daemon.received(), 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.connect((host, int(port)))
         for start in range(0, way.count, LINES_PER_DATAGRAM):
             indexes = range(start, min(start + LINES_PER_DATAGRAM, way.count))
             waited = time.monotonic()
-            while start - taken > AHEAD_MAX and time.monotonic() - waited < 1.0:
+            while start - taken > AHEAD_MAX:
+                time.sleep(0.0002)
                 taken = daemon.received() - base
-                time.sleep(0.0005)
+                if time.monotonic() - waited > _LOST_SECONDS:
+                    # Those have been dropped; the end of the demo will tell. The next ones are held to the same bound.
+                    base -= start - taken
+                    taken = start
             sender.send(b"".join(b"device-%d\t%s\n" % (index % KEYS, way.message(index)) for index in indexes))
             yield indexes.stop
 
