@@ -1,6 +1,6 @@
 """What goes in and what comes out: ProducerRecord and RecordMetadata, after Kafka's classes of these names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 Header = tuple[str, bytes | None]
@@ -27,7 +27,7 @@ class ProducerRecord:
         key: Any = None,
         partition: int | None = None,
         timestamp_ms: int | None = None,
-        headers: Iterable[Header] | dict[str, bytes | None] = (),
+        headers: Iterable[Header] | Mapping[str, bytes | None] = (),
     ) -> None:
         if not isinstance(topic, str):
             raise TypeError(f"a topic is a str, not {type(topic).__name__}")
@@ -56,9 +56,9 @@ class ProducerRecord:
     __hash__ = None  # type: ignore[assignment]  # its fields can be changed
 
 
-def _checked(headers: Iterable[Header] | dict[str, bytes | None]) -> tuple[Header, ...]:
+def _checked(headers: Iterable[Header] | Mapping[str, bytes | None]) -> tuple[Header, ...]:
     checked = []
-    for name, value in headers.items() if isinstance(headers, dict) else headers:
+    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
         if not isinstance(name, str):
             raise TypeError(f"a header's name is a str, not {type(name).__name__}")
         if not (value is None or isinstance(value, bytes)):
