@@ -40,7 +40,6 @@ class Worker:
     def __init__(self, plan: WorkerPlan, status: StatusPipe) -> None:
         self._plan = plan
         self._status = status
-        self._exit_status = int(ExitStatus.DONE)
         self._stopping: asyncio.Event | None = None
         self._hurry = False
         self._linger_timer: asyncio.Handle | None = None
@@ -60,9 +59,10 @@ class Worker:
         try:
             self._compose()
             loop.run_until_complete(self._serve())
-        finally:
-            loop.close()
-        return self._exit_status
+        except Exception as error:
+            self._on_fault(loop, {"message": "the worker's own task", "exception": error})
+        loop.close()
+        return int(ExitStatus.DONE)
 
     def _compose(self) -> None:
         """Builds the parts; nothing is read yet."""
@@ -87,7 +87,7 @@ class Worker:
         client_id = config.producer.client_id or f"ingestd-{socket.gethostname()}"
         self._producer = Producer(
             config.producer,
-            {topic.name: config.topic_settings(topic) for topic in config.topics},
+            config.topics,
             self._topics.changed,
             self._answers,
             self._loop,
@@ -111,7 +111,6 @@ class Worker:
     async def _serve(self) -> None:
         self._stopping = asyncio.Event()
         self._loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
-        self._producer.start()
         self._doors.open(self._row)
         self._beat()
         # What was built up to now lives as long as the process: the collector need not walk it again.
@@ -132,7 +131,9 @@ class Worker:
         """An exception that nobody caught is our own mistake: the process ends, its successor recovers the arena."""
         error = context.get("exception")
         logger.critical("a fault of our own: %s", context.get("message"), exc_info=error)
+        self._status.fault(f"{context.get('message')}: {error!r}")
         logging.shutdown()
+        # At once: whatever runs in the meantime would work on a state that nobody understands.
         os._exit(int(ExitStatus.FAILED))
 
     # Batches
@@ -175,7 +176,7 @@ class Worker:
             if not arena.oldest_created_ms and self._producer.drained(arena):
                 self._absorb(arena)
         self._room.look_again()
-        self._intake.publish(self._producer.in_doubt)
+        self._intake.publish(self._producer.in_doubt_batches)
         self._loop.call_later(BEAT_SECONDS, self._beat)
 
     def _obey_pressure(self) -> None:
