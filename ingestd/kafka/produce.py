@@ -29,6 +29,11 @@ _HEAD: Final = Struct(">ihhi")
 _PARTITION: Final = Struct(">ihqqq")
 _PARTITION_V3: Final = Struct(">ihqq")
 _LEADER: Final = Struct(">ii")
+# Version 13, one partition of one topic, no error texts, no tags: header tags, topics 1 (as 2), id, partitions 1 (as 2),
+# the partition's fields, no record errors (as 1), no message, three ends of structs, throttle between the last two.
+_SINGLE: Final = Struct(">2s16sBihqqq4siB")
+_SINGLE_TOPICS: Final = b"\0\2"
+_SINGLE_ENDS: Final = b"\1\0\0\0"
 
 Buffer = bytes | bytearray | memoryview
 
@@ -206,6 +211,13 @@ class _Reader:
 
 def decode(version: int, data: bytes, at: int) -> Response:
     """Decodes a response body. ``at``: offset behind the correlation id. Raises ProtocolError."""
+    if version == TOPIC_ID_SINCE and len(data) - at == _SINGLE.size:
+        topics, topic_id, count, index, code, offset, append_ms, start, ends, throttle_ms, end = _SINGLE.unpack_from(
+            data, at
+        )
+        if topics == _SINGLE_TOPICS and count == 2 and ends == _SINGLE_ENDS and end == 0:
+            answer = Answer(topic_id, index, code, offset, append_ms, start, (), "", -1, -1)
+            return Response([answer], throttle_ms, ())
     reader = _Reader(data, at)
     try:
         return _decode(version, reader)

@@ -29,8 +29,18 @@ PRODUCE: Final = 0
 METADATA: Final = 3
 API_VERSIONS: Final = 18
 INIT_PRODUCER_ID: Final = 22
-_APIS: Final = {PRODUCE: "produce", METADATA: "metadata", API_VERSIONS: "api_versions", INIT_PRODUCER_ID: "init_producer_id"}
-_CLASSES: Final = {PRODUCE: "Produce", METADATA: "Metadata", API_VERSIONS: "ApiVersions", INIT_PRODUCER_ID: "InitProducerId"}
+_APIS: Final = {
+    PRODUCE: "produce",
+    METADATA: "metadata",
+    API_VERSIONS: "api_versions",
+    INIT_PRODUCER_ID: "init_producer_id",
+}
+_CLASSES: Final = {
+    PRODUCE: "Produce",
+    METADATA: "Metadata",
+    API_VERSIONS: "ApiVersions",
+    INIT_PRODUCER_ID: "InitProducerId",
+}
 RANGES: Final = {PRODUCE: (0, 13), METADATA: (0, 13), API_VERSIONS: (0, 4), INIT_PRODUCER_ID: (0, 5)}
 _BATCH: Final = struct.Struct(">qiibIhiqqqhii")
 
@@ -78,7 +88,9 @@ def parse_batch(raw: bytes) -> tuple[int, Appended | None]:
     """(error code, batch): what a broker checks of the bytes (contract 4.4)."""
     if len(raw) < _BATCH.size:
         return 87, None
-    (_, length, _, magic, crc, attributes, last, _, latest, producer_id, epoch, sequence, count) = _BATCH.unpack_from(raw)
+    (_, length, _, magic, crc, attributes, last, _, latest, producer_id, epoch, sequence, count) = _BATCH.unpack_from(
+        raw
+    )
     if magic != 2 or length != len(raw) - 12 or last + 1 != count or count <= 0:
         return 87, None
     if crc != crc32c(raw[21:]):
@@ -102,7 +114,9 @@ class Request:
         return self._handled
 
 
-def error(code: int, *, record_errors: tuple[tuple[int, str], ...] = (), append: bool = False) -> Callable[[Request], bytes]:
+def error(
+    code: int, *, record_errors: tuple[tuple[int, str], ...] = (), append: bool = False
+) -> Callable[[Request], bytes]:
     """A control: every partition of a produce request meets ``code``; ``append``: after it was taken."""
 
     def control(request: Request) -> bytes:
@@ -295,7 +309,9 @@ class FakeBroker:
                 for index, row in enumerate(topic.partitions if topic and not code else [])
             )
             topics.append(
-                module.MetadataResponseTopic(error_code=ErrorCode(code), name=asked.name, partitions=partitions, **by_id)
+                module.MetadataResponseTopic(
+                    error_code=ErrorCode(code), name=asked.name, partitions=partitions, **by_id
+                )
             )
         extra = {"error_code": ErrorCode.none} if request.version >= 13 else {}
         return _bytes(
@@ -403,5 +419,3 @@ def _bytes(entity: Any) -> bytes:
     out = io.BytesIO()
     entity_writer(type(entity))(out, entity)
     return out.getvalue()
-
-

@@ -21,7 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "acks": -1,
     "enable_idempotence": True,
     "linger_ms": 0,
-    "batch_size": 16384,
+    "batch_size": 1 << 20,
     "buffer_memory": 8 << 20,
     "compression_type": "none",
     "request_timeout_ms": 1000,
@@ -103,7 +103,7 @@ class Rig:
         self.streams: dict[str, tuple[Any, socket.socket, socket.socket]] = {}
         for index, name in enumerate(topics):
             row = self.arena.topic_add(name)
-            self.intake.add_topic(row, batch_bytes=1 << 20, linger_ms=0, record_bytes_max=1 << 20)
+            self.intake.add_topic(row, batch_bytes=self.settings.batch_size, linger_ms=0, record_bytes_max=1 << 20)
             self.intake.set_partitions(row, b"\1" * partitions)
             self.intake.add_listener(ListenerSpec(index=index, format="lines", topic=row))
             ours, theirs = socket.socketpair()

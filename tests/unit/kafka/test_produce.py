@@ -207,6 +207,14 @@ def test_responses_of_kio_are_read(version: int, topics: list[Any], throttle_ms:
     assert read == (expected, throttle_ms, ())
 
 
+@given(throttle_ms=st.integers(0, 2**31 - 1), code=st.sampled_from([0, 6, 87]), offset=st.integers(-1, 2**63 - 1))
+def test_the_usual_answer_is_read_as_any_other(throttle_ms: int, code: int, offset: int) -> None:
+    body = b"\0" + kio_response(13, [("t", TOPIC_ID, [(3, code, offset, 5, [], None, (-1, -1))])], throttle_ms)
+    usual = decode(13, body, 0)
+    with_unknown_tag = decode(13, body[:-1] + b"\1\7\1x", 0)
+    assert usual == with_unknown_tag == ([Answer(TOPIC_ID, 3, code, offset, -1, 5, (), "", -1, -1)], throttle_ms, ())
+
+
 def test_kio_reads_the_same_of_the_golden_response() -> None:
     module = kio_module(13)
     entity, _ = entity_reader(module.ProduceResponse)(bytes.fromhex(RESPONSES[13]), 9)
