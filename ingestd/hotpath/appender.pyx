@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 from ingestd.hotpath.arena cimport Arena
 from ingestd.hotpath.batch cimport Record, record_fixed_bytes, record_write
 from ingestd.hotpath.directory cimport OPENED, OpenBatch
+from ingestd.hotpath.debug cimport invariant
 from ingestd.hotpath.input cimport (
     BLOCKED_ARENA, BLOCKED_CONFIRM, BLOCKED_NOT, BLOCKED_PARTITION, FLAG_ACCEPTED, FLAG_BLOCKED, FLAG_OPENED, FLAG_REJECTED,
     FLAG_SEALED, FLAG_TOPIC_WAIT, Input, Listener, Origin, SessionCursor, Slot, Topic,
@@ -135,6 +136,7 @@ cdef class Appender:
         cdef uint32_t body_bytes = <uint32_t>fixed_bytes + varint_bytes(delta) + varint_bytes(<uint64_t>batch.record_count << 1)
         cdef uint32_t front = batch.front + varint_bytes(<uint64_t>body_bytes << 1) + body_bytes
         cdef unsigned char* back = batch.start + batch.back
+        cdef unsigned char* behind
         cdef bint goes_on = slot.origin_tag == origin.tag and (not origin.has_sequence or sequence > slot.last_sequence)
         cdef uint32_t back_bytes = origin.head_bytes
         cdef uint64_t gap = 0
@@ -167,8 +169,10 @@ cdef class Appender:
             slot.origin_tag = origin.tag
         batch.back = <uint32_t>(back - batch.start)
         slot.last_sequence = sequence
-        record_write(batch.start + batch.front, record, body_bytes, delta, batch.record_count)
+        behind = record_write(batch.start + batch.front, record, body_bytes, delta, batch.record_count)
         batch.front = front
+        # What was promised was written, and the cursors have not crossed.
+        invariant(behind == batch.start + front and front <= batch.back <= batch.run_bytes and batch.committed_front <= front)
         if batch.record_count == 0:
             batch.base_timestamp_ms = record.timestamp_ms
             batch.max_timestamp_ms = record.timestamp_ms

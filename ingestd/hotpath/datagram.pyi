@@ -13,14 +13,17 @@ class Datagram:
     """With ERRNO."""
 
     def read(self, now_ms: int, tick_ms: int) -> int:
-        """One ``recvmmsg()`` of 64 datagrams at most. A socket that holds a remainder goes on with that instead, as ``resume``."""
+        """One ``recvmmsg()`` of 64 datagrams at most. A socket that holds a remainder goes on with that instead, as
+        ``resume``."""
     def feed(self, datagrams: list[bytes], now_ms: int, tick_ms: int, sources: list[bytes] | None = None) -> int:
-        """As ``read``, from ``datagrams`` (64 at most) instead of the socket; ``sources`` are their senders' sockaddr bytes."""
+        """As ``read``, from ``datagrams`` (64 at most) instead of the socket; ``sources`` are their senders' sockaddr
+        bytes."""
     def resume(self, now_ms: int, tick_ms: int) -> int:
         """Goes on with the held remainder, without reading. 0 if there is none."""
     def finish(self, now_ms: int, tick_ms: int) -> int:
         """Counts what is still held as rejected{cut}: the worker ends and has no room for it."""
     def poll_drops(self, now_ms: int, tick_ms: int) -> int:
-        """Books what the kernel has dropped so far (SO_MEMINFO); once per second and at the end. Returns the kernel's count."""
+        """Books what the kernel has dropped so far (SO_MEMINFO); once per second and at the end. Returns the kernel's
+        count."""
     def note_drops(self, count: int, now_ms: int, tick_ms: int) -> None:
         """Books the kernel's drop counter for this socket, as if it had been polled."""

@@ -1,7 +1,8 @@
 """The intake of a worker: makes streams and datagram sockets whose records end up in the arena.
 
-Every call of ``read``, ``resume``, ``finish`` ends with everything that it took committed to the arena and published, and returns flags
-that say what is to be done next. ``now_ms`` is wall-clock time (the arrival time of records), ``tick_ms`` monotonic time (for linger).
+Every call of ``read``, ``resume``, ``finish`` ends with everything that it took committed to the arena and published,
+and returns flags that say what is to be done next. ``now_ms`` is wall-clock time (the arrival time of records),
+``tick_ms`` monotonic time (for linger).
 """
 
 from typing import Final
@@ -24,7 +25,8 @@ CONTROL: Final = 32
 BLOCKED: Final = 64
 """Not taken to the end, the rest is held; ``blocked_reason`` says what to wait for before ``resume()``."""
 TOPIC_WAIT: Final = 128
-"""Not taken to the end: ``wanted_topic`` has no known partition count; ``resume()`` after ``set_partitions`` or ``set_topic_refused``."""
+"""Not taken to the end: ``wanted_topic`` has no known partition count; ``resume()`` after ``set_partitions`` or
+``set_topic_refused``."""
 EOF: Final = 256
 """The peer has sent all: call ``finish(False, ...)``."""
 BROKEN: Final = 512
@@ -39,10 +41,11 @@ BLOCKED_BY_ARENA: Final = 1
 BLOCKED_BY_PARTITION: Final = 2
 """The record's partition takes no new batch: resume after ``hold(..., False)``."""
 BLOCKED_BY_CONFIRM: Final = 3
-"""The session has 16 unconfirmed rejections. Go on calling ``read()``, which now only looks for CONFIRM frames (CONTROL), and
-``resume()`` after one was handled."""
+"""The session has 16 unconfirmed rejections. Go on calling ``read()``, which now only looks for CONFIRM frames
+(CONTROL), and ``resume()`` after one was handled."""
 BLOCKED_BY_HOLD: Final = 4
-"""The budget of held bytes is used up and this stream needs more than a little of it: call ``read()`` again when others have gone on."""
+"""The budget of held bytes is used up and this stream needs more than a little of it: call ``read()`` again when
+others have gone on."""
 BLOCKED_BY_PRESSURE: Final = 5
 """The supervisor said pause: call ``read()`` again when the pressure is gone."""
 
@@ -58,25 +61,29 @@ class Intake:
         hold_bytes: int = 16 << 20,
         seed: int,
     ) -> None:
-        """``row``: this worker's scoreboard row, 4096 writable bytes, or None. ``window_bytes``: what one read takes at most.
-        ``hold_bytes``: what all connections and datagram sockets together may hold (at least the longest line or record that a listener
-        allows); each may hold 4096 bytes besides."""
+        """``row``: this worker's scoreboard row, 4096 writable bytes, or None. ``window_bytes``: what one read takes
+        at most. ``hold_bytes``: what all connections and datagram sockets together may hold (at least the longest
+        line or record that a listener allows); each may hold 4096 bytes besides."""
 
     held_bytes: int
     """Of all connections and datagram sockets together."""
 
     def add_topic(self, topic_index: int, *, batch_bytes: int, linger_ms: int, record_bytes_max: int) -> None:
-        """A row of the arena's topic table; its partition count is not known yet. ValueError: no such row, or added before."""
+        """A row of the arena's topic table; its partition count is not known yet. ValueError: no such row, or added
+        before."""
     def set_partitions(self, topic_index: int, leaders: bytes) -> None:
-        """One byte per partition, 1: it has a leader; b"" the count is not known. May seal batches of partitions that are gone."""
+        """One byte per partition, 1: it has a leader; b"" the count is not known. May seal batches of partitions that
+        are gone."""
     def set_topic_refused(self, topic_index: int, refused: bool) -> None:
         """True: while the count is not known, records are refused at once instead of waiting."""
     def hold(self, topic_index: int, partition: int, held: bool) -> None:
-        """True: no new batch is opened for this partition. Streams wait, datagrams are refused, records without key go elsewhere."""
+        """True: no new batch is opened for this partition. Streams wait, datagrams are refused, records without key
+        go elsewhere."""
     def add_listener(self, spec: ListenerSpec) -> None:
         """All topics that it names have been added. ValueError: the specification contradicts itself."""
     def stream(self, fd: int, listener_index: int, sender: int) -> Stream:
-        """An accepted connection, non-blocking; ``sender`` is its number. fd -1: only fed. The fd stays the caller's."""
+        """An accepted connection, non-blocking; ``sender`` is its number. fd -1: only fed. The fd stays the
+        caller's."""
     def datagram(self, fd: int, listener_index: int) -> Datagram:
         """A bound datagram socket. For UDP it is told to report kernel drops. The fd stays the caller's."""
     def datagram_fed(self, listener_index: int, path: bytes, udp: bool) -> Datagram:
@@ -86,9 +93,11 @@ class Intake:
     def seal_all(self) -> None:
         """Seals every open batch."""
     def set_pressure(self, value: int) -> None:
-        """0 run; 1 pause: listeners that block are not read; 2 shed: besides, listeners that shed refuse every datagram."""
+        """0 run; 1 pause: listeners that block are not read; 2 shed: besides, listeners that shed refuse every
+        datagram."""
     def publish(self, in_doubt_batches: int = 0) -> None:
-        """Stores the whole row, slow gauges and drain-only arenas included; once per second. Reads publish the quick ones by themselves."""
+        """Stores the whole row, slow gauges and drain-only arenas included; once per second. Reads publish the quick
+        ones by themselves."""
     def attach(self, arena: Arena) -> None:
         """Publishes the books of a drain-only arena, too."""
     def detach(self, arena: Arena) -> None:
