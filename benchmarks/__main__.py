@@ -25,7 +25,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("stages", nargs="*", default=[], metavar="stage", help=f"of {', '.join(STAGES)}; all without")
-    parser.add_argument("--records", type=int, default=2_000_000, help="per repetition (default %(default)s)")
+    parser.add_argument("--records", type=int, default=4_000_000, help="per repetition (default %(default)s)")
     parser.add_argument("--rival-records", type=int, default=500_000, help="likewise (default %(default)s)")
     parser.add_argument("--datagrams", type=int, default=600_000, help="per repetition (default %(default)s)")
     parser.add_argument("--rate", type=int, default=200_000, help="datagrams per second (default %(default)s)")

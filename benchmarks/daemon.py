@@ -121,8 +121,7 @@ class Daemon:
             raise ProgramError(f"the daemon ended with {self._process.returncode}")
         try:
             with Reader.open(self.folder / FILE_NAME) as board:
-                row = board.rows[0]
-                return row.state == WorkerState.READY and row.get(Word.BROKERS_CONNECTED) > 0
+                return board.rows[0].state == WorkerState.READY
         except FileNotFoundError:
             return False
 

@@ -5,7 +5,7 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import psutil
 
@@ -47,6 +47,28 @@ def cpu_seconds(*pids: int) -> float:
     and stime of /proc are the same time, cut to clock ticks of 10 ms.
     """
     return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
+
+
+class Cores:
+    """As long as the block lasts, the last core is for what is measured and the others for all that is started here.
+
+    Otherwise the scheduler decides, differently in every run, whether relay or worker share a core with their peers,
+    and what waking those costs. Does nothing on a single core.
+    """
+
+    def __enter__(self) -> Self:
+        self._all = sorted(os.sched_getaffinity(0))
+        if len(self._all) > 1:
+            os.sched_setaffinity(0, self._all[:-1])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.sched_setaffinity(0, self._all)
+
+    def measured(self, pid: int) -> None:
+        """Gives ``pid``, all its threads, the core of its own."""
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), self._all[-1:])
 
 
 class Meter:

@@ -155,6 +155,11 @@ class Relay:
         self._process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         wait_until(path.exists, "relay listens", 10.0)
 
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
     def wait(self, seconds_max: float = WAIT_S_MAX) -> dict[str, float]:
         """Its report: bytes, reads, elapsed_s, user_s, system_s."""
         return _report(self._process, "relay", seconds_max)

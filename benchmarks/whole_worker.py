@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmarks.daemon import TOPIC, Daemon, Settings
-from benchmarks.machine import MIB, Meter, rss_bytes
+from benchmarks.machine import MIB, Cores, Meter, rss_bytes
 from benchmarks.programs import Generator, Relay, Sink
 from benchmarks.report import Figure
 from ingestd.metrics import Ledger
@@ -50,12 +50,14 @@ def measure(
     """All figures of this stage and the samples they come from."""
     samples: dict[str, Any] = {}
     figures: list[Figure] = []
-    with Sink.run(folder, [f"{TOPIC}:{settings.partitions}"]) as sink, Sink.run(folder, discard=True) as waste:
+    topic = f"{TOPIC}:{settings.partitions}"
+    with Cores() as cores, Sink.run(folder, [topic]) as sink, Sink.run(folder, discard=True) as waste:
         settings = settings._replace(bootstrap=f"127.0.0.1:{sink.port}")
         with Daemon.run(folder, settings, udp_port, arena_folder) as daemon:
+            cores.measured(daemon.worker_pid)
             _stream(daemon, sink, "frames", WARM_UP_RECORDS)
             for kind in ("frames", "lines"):
-                samples[kind] = _streams(daemon, sink, waste, kind, plan)
+                samples[kind] = _streams(daemon, sink, waste, cores, kind, plan)
                 figures += _stream_figures(kind, samples[kind])
             for kind, limit in (("datagram", UNIX_DATAGRAM_US_MAX), ("udp", UDP_US_MAX)):
                 samples[kind] = _datagrams(daemon, sink, kind, plan)
@@ -97,21 +99,22 @@ def _stream(daemon: Daemon, sink: Sink, kind: str, records: int) -> tuple[float,
     return meter.read().cpu_s, elapsed_s
 
 
-def _relay(daemon: Daemon, waste: Sink, kind: str, records: int) -> float:
+def _relay(daemon: Daemon, waste: Sink, cores: Cores, kind: str, records: int) -> float:
     """CPU seconds of the bare relay for the same bytes."""
     path = daemon.folder / "relay.sock"
     relay = Relay(path, waste.port)
+    cores.measured(relay.pid)
     Generator(kind, str(path), records=records, topic=TOPIC, **_options(kind)).wait()
     report = relay.wait()
     return report["user_s"] + report["system_s"]
 
 
-def _streams(daemon: Daemon, sink: Sink, waste: Sink, kind: str, plan: Plan) -> Samples:
+def _streams(daemon: Daemon, sink: Sink, waste: Sink, cores: Cores, kind: str, plan: Plan) -> Samples:
     """Relay and worker in turns; CPU seconds per million records."""
     samples: Samples = {"relay_s": [], "worker_s": [], "records_per_s": []}
     millions = plan.records / 1e6
     for _ in range(plan.repetitions):
-        samples["relay_s"].append(_relay(daemon, waste, kind, plan.records) / millions)
+        samples["relay_s"].append(_relay(daemon, waste, cores, kind, plan.records) / millions)
         cpu_s, elapsed_s = _stream(daemon, sink, kind, plan.records)
         samples["worker_s"].append(cpu_s / millions)
         samples["records_per_s"].append(plan.records / elapsed_s)
