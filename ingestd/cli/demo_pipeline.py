@@ -29,6 +29,7 @@ _PROGRESS_STEP: Final = 1_000
 class Way:
     """One way in: its listener, topic, how it ships record by record, and what was measured."""
 
+    label: str
     title: str
     listener: str
     topic: str
@@ -45,9 +46,9 @@ def ways(records: int) -> list[Way]:
     """Most of the records over the stream, a fifth each over the datagram sockets."""
     fifth = records // 5
     return [
-        Way("Unix stream, frames, answered", "app", "orders", records - 2 * fifth, ship_frames),
-        Way("Unix datagram, raw", "log", "logs", fifth, ship_datagrams),
-        Way("UDP, lines", "devices", "readings", fifth, ship_lines),
+        Way("stream", "Unix stream: frames, answered", "app", "orders", records - 2 * fifth, ship_frames),
+        Way("datagram", "Unix datagram: raw", "log", "logs", fifth, ship_datagrams),
+        Way("UDP", "UDP: lines", "devices", "readings", fifth, ship_lines),
     ]
 
 
@@ -179,16 +180,17 @@ def _read_back(reader: ReadBack, count: int, progress: Progress) -> None:
 
 
 def _table(plan: list[Way], reader: ReadBack) -> Table:
-    table = Table(title="what went in, and what an independent client read back from Kafka")
-    table.add_column("way in")
-    table.add_column("topic")
+    title = "sent, and delivered as an independent client read it back"
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0))
+    table.add_column("way in", no_wrap=True)
+    table.add_column("topic", no_wrap=True)
     numbers = [f"p{number}" for number in range(PARTITIONS)]
-    for heading in ("sent", "delivered", *numbers, "records/s", "CPU-s per million"):
-        table.add_column(heading, justify="right")
+    for heading in ("sent", "delivered", *numbers, "records/s", "CPU-s/M"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for way in plan:
         arrived = reader.arrived[way.topic]
         table.add_row(
-            way.title,
+            way.label,
             way.topic,
             str(way.count),
             str(arrived.total),
