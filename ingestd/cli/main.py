@@ -33,12 +33,11 @@ logger = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the command: ``arguments`` without the program's name; returns the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    parser, module = _parser(words)
-    parsed = parser.parse_args(words)
+    parsed = _parser(words).parse_args(words)
     os.environ.update(log.to_environment(parsed.log_level, parsed.log_format))
     log.configure(parsed.command, parsed.log_level, parsed.log_format)
     try:
-        status = int(module(parsed.command).execute(parsed))
+        status = int(_module(parsed.command).execute(parsed))
         sys.stdout.flush()
         return status
     except ConfigurationError as error:
@@ -61,15 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.SOFTWARE
 
 
-class _Modules:
-    """The commands' modules, imported when asked for."""
-
-    def __call__(self, command: str) -> ModuleType:
-        return importlib.import_module(f"ingestd.cli.{command}")
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"ingestd.cli.{command}")
 
 
-def _parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, _Modules]:
-    modules = _Modules()
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The grammar; of the commands, only what ``words`` mention has its arguments filled in."""
     parser = argparse.ArgumentParser(
         prog="ingestd",
         description="Hands a host's records to Apache Kafka, exactly once and in order.",
@@ -85,8 +81,8 @@ def _parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, _Modules]:
         command.add_argument("--version", action="version", version=f"ingestd {__version__}")
         _add_log_arguments(command, suppressed=True)
         if name in words:
-            modules(name).add_arguments(command)
-    return parser, modules
+            _module(name).add_arguments(command)
+    return parser
 
 
 def _add_log_arguments(parser: argparse.ArgumentParser, *, suppressed: bool) -> None:
