@@ -1,13 +1,13 @@
 """DatagramSession: the same face for datagrams, where every frame is a message of its own and nobody answers."""
 
 from ingestd.client.answers import Grant
-from ingestd.client.encoding import FRAME_HEAD_BYTES
+from ingestd.client.encoding import FRAME_ENVELOPE_BYTES, RECORD_ENVELOPE_BYTES
 from ingestd.client.errors import KafkaException
 from ingestd.client.frame import ANSWER_NONE, NO_SESSION, SESSION_NEW
 from ingestd.client.session import Session, State
 
-# In front of a datagram's records: head, length of the topic's name, the longest name; and one record's length field.
-_ENVELOPE_BYTES = FRAME_HEAD_BYTES + 2 + 249 + 4
+# What a datagram with one record has around key, value and headers.
+_ENVELOPE_BYTES = FRAME_ENVELOPE_BYTES + RECORD_ENVELOPE_BYTES
 
 
 class DatagramSession(Session):
@@ -15,12 +15,12 @@ class DatagramSession(Session):
 
     def __init__(self, datagram_bytes_max: int) -> None:
         super().__init__(ANSWER_NONE, "")
+        self._datagram_bytes_max = datagram_bytes_max
         self._record_bytes_max = datagram_bytes_max - _ENVELOPE_BYTES
 
     def connected(self) -> None:
         """The socket has its destination; records can go."""
-        limit = self._record_bytes_max
-        self.grant = Grant(ANSWER_NONE, SESSION_NEW, NO_SESSION, 0, limit, limit)
+        self.grant = Grant(ANSWER_NONE, SESSION_NEW, NO_SESSION, 0, self._datagram_bytes_max, self._record_bytes_max)
         self.state = State.OPEN
         for frame in self._inflight:
             self._queue_frame(frame)

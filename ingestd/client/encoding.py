@@ -21,6 +21,10 @@ VALUE: Final = 0x10
 _HEAD: Final = Struct("<HHIQ")  # topic id, reserved, record count, first sequence
 _FRAME: Final = Struct("<IBBHHHIQ")  # both
 FRAME_HEAD_BYTES: Final = _FRAME.size
+FRAME_ENVELOPE_BYTES: Final = FRAME_HEAD_BYTES + 2 + 249
+"""In front of a frame's records at most: head, length of the topic's name, the longest name."""
+RECORD_ENVELOPE_BYTES: Final = 4 + 1 + 4 + 8 + 4
+"""What a record has besides key, value and headers at most: length, flags, partition, timestamp, length of the key."""
 _U16: Final = Struct("<H")
 _U32: Final = Struct("<I")
 _I32: Final = Struct("<i")

@@ -231,7 +231,6 @@ REJECTED_REASONS: Final[dict[int, tuple[str, type[ApiException]]]] = {
     19: ("stalled", NetworkException),
     20: ("unsupported_frame", UnsupportedVersionException),
     21: ("line_too_large", RecordTooLargeException),
-    22: ("rejections_unconfirmed", RecordFailedException),
 }
 
 FAILED_REASONS: Final[dict[int, tuple[str, type[ApiException]]]] = {

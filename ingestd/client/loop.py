@@ -11,6 +11,7 @@ from typing import Final
 
 from ingestd.client.address import Address
 from ingestd.client.datagrams import DatagramSession
+from ingestd.client.encoding import FRAME_ENVELOPE_BYTES, RECORD_ENVELOPE_BYTES
 from ingestd.client.errors import (
     KafkaException,
     NetworkException,
@@ -68,6 +69,7 @@ class Loop(threading.Thread):
         self._session = session
         self._route = route
         self._batch_bytes = batch_bytes
+        self._frame_records_bytes = batch_bytes  # less, if the daemon's frames are smaller
         self._linger_ms = linger_ms
         self._linger_until_ms = -1
         self._socket: socket.socket | None = None
@@ -214,7 +216,10 @@ class Loop(threading.Thread):
         grant = self._session.grant
         if grant is not None:
             self._route.granted(grant.path)
-            self.outbox.open(grant.record_bytes_max)
+            room_bytes = grant.frame_bytes_max - FRAME_ENVELOPE_BYTES
+            self._frame_records_bytes = min(self._batch_bytes, room_bytes)
+            # The daemon's limit is on the record as Kafka encodes it: what is certainly above does not even set out.
+            self.outbox.open(min(grant.record_bytes_max + RECORD_ENVELOPE_BYTES, room_bytes))
 
     def _drop(self, now_ms: int) -> None:
         """The connection is over; what follows from that is the session's and the route's to say."""
@@ -245,7 +250,7 @@ class Loop(threading.Thread):
     def _fill(self, now_ms: int) -> None:
         if self.outbox and not self._lingers(now_ms):
             while self.outbox and self._session.wants_records:
-                self._session.add(self.outbox.take(self._batch_bytes))
+                self._session.add(self.outbox.take(self._frame_records_bytes))
 
     def _lingers(self, now_ms: int) -> bool:
         """Whether what is there waits for more."""
@@ -330,7 +335,7 @@ class Loop(threading.Thread):
         while self._requests:
             request = self._requests.popleft()
             while self.outbox:
-                self._session.add(self.outbox.take(self._batch_bytes))
+                self._session.add(self.outbox.take(self._frame_records_bytes))
             request.serial = self._session.newest_serial
             self._flushes.append(request)
         if self._flushes:
@@ -360,7 +365,7 @@ class Loop(threading.Thread):
     def _end(self) -> None:
         self.outbox.close(self.failure)
         while self.outbox:
-            self._session.add(self.outbox.take(self._batch_bytes))
+            self._session.add(self.outbox.take(self._frame_records_bytes))
         late = TimeoutException("the producer was closed before an answer came: outcome not known")
         self.unanswered = self._session.abandon(self.failure or late)
         if self._socket is not None:

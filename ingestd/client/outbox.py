@@ -24,8 +24,6 @@ Entry = tuple[bytes, Future]
 # What a record costs besides its bytes while it is unanswered: the future and the objects it holds.
 RECORD_OVERHEAD_BYTES: Final = 256
 
-_LENGTH_FIELD_BYTES: Final = 4
-
 
 class Outbox:
     """See the module's text. `wake` interrupts the sleep of the thread that takes."""
@@ -98,8 +96,7 @@ class Outbox:
             )
         if 0 <= self._record_bytes_max < size_bytes:
             raise RecordTooLargeException(
-                f"a record of {size_bytes - _LENGTH_FIELD_BYTES} bytes, {self._where} takes at most "
-                f"{self._record_bytes_max - _LENGTH_FIELD_BYTES}"
+                f"a record of {size_bytes} bytes as it is sent, {self._where} takes at most {self._record_bytes_max}"
             )
 
     def _timeout(self, max_block_s: float) -> KafkaException:
@@ -114,9 +111,9 @@ class Outbox:
         )
 
     def open(self, record_bytes_max: int) -> None:
-        """A connection was made for the first time, or again; it takes records of so many bytes behind their length."""
+        """A connection was made for the first time, or again; it takes records of so many bytes as encoded."""
         with self._lock:
-            self._record_bytes_max = record_bytes_max + _LENGTH_FIELD_BYTES
+            self._record_bytes_max = record_bytes_max
             self.trouble = ""
         self._wake_waiters()
 

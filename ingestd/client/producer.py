@@ -16,7 +16,7 @@ from typing import Final, Literal, Self
 from ingestd.client import address as addresses
 from ingestd.client.address import Address
 from ingestd.client.datagrams import DatagramSession
-from ingestd.client.encoding import encode_record
+from ingestd.client.encoding import FRAME_ENVELOPE_BYTES, encode_record
 from ingestd.client.errors import ConfigException, TimeoutException
 from ingestd.client.frame import ANSWER_ACCEPTED, ANSWER_DELIVERED, ANSWER_NONE
 from ingestd.client.future import Callback, Future
@@ -190,7 +190,7 @@ def _session(where: Address, answer: str | None, client_id: str, batch_size: int
         size_bytes, size_bytes_max = (
             (UNIX_DATAGRAM_BYTES, UNIX_DATAGRAM_BYTES_MAX) if unix else (UDP_DATAGRAM_BYTES, UDP_DATAGRAM_BYTES_MAX)
         )
-        return DatagramSession(size_bytes_max), min(batch_size, size_bytes - 300)
+        return DatagramSession(size_bytes_max), min(batch_size, size_bytes - FRAME_ENVELOPE_BYTES)
     if answer is None:
         answer = "delivered"
     if answer not in _ANSWERS:

@@ -207,7 +207,7 @@ class Session:
         self.output_bytes += len(data)
 
     def _confirm(self) -> None:
-        """In front of all that is not begun: a daemon takes no 17th rejection before it is told that 16 were seen."""
+        """In front of all that is not begun: a daemon takes no 17th rejection before it hears that 16 were seen."""
         data = Confirm(self._rejected_sequence).encode()
         begun = bool(self._output) and self._output[0][2]
         self._output.insert(1 if begun else 0, (memoryview(data), None, False))

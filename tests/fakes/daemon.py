@@ -345,7 +345,7 @@ class FakeDaemon:
         if session.last_accepted >= first:
             out.append(answers.Accepted(first, session.last_accepted))
         if full:
-            out.append(answers.Error(22, "rejections_unconfirmed"))
+            out.append(answers.Error(19, "16 rejections are unconfirmed"))
         if self.answering and connection.answer:
             connection.send(*out)
         if full:

@@ -161,9 +161,9 @@ def test_a_callback_may_send_but_not_wait(tmp_path: Path) -> None:
 
 def test_a_record_beyond_the_daemons_limit_is_refused_by_send(tmp_path: Path) -> None:
     with FakeDaemon(tmp_path, record_bytes_max=1000) as daemon, Producer(daemon.address) as producer:
-        with pytest.raises(RecordTooLargeException, match="takes at most 1000"):
-            producer.send(ProducerRecord("t", bytes(1000)))
-        producer.send(ProducerRecord("t", bytes(991))).result(10)
+        with pytest.raises(RecordTooLargeException, match="takes at most 1021"):
+            producer.send(ProducerRecord("t", bytes(1010)))
+        producer.send(ProducerRecord("t", bytes(1000))).result(10)
 
 
 def test_many_threads_share_one_producer(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def test_every_reason_makes_an_error(number: int) -> None:
 
 
 def test_the_reasons_are_the_daemons() -> None:
-    names = {number: name for number, (name, _) in errors.REJECTED_REASONS.items() if number != 22}
-    assert names == {reason.value: reason.name.lower() for reason in metrics.Rejected if reason.value != 22}
+    names = {number: name for number, (name, _) in errors.REJECTED_REASONS.items()}
+    assert names == {reason.value: reason.name.lower() for reason in metrics.Rejected}
     names = {number: name for number, (name, _) in errors.FAILED_REASONS.items()}
     assert names == {reason.value: reason.name.lower() for reason in metrics.Failed}
 
