@@ -54,5 +54,5 @@ def shard_path(path: str, shard: int, shards: int) -> str:
 
 
 def keeper(worker: int, workers: int) -> int:
-    """Who keeps the arenas and sessions of ``worker`` when there are ``workers``: itself, or its heir if it is no more."""
+    """Who keeps the arenas and sessions of ``worker`` when there are ``workers``: itself, or its heir."""
     return worker if worker < workers else worker % workers
