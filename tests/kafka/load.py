@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
 from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetadata
 from ingestd.client.producer import AnswerLevel
@@ -53,7 +54,7 @@ class LineSender(threading.Thread):
     def _send(self, stream: socket.socket) -> None:
         started = time.monotonic()
         while not self._stopping.is_set():
-            chunk = [record for record, _ in zip(self._records, range(self._chunk), strict=False)]
+            chunk = list(islice(self._records, self._chunk))
             if not chunk:
                 return
             stream.sendall(b"".join(record.value + b"\n" for record in chunk))
