@@ -30,6 +30,7 @@ class Arena:
     open_batches: int  # with at least one committed record
     sealed_batches: int
     stamped_batches: int
+    frees: int  # batches whose pages came back, ever: tells a waiting reader to try again
     file_bytes: int
 
     @classmethod

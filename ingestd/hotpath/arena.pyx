@@ -6,7 +6,9 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from ingestd.hotpath.crc32c cimport crc32c_update
-from ingestd.hotpath.directory cimport Directory, Identity, Stamp, codec_of, generation_of, state_of, state_word
+from ingestd.hotpath.directory cimport (
+    Directory, Identity, Stamp, codec_of, generation_of, run_word, state_of, state_word,
+)
 from ingestd.hotpath.header cimport BatchHeader, header_write
 from ingestd.hotpath.layout cimport (
     ABSORBED_MAX, BATCH_HEADER_BYTES, LEDGER_DELIVERED, LEDGER_DELIVERED_BYTES, LEDGER_DROPPED, LEDGER_FAILED,
@@ -51,7 +53,8 @@ cdef class Arena(Directory):
         raise TypeError("Arena.create() and Arena.open() make arenas")
 
     @classmethod
-    def create(cls, path, *, uint64_t buffer_bytes, uint32_t topic_capacity=256, uint32_t session_capacity=0, reserve_pages=None, now_ms):
+    def create(cls, path, *, uint64_t buffer_bytes, uint32_t topic_capacity=256, uint32_t session_capacity=0,
+               reserve_pages=None, now_ms):
         """A new arena of about `buffer_bytes`, as a file (FileExistsError if there is one; OSError: no space), or in
         memory if `path` is None.
         """
@@ -65,8 +68,8 @@ cdef class Arena(Directory):
 
     @classmethod
     def open(cls, path, *, now_ms):
-        """The arena in that file, recovered: open batches cut at their last commit and sealed, damaged ones in `damage` and in files of
-        their own beside it. ArenaInUse, ArenaDamaged, ArenaLayoutUnknown, OSError."""
+        """The arena in that file, recovered: open batches cut at their last commit and sealed, damaged ones in
+        `damage` and in files of their own beside it. ArenaInUse, ArenaDamaged, ArenaLayoutUnknown, OSError."""
         cdef Arena arena = cls.__new__(cls)
         arena.path = os.fspath(path)
         try:
@@ -117,8 +120,11 @@ cdef class Arena(Directory):
             "received_bytes": words[4], "accepted_bytes": words[5], "delivered_bytes": words[6],
             "possible_duplicates": words[7], "kernel_dropped": words[8], "delivered_unconfirmed_offsets": words[9],
         }
-        for name, first, count in (("rejected", LEDGER_REJECTED, REJECTED_REASONS), ("failed", LEDGER_FAILED, FAILED_REASONS),
-                                   ("dropped", LEDGER_DROPPED, DROPPED_REASONS)):
+        for name, first, count in (
+            ("rejected", LEDGER_REJECTED, REJECTED_REASONS),
+            ("failed", LEDGER_FAILED, FAILED_REASONS),
+            ("dropped", LEDGER_DROPPED, DROPPED_REASONS),
+        ):
             books[name] = 0
             for index in range(first, first + count):
                 books[name] += words[index]
@@ -142,7 +148,8 @@ cdef class Arena(Directory):
             raise ArenaStateError(f"no batch {entry}")
         index = entry
         if not (1 << state_of(&self.directory[index])) & states:
-            raise ArenaStateError(f"batch {entry} is {BatchState(state_of(&self.directory[index])).name}, which does not allow this")
+            state = BatchState(state_of(&self.directory[index])).name
+            raise ArenaStateError(f"batch {entry} is {state}, which does not allow this")
         return index
 
     cdef object _snapshot(self, uint32_t entry):
@@ -150,7 +157,8 @@ cdef class Arena(Directory):
         cdef bint stamped = state_of(line) == STATE_STAMPED
         cdef uint32_t attempts = <uint32_t>line.attempts
         return Batch(
-            entry, line.route & LOW_HALF, line.route >> 32, line.count & LOW_HALF, BATCH_HEADER_BYTES + (line.commit & LOW_HALF),
+            entry, line.route & LOW_HALF, line.route >> 32, line.count & LOW_HALF,
+            BATCH_HEADER_BYTES + (line.commit & LOW_HALF),
             line.created_ms, line.base_timestamp_ms, line.max_timestamp_ms, codec_of(line), state_of(line),
             line.producer_id if stamped else -1, line.sequence >> 32 & 0xFFFF if stamped else -1,
             line.sequence & LOW_HALF if stamped else -1, line.first_send_ms if stamped and attempts else 0,
@@ -207,7 +215,8 @@ cdef class Arena(Directory):
 
     # --- stamps
 
-    cdef int _stamp(self, uint32_t entry, object producer_id, object epoch, object base_sequence, object flags, object now_ms) except -1:
+    cdef int _stamp(self, uint32_t entry, object producer_id, object epoch, object base_sequence, object flags,
+                    object now_ms) except -1:
         cdef Identity line
         cdef Stamp stamp
         cdef BatchHeader header
@@ -295,8 +304,9 @@ cdef class Arena(Directory):
 
     # --- other bytes under the same entry
 
-    cdef bint _swap(self, uint32_t entry, const unsigned char* records, uint32_t record_bytes, uint32_t record_count, uint32_t codec,
-                    const unsigned char* provenance, uint32_t provenance_bytes, object timestamps) except -1:
+    cdef bint _swap(self, uint32_t entry, const unsigned char* records, uint32_t record_bytes, uint32_t record_count,
+                    uint32_t codec, const unsigned char* provenance, uint32_t provenance_bytes,
+                    object timestamps) except -1:
         # Everything is copied to a run of its own; one intent then makes it the batch's. Until then, and if we die,
         # nothing has changed.
         cdef uint64_t used = <uint64_t>BATCH_HEADER_BYTES + record_bytes + provenance_bytes
@@ -315,7 +325,7 @@ cdef class Arena(Directory):
         self.identity_read(entry, &line)
         self.stamp_read(entry, &stamp)
         line.state = state_word(generation_of(&self.directory[entry]), codec, STATE_SEALED)
-        line.run = <uint64_t>pages << 32 | <uint64_t>first
+        line.run = run_word(first, pages)
         line.commit = <uint64_t>crc32c_update(seed, start + BATCH_HEADER_BYTES, record_bytes) << 32 | record_bytes
         line.count = record_count
         if timestamps is not None:
@@ -339,22 +349,23 @@ cdef class Arena(Directory):
                           self.run_start(index) + self.run_bytes(index) - provenance_bytes, provenance_bytes, None)
 
     def repair(self, entry, bad_indexes, reason, decompress=None):
-        """Takes records out of a batch that a broker refused for them, and books those as failed for `reason`; the batch is SEALED again,
-        uncompressed. `decompress(codec, payload)` is needed for compressed ones. ArenaFull: no pages for it now; ValueError: all are bad."""
+        """Takes records out of a batch that a broker refused for them, and books those as failed for `reason`; the
+        batch is SEALED again, uncompressed. `decompress(codec, payload)` is needed for compressed ones. ArenaFull: no
+        pages for it now; ValueError: all are bad, or none."""
         cdef uint32_t index = self._expect(entry, 1u << STATE_SEALED | 1u << STATE_STAMPED)
         cdef bint stamped = state_of(&self.directory[index]) == STATE_STAMPED
         cdef bytes payload, provenance
         cdef uint32_t reason_word = LEDGER_FAILED + <uint32_t>reason
         bad = frozenset(bad_indexes)
         count = self.directory[index].count & LOW_HALF
-        if not 0 < reason < FAILED_REASONS or not bad or not all(0 <= item < count for item in bad) or len(bad) == count:
+        if not 0 < reason < FAILED_REASONS or not 0 < len(bad) < count or not all(0 <= item < count for item in bad):
             raise ValueError(f"cannot repair {count} records by taking out {sorted(bad)} for reason {reason}")
         self._unseen(index)
         payload, provenance, base_ms, max_ms = repaired(
             self._payload(index, decompress), count, self.directory[index].base_timestamp_ms, self._runs(index), bad)
         self.ledger_add(reason_word, len(bad))
-        if not self._swap(index, payload, <uint32_t>len(payload), <uint32_t>(count - len(bad)), 0, provenance, <uint32_t>len(provenance),
-                          (base_ms, max_ms)):
+        if not self._swap(index, payload, <uint32_t>len(payload), <uint32_t>(count - len(bad)), 0,
+                          provenance, <uint32_t>len(provenance), (base_ms, max_ms)):
             self.intent.count = self.intent.charged = 0
             raise ArenaFull("no pages to repair the batch")
         self.buffered_records -= len(bad)
@@ -393,8 +404,8 @@ cdef class Arena(Directory):
             if walker.sender_bytes <= 4:
                 sender = int.from_bytes(sender, "little")
             gaps = (<const unsigned char*>walker.at)[:walker.gaps - walker.at][::-1] if walker.skipped else b""
-            runs.append(Run(walker.listener, walker.kind, sender, walker.first_sequence, walker.record_count, walker.first_index, gaps,
-                            bool(walker.delivered)))
+            runs.append(Run(walker.listener, walker.kind, sender, walker.first_sequence, walker.record_count,
+                            walker.first_index, gaps, bool(walker.delivered)))
         return runs
 
     # --- other arenas
@@ -404,8 +415,8 @@ cdef class Arena(Directory):
         return self.sessions_list()
 
     def absorb(self, Arena other not None):
-        """Takes over the books and the sessions of a drained arena (ValueError if it is not), once: a second call for the same one adds
-        nothing. The caller then unlinks it."""
+        """Takes over the books and the sessions of a drained arena (ValueError if it is not), once: a second call for
+        the same one adds nothing. The caller then unlinks it."""
         cdef uint32_t word
         cdef uint64_t place
         cdef uint64_t* words = (<Tables>other).ledger
@@ -417,21 +428,22 @@ cdef class Arena(Directory):
                     index = self._session_row()
                 except ArenaFull:
                     break
-                self._session_write(index, session.session_id, session.last_accepted, session.rejections, session.disconnected_ms)
+                self._session_write(
+                    index, session.session_id, session.last_accepted, session.rejections, session.disconnected_ms)
                 self.session_indexes[session.session_id] = index
         known = min(self.absorbed.count, <uint64_t>ABSORBED_MAX)
         for place in range(known):
             if memcmp(self.absorbed.arena_ids[place], other.header.arena_id, 16) == 0:
                 return
         place = self.absorbed.count % ABSORBED_MAX
-        for word in range(LEDGER_WORDS):
+        for word in range(<uint32_t>LEDGER_WORDS):
             if words[word]:
                 self.ledger_add(word, words[word])
         self.intent_add(<uint64_t*>self.absorbed.arena_ids[place], (<uint64_t*>other.header.arena_id)[0])
         self.intent_add(<uint64_t*>self.absorbed.arena_ids[place] + 1, (<uint64_t*>other.header.arena_id)[1])
         self.intent_add(&self.absorbed.count, self.absorbed.count + 1)
         self.intent_commit()
-        for word in range(LEDGER_WORDS):
+        for word in range(<uint32_t>LEDGER_WORDS):
             if words[word]:
                 other.intent_add(&words[word], 0)
         other.intent_commit()

@@ -67,6 +67,10 @@ cdef inline uint64_t state_word(uint32_t generation, uint32_t codec, uint32_t st
     return <uint64_t>generation << 32 | codec << 8 | state
 
 
+cdef inline uint64_t run_word(uint64_t first, uint64_t pages) noexcept nogil:
+    return pages << 32 | first
+
+
 cdef class Directory(Tables):
     cdef Entry* directory
     cdef unsigned char* data       # first data page
@@ -92,13 +96,14 @@ cdef class Directory(Tables):
     cdef readonly int64_t open_batches        # with at least one committed record
     cdef readonly int64_t sealed_batches
     cdef readonly int64_t stamped_batches
+    cdef readonly int64_t frees                # batches whose pages came back, ever: a waiting reader tries again
 
     cdef int directory_attach(self) except -1
     # Opens a batch with a run that has room for `needed_bytes` (records and provenance, header apart) and, if the
     # free pages allow, for
     # `wanted_bytes`. Nothing of it is in the file before its first commit.
-    cdef OpenVerdict batch_open(self, OpenBatch* batch, uint32_t topic, uint32_t partition, uint32_t needed_bytes, uint32_t wanted_bytes,
-                                int64_t now_ms, int64_t tick_ms) noexcept nogil
+    cdef OpenVerdict batch_open(self, OpenBatch* batch, uint32_t topic, uint32_t partition, uint32_t needed_bytes,
+                                uint32_t wanted_bytes, int64_t now_ms, int64_t tick_ms) noexcept nogil
     # Adds the stores that commit everything written to `batch` so far, and moves its committed_* cursors.
     cdef void commit_add(self, OpenBatch* batch) noexcept nogil
     # OPEN -> SEALED: moves provenance up, gives tail pages back, queues the entry for take_sealed(); batch.entry
@@ -132,5 +137,6 @@ cdef class Directory(Tables):
     cdef void list_remove(self, uint32_t entry) noexcept nogil
     cdef void _count_pages(self, int64_t first, int64_t pages) noexcept nogil
     cdef void _reap(self) noexcept nogil
+    cdef uint64_t _open_run(self, const OpenBatch* batch) noexcept nogil
     cdef uint32_t _identity_crc(self, uint32_t entry, const Identity* line) noexcept nogil
     cdef uint32_t _stamp_crc(self, uint32_t entry, const Stamp* line) noexcept nogil

@@ -44,7 +44,8 @@ cdef class Directory(Tables):
         self.sealed = <int32_t*>calloc(self.entry_count, sizeof(int32_t))
         self.older = <int32_t*>calloc(self.entry_count, sizeof(int32_t))
         self.newer = <int32_t*>calloc(self.entry_count, sizeof(int32_t))
-        if self.views == NULL or self.free_entries == NULL or self.sealed == NULL or self.older == NULL or self.newer == NULL:
+        if self.views == NULL or self.free_entries == NULL or self.sealed == NULL or self.older == NULL \
+                or self.newer == NULL:
             raise MemoryError()
         for index in range(self.entry_count):
             self.free_entries[index] = <int32_t>(self.entry_count - 1 - index)
@@ -53,8 +54,8 @@ cdef class Directory(Tables):
 
     # --- what intake calls
 
-    cdef OpenVerdict batch_open(self, OpenBatch* batch, uint32_t topic, uint32_t partition, uint32_t needed_bytes, uint32_t wanted_bytes,
-                                int64_t now_ms, int64_t tick_ms) noexcept nogil:
+    cdef OpenVerdict batch_open(self, OpenBatch* batch, uint32_t topic, uint32_t partition, uint32_t needed_bytes,
+                                uint32_t wanted_bytes, int64_t now_ms, int64_t tick_ms) noexcept nogil:
         cdef uint64_t needed = (<uint64_t>needed_bytes + BATCH_HEADER_BYTES + PAGE_BYTES - 1) // PAGE_BYTES
         cdef uint64_t wanted = (<uint64_t>wanted_bytes + BATCH_HEADER_BYTES + PAGE_BYTES - 1) // PAGE_BYTES
         cdef uint64_t pages
@@ -111,7 +112,7 @@ cdef class Directory(Tables):
         self.identity_read(entry, &line)
         if line.state & 255 == STATE_FREE:
             line.state = state_word(generation_of(&self.directory[entry]), 0, STATE_OPEN)
-            line.run = <uint64_t>(batch.run_bytes // PAGE_BYTES) << 32 | <uint64_t>((batch.start - self.data) // PAGE_BYTES)
+            line.run = self._open_run(batch)
             line.route = <uint64_t>batch.partition << 32 | batch.topic
             line.number = batch.number
             line.count = 0
@@ -135,7 +136,7 @@ cdef class Directory(Tables):
         cdef uint32_t entry = <uint32_t>batch.entry
         batch.entry = -1
         if batch.committed_count == 0:
-            self.run_give(<uint64_t>(batch.run_bytes // PAGE_BYTES) << 32 | <uint64_t>((batch.start - self.data) // PAGE_BYTES))
+            self.run_give(self._open_run(batch))
             self.free_entries[self.free_entry_count] = entry
             self.free_entry_count += 1
             return
@@ -163,14 +164,14 @@ cdef class Directory(Tables):
             memcpy(start + new_bytes - provenance_bytes, start + old_bytes - provenance_bytes, provenance_bytes)
         else:
             new_bytes = old_bytes
-        stamp.provenance = <uint64_t>crc32c_update(self.seed, start + new_bytes - provenance_bytes, provenance_bytes) << 32
-        stamp.provenance |= provenance_bytes
+        stamp.provenance = crc32c_update(self.seed, start + new_bytes - provenance_bytes, provenance_bytes)
+        stamp.provenance = stamp.provenance << 32 | provenance_bytes
         line.state = state_word(generation_of(&self.directory[entry]), 0, STATE_SEALED)
-        line.run = <uint64_t>(new_bytes // PAGE_BYTES) << 32 | (run & LOW_HALF)
+        line.run = run_word(run & LOW_HALF, new_bytes // PAGE_BYTES)
         self.identity_stage(entry, &line)
         self.stamp_stage(entry, &stamp)
         self.intent_commit()
-        self.run_give(<uint64_t>((old_bytes - new_bytes) // PAGE_BYTES) << 32 | ((run & LOW_HALF) + new_bytes // PAGE_BYTES))
+        self.run_give(run_word((run & LOW_HALF) + new_bytes // PAGE_BYTES, (old_bytes - new_bytes) // PAGE_BYTES))
         self.open_batches -= 1
         self.sealed_batches += 1
 
@@ -228,6 +229,9 @@ cdef class Directory(Tables):
 
     # --- runs of pages
 
+    cdef uint64_t _open_run(self, const OpenBatch* batch) noexcept nogil:
+        return run_word((batch.start - self.data) // PAGE_BYTES, batch.run_bytes // PAGE_BYTES)
+
     cdef unsigned char* run_start(self, uint32_t entry) noexcept nogil:
         return self.data + (self.directory[entry].run & LOW_HALF) * PAGE_BYTES
 
@@ -263,6 +267,7 @@ cdef class Directory(Tables):
         self.identity_stage(entry, &line)
         self.intent_commit()
         self.run_give(run)
+        self.frees += 1
         self.list_remove(entry)
         self.free_entries[self.free_entry_count] = entry
         self.free_entry_count += 1

@@ -51,7 +51,8 @@ cdef inline void put8(unsigned char* place, uint64_t value) noexcept nogil:
 # Writes the header in front of the records. `content_crc` is the register over the records that started at
 # `content_seed`: Kafka's
 # checksum, which started elsewhere, follows from it without a look at the records.
-cdef inline void header_write(unsigned char* start, const BatchHeader* header, uint32_t content_seed, uint32_t content_crc) noexcept nogil:
+cdef inline void header_write(unsigned char* start, const BatchHeader* header, uint32_t content_seed,
+                              uint32_t content_crc) noexcept nogil:
     cdef uint32_t crc
     put8(start, 0)
     put4(start + 8, BATCH_HEADER_BYTES - 12 + header.record_bytes)

@@ -35,16 +35,21 @@ cdef inline void intent_stage(Intent* intent, uint64_t* place, uint64_t value) n
     intent.count += 1
 
 
-cdef inline void intent_stage_changes(Intent* intent, uint64_t* place, const uint64_t* values, uint32_t words) noexcept nogil:
+cdef inline void intent_stage_changes(Intent* intent, uint64_t* place, const uint64_t* values,
+                                      uint32_t words) noexcept nogil:
     cdef uint32_t index
     for index in range(words):
         if place[index] != values[index]:
             intent_stage(intent, place + index, values[index])
 
 
+cdef inline uint32_t intent_crc(const Intent* intent, uint32_t count) noexcept nogil:
+    return crc32c_update(intent.seed, <unsigned char*>intent.pages.pairs, count * sizeof(IntentPair))
+
+
 cdef inline void intent_publish(Intent* intent) noexcept nogil:
-    cdef uint32_t crc = crc32c_update(intent.seed, <unsigned char*>intent.pages.pairs, intent.count * sizeof(IntentPair))
-    store_release(&intent.pages.word, <uint64_t>crc << 32 | intent.count)
+    cdef uint64_t crc = intent_crc(intent, intent.count)
+    store_release(&intent.pages.word, crc << 32 | intent.count)
 
 
 cdef inline void intent_apply(Intent* intent, uint32_t count) noexcept nogil:
@@ -67,7 +72,7 @@ cdef inline bint intent_recover(Intent* intent) noexcept nogil:
     cdef uint32_t index
     cdef bint valid = 0 < count <= INTENT_PAIRS
     if valid:
-        valid = crc32c_update(intent.seed, <unsigned char*>intent.pages.pairs, count * sizeof(IntentPair)) == word >> 32
+        valid = intent_crc(intent, count) == word >> 32
     if valid:
         for index in range(count):
             if intent.pages.pairs[index].offset % 8 != 0 or intent.pages.pairs[index].offset > intent.bytes_max - 8:

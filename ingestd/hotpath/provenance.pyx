@@ -1,6 +1,6 @@
-"""Answers to senders, made from the provenance of a batch: complete frames of the native protocol, per session, per batch.
+"""Answers to senders, made from the provenance of a batch: frames of the native protocol, per session and batch.
 
-Only sessions that wait for the level "delivered" are named. DELIVERED and FAILED and their runs are described in PROTOCOL.md.
+Only sessions that wait for the level "delivered" are named. PROTOCOL.md describes DELIVERED and FAILED and their runs.
 """
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -77,13 +77,13 @@ def delivered_frames(Arena arena not None, entry, bytes topic_name not None, bas
     return frames(FRAME_DELIVERED, head, whole_runs(arena, entry, True))
 
 
-def failed_frames(Arena arena not None, entry, bytes topic_name not None, reason, error_code, may_have_been_written, bytes text not None,
-                  indexes=None):
+def failed_frames(Arena arena not None, entry, bytes topic_name not None, reason, error_code, may_have_been_written,
+                  bytes text not None, indexes=None):
     """One FAILED frame per session with records in the batch, or among those at `indexes`. To be called before
     `Arena.fail` or `repair`.
     """
     cdef object partition = arena.batch(entry).partition
-    head = number(partition, 4) + number(reason, 2) + number(error_code, 2) + bytes((1 if may_have_been_written else 0, 0)) + \
-        text_field(topic_name) + text_field(text)
+    head = number(partition, 4) + number(reason, 2) + number(error_code, 2) + \
+        bytes((1 if may_have_been_written else 0, 0)) + text_field(topic_name) + text_field(text)
     found = whole_runs(arena, entry, False) if indexes is None else picked_runs(arena, entry, frozenset(indexes))
     return frames(FRAME_FAILED, head, found)

@@ -1,7 +1,8 @@
-"""Recovery: what opening an arena does with its batches. It may itself be cut short at any store, and is then simply done again.
+"""Recovery: what opening an arena does with its batches. It may be cut short at any store, and is then done again.
 
-DONE and FAILED batches are freed (their books moved with their state), OPEN ones are cut at their last commit and sealed, STAMPED ones get
-their header written again. A batch whose line, run or contents do not check is copied to a file of its own, booked as dropped, and freed.
+DONE and FAILED batches are freed (their books moved with their state), OPEN ones are cut at their last commit and
+sealed, STAMPED ones get their header written again. A batch whose line, run or contents do not check is copied to a file of its
+own, booked as dropped, and freed.
 """
 import os
 
@@ -13,14 +14,15 @@ from ingestd.hotpath.crc32c cimport crc32c_update
 from ingestd.hotpath.directory cimport Directory, Identity, Stamp, codec_of, generation_of, state_of, state_word
 from ingestd.hotpath.header cimport BatchHeader, header_write
 from ingestd.hotpath.layout cimport (
-    BATCH_HEADER_BYTES, DROPPED_QUARANTINED, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DROPPED, LEDGER_FAILED, PAGE_BYTES,
-    STATE_DONE, STATE_FAILED, STATE_FREE, STATE_OPEN, STATE_SEALED, STATE_STAMPED, Entry,
+    BATCH_HEADER_BYTES, DROPPED_QUARANTINED, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DROPPED, LEDGER_FAILED,
+    PAGE_BYTES, STATE_DONE, STATE_FAILED, STATE_FREE, STATE_OPEN, STATE_SEALED, STATE_STAMPED, Entry,
 )
 from ingestd.hotpath.walker cimport Walker, walk_next, walk_start
 
 from ingestd.hotpath.snapshots import Damage
 
 cdef uint64_t LOW_HALF = 0xFFFFFFFFu
+cdef uint32_t QUARANTINE_PAGES_MAX = 16384
 
 
 cdef list recover(Directory arena):
@@ -60,7 +62,8 @@ cdef str batch_fault(Directory arena, uint32_t entry):
     cdef uint64_t count = line.run >> 32
     cdef uint64_t size = line.commit & LOW_HALF
     cdef uint32_t seed = arena.content_seed(entry, generation_of(line))
-    if count == 0 or first + count > arena.header.page_count or count * PAGE_BYTES < BATCH_HEADER_BYTES + size or size == 0:
+    if count == 0 or first + count > arena.header.page_count or size == 0 \
+            or count * PAGE_BYTES < BATCH_HEADER_BYTES + size:
         return "run outside the data pages"
     if line.count & LOW_HALF == 0 or (line.route & LOW_HALF) >= arena.topic_count:
         return "no records, or no such topic"
@@ -79,7 +82,7 @@ cdef str stamp_fault(Directory arena, uint32_t entry):
     cdef unsigned char* start = arena.run_start(entry)
     cdef Entry* line = &arena.directory[entry]
     cdef Stamp stamp
-    cdef uint32_t size = <uint32_t>line.commit
+    cdef uint32_t crc, size = <uint32_t>line.commit
     if arena.stamp_good(entry):
         return ""
     memset(&stamp, 0, sizeof(Stamp))
@@ -87,10 +90,11 @@ cdef str stamp_fault(Directory arena, uint32_t entry):
     stamp.created_ms = line.base_timestamp_ms
     if state_of(line) == STATE_STAMPED:
         header = (<const unsigned char*>start)[:BATCH_HEADER_BYTES]
-        if <uint32_t>(~crc32c_update(0xFFFFFFFFu, start + 21, BATCH_HEADER_BYTES - 21 + size)) != int.from_bytes(header[17:21], "big"):
+        crc = ~crc32c_update(0xFFFFFFFFu, start + 21, BATCH_HEADER_BYTES - 21 + size)
+        if crc != <uint32_t>int.from_bytes(header[17:21], "big"):
             return "stamp"
         stamp.producer_id = int.from_bytes(header[43:51], "big", signed=True)
-        stamp.sequence = <uint64_t>int.from_bytes(header[51:53], "big") << 32 | <uint64_t>int.from_bytes(header[53:57], "big")
+        stamp.sequence = <uint64_t>int.from_bytes(header[51:57], "big")     # epoch and base sequence lie side by side
         stamp.attempts = 1     # it may have been sent
     arena.stamp_stage(entry, &stamp)
     arena.intent_commit()
@@ -101,6 +105,7 @@ cdef void batch_take(Directory arena, uint32_t entry):
     # Takes a good batch's pages out of the free ones and counts it.
     cdef Entry* line = &arena.directory[entry]
     cdef BatchHeader header
+    cdef uint32_t seed
     arena.pages.take(<uint32_t>line.run, <uint32_t>(line.run >> 32))
     arena._count_pages(<int64_t>(line.run & LOW_HALF), -<int64_t>(line.run >> 32))
     arena.list_append(entry)
@@ -119,7 +124,8 @@ cdef void batch_take(Directory arena, uint32_t entry):
         header.producer_id = line.producer_id
         header.producer_epoch = line.sequence >> 32 & 0xFFFF
         header.base_sequence = <uint32_t>line.sequence
-        header_write(arena.run_start(entry), &header, arena.content_seed(entry, generation_of(line)), <uint32_t>(line.commit >> 32))
+        seed = arena.content_seed(entry, generation_of(line))
+        header_write(arena.run_start(entry), &header, seed, <uint32_t>(line.commit >> 32))
 
 
 cdef void entries_derive(Directory arena, set damaged):
@@ -150,7 +156,8 @@ cdef object quarantine(Directory arena, uint32_t entry, int64_t record_count, st
     cdef uint64_t count = line.run >> 32
     content = b""
     if count > 0 and first + count <= arena.header.page_count:
-        content = (arena.data + first * PAGE_BYTES)[:count * PAGE_BYTES]
+        # The length may itself be what is damaged: no more than the longest batch anybody sends.
+        content = (arena.data + first * PAGE_BYTES)[:min(count, <uint64_t>QUARANTINE_PAGES_MAX) * PAGE_BYTES]
     try:
         path = quarantine_write(arena.path, (<const unsigned char*>line)[:sizeof(Entry)] + content)
     except OSError as error:
@@ -205,7 +212,8 @@ cdef void open_seal(Directory arena, uint32_t entry):
     cdef unsigned char* start = arena.run_start(entry)
     cdef unsigned char* end = start + arena.run_bytes(entry)
     cdef Walker walker
-    walk_start(&walker, start + BATCH_HEADER_BYTES + <uint32_t>arena.directory[entry].commit, end, <uint32_t>arena.directory[entry].count)
+    start += BATCH_HEADER_BYTES + <uint32_t>arena.directory[entry].commit
+    walk_start(&walker, start, end, <uint32_t>arena.directory[entry].count)
     while walk_next(&walker):
         pass
     arena.seal_stage(entry, <uint32_t>(end - walker.at))

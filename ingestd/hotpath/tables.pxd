@@ -22,7 +22,8 @@ cdef class Tables(Region):
     cdef set session_busy
 
     # Writes the header of a new arena.
-    cdef int tables_create(self, uint64_t buffer_bytes, uint32_t topic_capacity, uint32_t session_capacity, object reserve_pages, object now_ms) except -1
+    cdef int tables_create(self, uint64_t buffer_bytes, uint32_t topic_capacity, uint32_t session_capacity,
+                           object reserve_pages, object now_ms) except -1
     # Checks the header of an existing one (repairing one damaged copy), applies a published intent, checks the topics.
     cdef int tables_open(self) except -1
     cdef int _attach(self) except -1

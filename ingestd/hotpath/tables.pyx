@@ -24,6 +24,7 @@ from ingestd.hotpath.snapshots import Session, Topic
 
 # "INGARENA" on a little-endian host; a big-endian one reads something else and refuses
 cdef uint64_t MAGIC = 0x414E455241474E49
+cdef uint32_t ENTRIES_DENSE = 196608   # 3/4 of 1 GiB of pages: an entry per page up to there, then one per four
 cdef uint32_t SEQUENCE_BITS = 48
 cdef uint64_t SEQUENCE_MASK = (<uint64_t>1 << SEQUENCE_BITS) - 1
 
@@ -45,7 +46,8 @@ cdef bint topic_good(const TopicRow* row) noexcept:
 cdef class Tables(Region):
     """Base of the arena: everything in it that is not a batch."""
 
-    cdef int tables_create(self, uint64_t buffer_bytes, uint32_t topic_capacity, uint32_t session_capacity, object reserve_pages, object now_ms) except -1:
+    cdef int tables_create(self, uint64_t buffer_bytes, uint32_t topic_capacity, uint32_t session_capacity,
+                           object reserve_pages, object now_ms) except -1:
         cdef Header header
         cdef uint64_t rest
         cdef bytes arena_id = os.urandom(16)
@@ -58,13 +60,13 @@ cdef class Tables(Region):
         header.created_ms = now_ms
         header.topic_capacity = topic_capacity
         header.session_capacity = session_capacity or max(256, min(4096, buffer_bytes // 65536))
-        if directory_offset(&header) // PAGE_BYTES + 17 > buffer_bytes // PAGE_BYTES:
+        if directory_offset(&header) + 17 * <uint64_t>PAGE_BYTES > buffer_bytes:
             raise ValueError(f"an arena of {buffer_bytes} bytes has no room for its tables and 16 pages of records")
-        rest = min(buffer_bytes // PAGE_BYTES, <uint64_t>1 << 31) - directory_offset(&header) // PAGE_BYTES
+        rest = min(buffer_bytes // <uint64_t>PAGE_BYTES, <uint64_t>1 << 31) - whole_pages(directory_offset(&header))
         header.page_count = <uint32_t>rest
         while True:
             # An entry per page up to 1 GiB; behind that, batches of four pages and more are the rule.
-            header.entry_count = header.page_count if header.page_count <= 262144 else 262144 + (header.page_count - 262144) // 4
+            header.entry_count = min(header.page_count, ENTRIES_DENSE + header.page_count // 4)
             if whole_pages(<uint64_t>header.entry_count * sizeof(Entry)) + header.page_count <= rest:
                 break
             header.page_count -= 1 + (header.page_count + header.entry_count // 32 - <uint32_t>rest) // 2
@@ -98,7 +100,7 @@ cdef class Tables(Region):
                 self.topic_count = index + 1
         for index in range(self.header.session_capacity):
             session_id = (<const unsigned char*>self.sessions[index].session_id)[:16]
-            self.sessions[index].rejection_count = min(self.sessions[index].rejection_count, SESSION_REJECTIONS_MAX)
+            self.sessions[index].rejection_count = min(self.sessions[index].rejection_count, <uint64_t>SESSION_REJECTIONS_MAX)
             self.session_busy.add(index)
             if session_id != bytes(16):
                 self.session_indexes[session_id] = index
@@ -117,8 +119,9 @@ cdef class Tables(Region):
         header = <Header*>(self.base + (HEADER_PAGE + 1) * PAGE_BYTES)
         # Of another version only these two fields are known to be where we look; a bit that flipped in one copy is no
         # version.
-        if header.magic == MAGIC and first.magic == MAGIC and header.layout_version == first.layout_version != LAYOUT_VERSION:
-            raise ArenaLayoutUnknown(f"arena {self.path} has layout version {header.layout_version}, not {LAYOUT_VERSION}")
+        if header.magic == MAGIC == first.magic and header.layout_version == first.layout_version != LAYOUT_VERSION:
+            version = header.layout_version
+            raise ArenaLayoutUnknown(f"arena {self.path} has layout version {version}, not {LAYOUT_VERSION}")
         raise ArenaDamaged(f"arena {self.path}: both copies of the header are damaged")
 
     cdef int _attach(self) except -1:
@@ -178,7 +181,9 @@ cdef class Tables(Region):
     def cluster_id(self):
         """Of the cluster that the stamped batches were made for; "" when not set, or damaged."""
         cdef uint32_t length = <uint32_t>self.cluster.word
-        if length > CLUSTER_ID_BYTES_MAX or crc32c_update(self.seed, self.cluster.text, length) != self.cluster.word >> 32:
+        if length > CLUSTER_ID_BYTES_MAX:
+            return ""
+        if crc32c_update(self.seed, self.cluster.text, length) != self.cluster.word >> 32:
             return ""
         return (<const unsigned char*>self.cluster.text)[:length].decode("utf-8", "replace")
 
@@ -197,7 +202,7 @@ cdef class Tables(Region):
     def ledger_counters(self):
         """All ledger words, by position."""
         cdef uint32_t index
-        return [self.ledger[index] for index in range(LEDGER_WORDS)]
+        return [self.ledger[index] for index in range(<uint32_t>LEDGER_WORDS)]
 
     def topics(self):
         """The topic table's rows in use. Indexes stay as they are for the life of the arena."""
@@ -294,7 +299,8 @@ cdef class Tables(Region):
             self.session_busy = self.sessions_in_batches()
         raise ArenaFull(f"the arena's session table is full: {self.header.session_capacity} rows")
 
-    def _session_write(self, uint32_t index, bytes session_id, uint64_t last_accepted, rejections, int64_t disconnected_ms):
+    def _session_write(self, uint32_t index, bytes session_id, uint64_t last_accepted, rejections,
+                       int64_t disconnected_ms):
         cdef SessionRow new
         cdef uint32_t at
         memset(&new, 0, sizeof(SessionRow))

@@ -26,7 +26,8 @@ cdef struct Walker:
     uint64_t skipped               # sum of its gaps
 
 
-cdef inline void walk_start(Walker* walker, const unsigned char* floor, const unsigned char* end, uint32_t record_count) noexcept nogil:
+cdef inline void walk_start(Walker* walker, const unsigned char* floor, const unsigned char* end,
+                            uint32_t record_count) noexcept nogil:
     walker.floor = floor
     walker.at = end
     walker.records_left = record_count

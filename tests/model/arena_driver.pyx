@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""What intake does to an arena, one verb at a time, for tests; with two planted ordering bugs. And a single-stepper that stops a process
-after each store into a mapped file."""
+"""What intake does to an arena, one verb at a time, for tests; with planted ordering bugs. And a single-stepper that
+stops a process after each store into a mapped file."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -15,8 +15,8 @@ cdef extern from *:
     #include <sys/ptrace.h>
     #include <sys/wait.h>
 
-    /* Steps the stopped child until `bytes` at `watched` differ from `seen`. 1: they do; 0: the child stopped itself (SIGSTOP);
-       -1: it is gone, or -errno - 1. `steps` counts instructions. */
+    /* Steps the stopped child until `bytes` at `watched` differ from `seen`. 1: they do; 0: the child stopped itself
+       (SIGSTOP); -1: it is gone, or -errno - 1. `steps` counts instructions. */
     static long step_until_store(int pid, const char *watched, const char *seen, size_t bytes, long *steps)
     {
         int status;
@@ -77,13 +77,15 @@ cdef class Writer:
     def open(self, topic, partition, needed_bytes, wanted_bytes, now_ms, tick_ms=0):
         """Handle of a new batch, or -1 where the arena is full."""
         cdef int handle
+        cdef OpenBatch* batch
         for handle in range(64):
             if handle >= self.used or self.batches[handle].entry < 0:
                 break
         else:
             raise ValueError("64 batches are open")
         self.used = max(self.used, handle + 1)
-        verdict = self.arena.batch_open(&self.batches[handle], topic, partition, needed_bytes, wanted_bytes, now_ms, tick_ms)
+        batch = &self.batches[handle]
+        verdict = self.arena.batch_open(batch, topic, partition, needed_bytes, wanted_bytes, now_ms, tick_ms)
         return -1 if verdict == ARENA_FULL else handle
 
     def entry(self, int handle):
@@ -163,6 +165,10 @@ cdef class Writer:
             self.arena.intent_add(&self.arena.sessions[<int>row].rejections[index], value)
         self.arena.intent_add(&self.arena.sessions[<int>row].rejection_count, len(rejections))
         self.arena.intent_commit()
+
+    def stage(self, word, amount):
+        """Leaves an intent half built, as in the middle of a read."""
+        self.arena.ledger_add(word, amount)
 
     def seal(self, int handle):
         """OPEN -> SEALED."""

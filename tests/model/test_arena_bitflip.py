@@ -56,6 +56,32 @@ def flips(size: int, seed: int) -> list[int]:
     return near + [chosen.randrange(size * 8) for _ in range(FLIPS - len(near))]
 
 
+def test_garbage_anywhere_is_survived_and_the_arena_is_usable_after_it(tmp_path: Path) -> None:
+    make(tmp_path / "a.arena")
+    image = (tmp_path / "a.arena").read_bytes()
+    expected = [values for _, values in sorted(contents(Arena.open(str(tmp_path / "a.arena"), now_ms=NOW_MS)).items())]
+    path = tmp_path / "garbage.arena"
+    chosen = random.Random(SEED)
+    for turn in range(FLIPS // 10):
+        damaged = bytearray(image)
+        for _ in range(chosen.randrange(1, 6)):
+            first = chosen.randrange(2 * 4096, len(image))
+            size = min(chosen.choice([8, 64, 600, 9000]), len(image) - first)
+            damaged[first : first + size] = chosen.choice([bytes(size), b"\xff" * size, chosen.randbytes(size)])
+        path.write_bytes(damaged)
+        arena = Arena.open(str(path), now_ms=NOW_MS)
+        assert all(values in expected for values in contents(arena).values()), f"seed {SEED}, turn {turn}: made up"
+        arena.ledger(), arena.sessions(), arena.cluster_id, arena.session_forgettable(NOW_MS)
+        for batch in arena.recovered():
+            arena.provenance(batch.entry)
+            arena.fail(batch.entry, 5)
+        assert arena.buffered() == arena.buffered_records == 0
+        assert arena.free_pages == arena.page_count, f"seed {SEED}, turn {turn}: pages lost"
+        arena.close()
+        for quarantined in tmp_path.glob("*.quarantine-*"):
+            quarantined.unlink()
+
+
 def test_one_flipped_bit_costs_one_batch_at_most(tmp_path: Path) -> None:
     make(tmp_path / "a.arena")
     image = (tmp_path / "a.arena").read_bytes()

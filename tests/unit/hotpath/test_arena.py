@@ -259,6 +259,25 @@ def test_pages_come_back_when_the_last_view_goes() -> None:
     assert arena.free_pages == free_pages + 1
 
 
+def test_a_view_given_back_in_the_middle_of_a_read_does_not_publish_the_read() -> None:
+    arena = small_arena(None)
+    writer = driver.Writer(arena)
+    entry = fill(arena, sent(2))
+    arena.stamp(entry, 1, 0, 0, 0, NOW_MS)
+    view = arena.view(entry)
+    arena.done(entry)
+    writer.stage(0, 5)
+    frees = arena.frees
+    view.release()
+    assert arena.ledger()["received"] == 2
+    assert arena.frees == frees
+    writer.commit([])
+    assert arena.ledger()["received"] == 7
+    assert arena.take_sealed() != []
+    assert arena.frees == frees + 1
+    assert arena.free_pages == arena.page_count
+
+
 def test_a_view_cannot_be_written_through() -> None:
     arena = small_arena(None)
     view = arena.view(fill(arena, sent(2)))
