@@ -4,10 +4,12 @@ Kafka's Java side takes one LZ4 frame with *independent* blocks, or one zstd fra
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import lz4.frame  # type: ignore[import-untyped]
 import zstandard
+
+from ingestd.limits import BATCH_OVERHEAD_BYTES
 
 NONE: Final = 0
 LZ4: Final = 3
@@ -38,6 +40,17 @@ def compress(codec: int, plain: memoryview) -> bytes | None:
     """The records area compressed, or None where that is not smaller (the batch then goes out plain)."""
     compressed = _COMPRESSORS[codec](plain)
     return compressed if len(compressed) < len(plain) else None
+
+
+def compress_batch(arena: Any, batch: Any, codec: int) -> Any:
+    """Compresses a sealed batch in its arena; returns its snapshot, the old one where it stays plain."""
+    if codec == NONE or batch.codec != NONE:
+        return batch
+    with arena.view(batch.entry) as whole, whole[BATCH_OVERHEAD_BYTES:] as plain:
+        payload = compress(codec, plain)
+    if payload is not None and arena.compress(batch.entry, payload, codec):
+        return arena.batch(batch.entry)
+    return batch
 
 
 def decompress(codec: int, payload: bytes | memoryview) -> bytes:

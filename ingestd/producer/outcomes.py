@@ -7,7 +7,7 @@ from ingestd.hotpath.errors import ArenaFull
 from ingestd.kafka.errors import error_of
 from ingestd.metrics import Failed, Ledger
 from ingestd.producer.common import Clock, log
-from ingestd.producer.compression import decompress
+from ingestd.producer.compression import compress_batch, decompress
 from ingestd.producer.dead_letters import DeadLetters, Letter
 from ingestd.producer.delivery import Lane
 from ingestd.producer.item import Fail, Item, Repair, Step, Suspicion
@@ -54,6 +54,7 @@ class Outcomes:
         self._letters = letters
         self._clock = clock
         self._counters = counters
+        self._told: set[Item] = set()
 
     def deliver(self, item: Item, base_offset: int, log_append_time_ms: int) -> None:
         """``item`` is in the log."""
@@ -118,35 +119,39 @@ class Outcomes:
     def _repair(self, lane: Lane, step: Repair) -> bool:
         item = step.item
         arena = item.arena
-        entry = item.batch.entry
-        texts = dict(step.errors)
-        reason = int(Failed.RECORD_REFUSED)
-        letter = self._letter(lane, item, reason, step.code, False)
-        bad = [record for record in arena.records(entry, decompress) if record.index in texts]
         old = item.batch
+        reason = int(Failed.RECORD_REFUSED)
+        texts = dict(step.errors)
+        if item not in self._told:
+            self._told.add(item)
+            self._tell_refused(lane, step, texts, reason)
         try:
-            # The books first: a letter or an answer for a record that stays in the batch would be wrong, one that is
-            # missing after a crash between the two is only missing.
-            batch = self._repaired(arena, old, texts, reason, step)
+            batch = arena.repair(old.entry, list(texts), reason, decompress)
         except ArenaFull:
             return False
-        log.error(
-            "%s-%d: %d of %d records refused: %s",
-            lane.topic.name,
-            lane.partition,
-            len(bad),
-            old.record_count,
-            error_of(step.code).name,
-        )
-        self._letters.write(letter, bad, texts, "", self._clock.now_ms())
+        self._told.discard(item)
+        batch = compress_batch(arena, batch, old.codec)
         lane.waiting_bytes += batch.size_bytes - item.size_bytes
         item.size_bytes = batch.size_bytes
         item.batch = batch
         return True
 
-    def _repaired(self, arena: Any, old: Any, texts: dict[int, str], reason: int, step: Repair) -> Any:
-        self._events.on_records_failed(arena, old, texts, reason, step.code)
-        return arena.repair(old.entry, list(texts), reason, decompress)
+    def _tell_refused(self, lane: Lane, step: Repair, texts: dict[int, str], reason: int) -> None:
+        """Once per repair, which may need several tries."""
+        item = step.item
+        arena = item.arena
+        log.error(
+            "%s-%d: %d of %d records refused: %s",
+            lane.topic.name,
+            lane.partition,
+            len(texts),
+            item.batch.record_count,
+            error_of(step.code).name,
+        )
+        letter = self._letter(lane, item, reason, step.code, False)
+        bad = (record for record in arena.records(item.batch.entry, decompress) if record.index in texts)
+        self._letters.write(letter, bad, texts, "", self._clock.now_ms())
+        self._events.on_records_failed(arena, item.batch, texts, reason, step.code)
 
     def _suspect(self, lane: Lane, step: Suspicion) -> None:
         self._counters.data_loss_suspected += 1

@@ -16,7 +16,7 @@ from ingestd.producer.brokers import Brokers
 from ingestd.producer.budget import Budget
 from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import Clock, SystemClock, log
-from ingestd.producer.compression import CODECS, NONE, compress
+from ingestd.producer.compression import CODECS, NONE, compress_batch
 from ingestd.producer.dead_letters import DeadLetters
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
@@ -25,7 +25,6 @@ from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes
 from ingestd.producer.recovery import plan
 from ingestd.producer.sender import Sender
 
-HEADER_BYTES: Final = 61
 HOUSEKEEPING_MS: Final = 1000
 FLUSH_POLL_MS: Final = 10
 
@@ -158,7 +157,7 @@ class Producer:
         for batch in batches:
             lane, codec = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
             if codec != NONE:
-                batch = self._compressed(arena, batch, codec)
+                batch = compress_batch(arena, batch, codec)
             if attachment.waiting:
                 # The cluster is not known yet: what was there before goes first.
                 attachment.waiting.append(batch)
@@ -258,15 +257,6 @@ class Producer:
         attachment.lanes[key] = found
         attachment.keys[lane] = key
         return found
-
-    def _compressed(self, arena: Any, batch: Any, codec: int) -> Any:
-        if batch.codec != NONE:
-            return batch
-        with arena.view(batch.entry) as whole, whole[HEADER_BYTES:] as plain:
-            payload = compress(codec, plain)
-        if payload is not None and arena.compress(batch.entry, payload, codec):
-            return arena.batch(batch.entry)
-        return batch
 
     def _updated(self, changed: Sequence[metadata.Topic]) -> None:
         """New metadata."""

@@ -53,9 +53,14 @@ class Silence:
     """Answer of a control: nothing is answered, and nothing is read any more from this connection."""
 
 
+class Nothing:
+    """Answer of a control: this request is never answered, later ones are."""
+
+
 CLOSE: Final = Close()
+NOTHING: Final = Nothing()
 SILENCE: Final = Silence()
-Answer = bytes | Close | Silence | None
+Answer = bytes | Close | Silence | Nothing | None
 
 
 @dataclass
@@ -144,6 +149,13 @@ class FakeCluster:
     async def stop(self) -> None:
         for broker in self.brokers.values():
             await broker.stop()
+
+    async def __aenter__(self) -> "FakeCluster":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     @property
     def bootstrap(self) -> tuple[str, ...]:
@@ -245,6 +257,8 @@ class FakeBroker:
             answer = request.handle()
         if isinstance(answer, (Close, Silence)):
             return answer
+        if isinstance(answer, Nothing):
+            return b""
         if api_key == PRODUCE and entity.acks == 0:
             return b""
         tagged = self._entity(api_key, version).__header_schema__.__version__ >= 1

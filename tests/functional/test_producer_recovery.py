@@ -1,0 +1,141 @@
+"""What a dead process left in its arena, delivered by the next one."""
+
+import dataclasses
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from ingestd.hotpath.arena import Arena
+from tests.fakes.broker import NOTHING, PRODUCE, FakeCluster, Nothing, Request
+from tests.functional.producer_rig import Rig, clock, lines_of
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(scenario)
+
+
+async def die(cluster: FakeCluster, path: Path, lines: list[bytes], taken: int) -> None:
+    """A process that has sent ``lines``, of which the broker took ``taken``, and saw no answer to them."""
+    rig = Rig(cluster.bootstrap, path=path, request_timeout_ms=60_000)
+    rig.send(b"first")
+    await rig.idle()
+    requests: list[Request] = []
+
+    def hold(request: Request) -> Nothing:
+        requests.append(request)
+        if len(requests) <= taken:
+            request.handle()
+        return NOTHING
+
+    cluster.brokers[1].control(PRODUCE, hold, times=len(lines))
+    for line in lines:
+        rig.send(line)
+    await rig.until(lambda: len(requests) == len(lines))
+    await rig.close()
+    rig.arena.close()
+
+
+async def live(cluster: FakeCluster, path: Path, *new: bytes) -> tuple[Rig, dict[str, int]]:
+    arena = Arena.open(path, now_ms=clock()[0])
+    rig = Rig(cluster.bootstrap, arena=arena)
+    for line in new:
+        rig.send(line)
+    await rig.idle()
+    ledger = rig.arena.ledger()
+    await rig.close()
+    return rig, ledger
+
+
+LINES = [b"%d" % number for number in range(5)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("taken", [0, 1, 3, 5])
+def test_batches_in_doubt_are_resent_once_and_go_before_new_ones(tmp_path: Path, taken: int, restarted: bool) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with cluster:
+            await judge(cluster)
+
+    async def judge(cluster: FakeCluster) -> None:
+        await die(cluster, tmp_path / "a", LINES, taken)
+        log = cluster.log("t")
+        assert len(log.batches) == 1 + taken
+        if restarted:
+            log.restart()
+        rig, ledger = await live(cluster, tmp_path / "a", b"new")
+        assert lines_of(log) == [b"first", *LINES, b"new"]
+        assert {batch.producer_id for batch in log.batches[:-1]} == {0}
+        assert log.batches[-1].producer_id == 1
+        assert ledger["delivered"] == 7
+        assert ledger["possible_duplicates"] == 0
+        assert rig.producer.counters.data_loss_suspected == 0
+
+    run(scenario())
+
+
+def test_where_the_broker_has_lost_them_they_go_out_under_new_numbers(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with cluster:
+            await judge(cluster)
+
+    async def judge(cluster: FakeCluster) -> None:
+        await die(cluster, tmp_path / "a", LINES, 5)
+        log = cluster.log("t")
+        log.producers[0].batches = [dataclasses.replace(log.batches[-1], sequence=1000)]
+        rig, ledger = await live(cluster, tmp_path / "a")
+        assert lines_of(log) == [b"first", *LINES, *LINES]
+        assert ledger["possible_duplicates"] == 5
+        assert rig.producer.counters.data_loss_suspected == 1
+        assert log.batches[-1].epoch == 1
+
+    run(scenario())
+
+
+def test_stamped_batches_are_not_sent_to_another_cluster(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with cluster:
+            await judge(cluster)
+
+    async def judge(cluster: FakeCluster) -> None:
+        await die(cluster, tmp_path / "a", LINES, 0)
+        other = FakeCluster(topics={"t": 1})
+        other.cluster_id = "other"
+        async with other:
+            rig, _ = await live(other, tmp_path / "a", b"new")
+        assert lines_of(other.log("t")) == [b"new"]
+        assert rig.producer.parked == 5
+        assert rig.arena.buffered() == 5
+
+    run(scenario())
+
+
+def test_sealed_batches_of_an_adopted_arena_are_delivered_and_it_is_drained(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with cluster:
+            await judge(cluster)
+
+    async def judge(cluster: FakeCluster) -> None:
+        dead = Rig(cluster.bootstrap, path=tmp_path / "dead")
+        for line in LINES:
+            dead.fill(line)
+        await dead.close()
+        dead.arena.close()
+        adopted = Arena.open(tmp_path / "dead", now_ms=clock()[0])
+        rig = Rig(cluster.bootstrap)
+        rig.producer.attach(adopted)
+        rig.send(b"own")
+        await rig.until(lambda: rig.producer.drained(adopted))
+        await rig.idle()
+        assert sorted(lines_of(cluster.log("t"))) == sorted([*LINES, b"own"])
+        assert adopted.buffered() == 0
+        rig.producer.detach(adopted)
+        await rig.close()
+
+    run(scenario())

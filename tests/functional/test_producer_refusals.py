@@ -1,0 +1,175 @@
+"""What brokers refuse: bad records, whole batches, topics; and what is kept of it."""
+
+import json
+from base64 import b64decode
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from ingestd.metrics import Failed
+from tests.fakes.broker import CLOSE, PRODUCE, FakeCluster, error
+from tests.functional.producer_rig import lines_of, running
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(scenario)
+
+
+def letters(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for file in sorted(folder.glob("dead-letters-*.jsonl")) for line in file.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
+def test_bad_records_are_taken_out_and_the_rest_is_delivered(codec: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, state_directory=tmp_path, compression_type=codec) as rig:
+            cluster.brokers[1].control(PRODUCE, error(87, record_errors=((1, "no key"), (3, "odd"))))
+            rig.send(*[b"%d" % number + b"." * 50 for number in range(5)])
+            await rig.idle()
+            number = {"none": 0, "lz4": 3, "zstd": 4}[codec]
+            assert [line[:1] for line in lines_of(cluster.log("t"), number)] == [b"0", b"2", b"4"]
+            assert cluster.log("t").batches[0].sequence == 0
+            assert rig.events.refused == [({1: "no key", 3: "odd"}, Failed.RECORD_REFUSED, 87)]
+            ledger = rig.arena.ledger()
+            assert (ledger["delivered"], ledger["failed"]) == (3, 2)
+        kept = letters(tmp_path)
+        assert [(b64decode(letter["value"])[:1], letter["text"]) for letter in kept] == [
+            (b"1", "no key"),
+            (b"3", "odd"),
+        ]
+        assert kept[0]["kafka_error"] == "INVALID_RECORD"
+        assert kept[0]["reason"] == "record_refused"
+        assert kept[0]["listener"] == "listener-t"
+        assert kept[0]["sender"] == "connection 100"
+        assert kept[0]["first_send_ms"] >= kept[0]["accepted_ms"] > 0
+        assert kept[0]["may_have_been_written"] is False
+
+    run(scenario())
+
+
+def test_batches_behind_a_repaired_one_move_to_the_next_epoch() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, error(87, record_errors=((0, "bad"),)))
+            rig.send(b"a", b"b")
+            rig.send(b"c")
+            rig.send(b"d")
+            await rig.idle()
+            log = cluster.log("t")
+            assert lines_of(log) == [b"first", b"b", b"c", b"d"]
+            assert [batch.epoch for batch in log.batches] == [0, 1, 1, 1]
+            assert rig.arena.ledger()["possible_duplicates"] == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(10, Failed.MESSAGE_TOO_LARGE), (18, Failed.MESSAGE_TOO_LARGE), (87, Failed.BROKER_REFUSED)]
+)
+def test_a_refused_batch_fails_alone(code: int, reason: Failed, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, state_directory=tmp_path) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, error(code))
+            for line in (b"bad", b"c", b"d"):
+                rig.send(line)
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"first", b"c", b"d"]
+            assert rig.events.failed == [(reason, code, False)]
+        assert [b64decode(letter["value"]) for letter in letters(tmp_path)] == [b"bad"]
+
+    run(scenario())
+
+
+def test_a_refused_batch_in_doubt_may_have_been_written(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, state_directory=tmp_path) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, lambda request: (request.handle(), CLOSE)[1])
+            cluster.brokers[1].control(PRODUCE, error(10))
+            rig.send(b"bad")
+            await rig.until(lambda: rig.events.failed)
+            rig.send(b"next")
+            await rig.idle()
+            assert rig.events.failed == [(Failed.MAY_HAVE_BEEN_WRITTEN, 10, True)]
+            assert lines_of(cluster.log("t")) == [b"first", b"bad", b"next"]
+        assert letters(tmp_path)[0]["may_have_been_written"] is True
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("code", [3, 29])
+def test_a_topic_denied_for_too_long_fails(code: int, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1, "good": 1})
+        async with running(cluster, topics=("t", "good"), state_directory=tmp_path, topic_denied_timeout_ms=300) as rig:
+            for broker in cluster.brokers.values():
+                broker.denied["t"] = code
+            rig.send(b"a")
+            rig.send(b"b", topic="good")
+            await rig.idle()
+            assert rig.events.failed == [(Failed.TOPIC_DENIED, code, False)]
+            assert lines_of(cluster.log("good")) == [b"b"]
+            cluster.brokers[1].denied.clear()
+            await rig.until(lambda: rig.leaders.get("t"))
+            rig.send(b"c")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"c"]
+        assert letters(tmp_path)[0]["reason"] == "topic_denied"
+
+    run(scenario())
+
+
+def test_a_right_taken_away_while_running_waits_and_then_goes_on() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, error(29), times=3)
+            for line in (b"b", b"c"):
+                rig.send(line)
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a", b"b", b"c"]
+            assert rig.events.failed == []
+
+    run(scenario())
+
+
+def test_a_fenced_producer_goes_on_under_a_fresh_id() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, error(47))
+            rig.send(b"b")
+            await rig.idle()
+            log = cluster.log("t")
+            assert lines_of(log) == [b"a", b"b"]
+            assert [batch.producer_id for batch in log.batches] == [0, 1]
+
+    run(scenario())
+
+
+def test_an_unknown_error_code_is_retried() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            cluster.brokers[1].control(PRODUCE, error(-1))
+            rig.send(b"a")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a"]
+
+    run(scenario())
