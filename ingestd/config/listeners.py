@@ -13,12 +13,10 @@ from ingestd.config.section import Rules, Section, flattened, read_section
 from ingestd.config.settings import LISTENER, REQUIRED, UNSET
 from ingestd.config.topics import check_topic_name
 from ingestd.limits import (
-    DATAGRAM_BYTES_MAX,
     FRAME_BYTES_MAX,
     FRAME_ENVELOPE_BYTES,
     HEADER_NAME_BYTES_MAX,
     HEADERS_MAX,
-    LINE_BYTES_MAX,
     LISTENERS_MAX,
     UNIX_PATH_BYTES_MAX,
 )
@@ -27,11 +25,7 @@ _RULES: Final = Rules(LISTENER)
 _WHOLE: Final = ("key", "headers")
 _NAME_CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "._-")
 _HEADERS_BYTES_MAX: Final = 64 << 10
-_FORMAT_BYTES_MAX: Final = {
-    "raw": DATAGRAM_BYTES_MAX,
-    "lines": LINE_BYTES_MAX,
-    "frames": FRAME_BYTES_MAX - FRAME_ENVELOPE_BYTES,
-}
+_FRAMED_BYTES_MAX: Final = FRAME_BYTES_MAX - FRAME_ENVELOPE_BYTES
 
 
 class _Draft:
@@ -87,11 +81,12 @@ def _read_listener(draft: _Draft, request_bytes_max: int) -> Listener | None:
     _check_topics(draft, wire)
     _check_format(draft, wire, address)
     _check_address_keys(draft, address)
-    bytes_max = min(_FORMAT_BYTES_MAX[wire], DATAGRAM_BYTES_MAX if address.kind != "unix-stream" else FRAME_BYTES_MAX)
+    # Lines and datagrams have bounds of their own, which the intake knows: this one is the record's, overhead included.
+    bytes_max = min(request_bytes_max, _FRAMED_BYTES_MAX) if wire == "frames" else request_bytes_max
     record_bytes_max = draft["record_bytes_max"]
-    if record_bytes_max is not None and record_bytes_max > min(bytes_max, request_bytes_max):
-        bound = f"{bytes_max} ({wire} over {address.kind})" if bytes_max < request_bytes_max else "max.request.size"
-        draft.fault("record_bytes_max", f"more than {bound}", f"Write at most {min(bytes_max, request_bytes_max)}")
+    if record_bytes_max is not None and record_bytes_max > bytes_max:
+        bound = "max.request.size" if bytes_max == request_bytes_max else "a frame"
+        draft.fault("record_bytes_max", f"more than {bound} can carry", f"Write at most {bytes_max}")
     return Listener(
         name=name,
         address=address,
@@ -111,7 +106,7 @@ def _read_listener(draft: _Draft, request_bytes_max: int) -> Listener | None:
         group=draft["group"],
         shards=draft["shards"],
         connections_max=draft["connections_max"],
-        record_bytes_max=record_bytes_max or min(bytes_max, request_bytes_max),
+        record_bytes_max=record_bytes_max or bytes_max,
     )
 
 

@@ -111,6 +111,7 @@ class Listener(Struct, frozen=True, forbid_unknown_fields=True):
     connections_max: int
     """Connections per worker."""
     record_bytes_max: int
+    """Key, value and headers of one record; what lines, datagrams and frames bound besides is in ingestd.limits."""
 
 
 class TopicSettings(Struct, frozen=True):

@@ -7,6 +7,7 @@ from ingestd.config.listeners import places_of
 from ingestd.config.model import Config
 from ingestd.config.reader import parse
 from ingestd.errors import ConfigurationError, Fault
+from ingestd.limits import FRAME_BYTES_MAX, FRAME_ENVELOPE_BYTES
 
 STREAM = 'name = "a"\nlisten = "unix-stream:/run/i/a.sock"\nformat = "frames"\ntopics = ["t"]\n'
 LINES = 'name = "l"\nlisten = "unix-stream:/run/i/l.sock"\nformat = "lines"\ntopic = "t"\n'
@@ -70,7 +71,7 @@ def faults_of(*listeners: str, head: str = "") -> list[Fault]:
         (DATAGRAM + 'key = "sender"\n', "d.key", "does not tell its sender"),
         (DATAGRAM + "connections_max = 1\n", "d.connections_max", "no connections"),
         (DATAGRAM + "shards = 65\n", "d.shards", "from 1 to 64"),
-        (DATAGRAM + "record_bytes_max = 65536\n", "d.record_bytes_max", "at most 65535"),
+        (DATAGRAM + "record_bytes_max = 1048495\n", "d.record_bytes_max", "at most 1048494"),
         (UDP + 'owner = "x"\n', "u.owner", "not a file"),
         (UDP + 'group = "x"\n', "u.group", "not a file"),
         (UDP + 'mode = "0600"\n', "u.mode", "not a file"),
@@ -92,14 +93,18 @@ def test_there_must_be_a_listener() -> None:
         parse('listeners = []\n[producer]\nbootstrap.servers = ["k:1"]\n')
 
 
-def test_frames_may_come_in_datagrams_of_their_own_size() -> None:
+def test_frames_may_come_in_datagrams() -> None:
     listener = read(STREAM.replace("unix-stream", "unix-datagram")).listeners[0]
-    assert (listener.format, listener.record_bytes_max) == ("frames", 65_535)
+    assert (listener.format, listener.address.kind) == ("frames", "unix-datagram")
 
 
-def test_records_are_bounded_by_format_socket_and_request() -> None:
+def test_records_are_bounded_by_the_request_and_by_a_frame() -> None:
     sizes = [listener.record_bytes_max for listener in read(STREAM, LINES, DATAGRAM, UDP).listeners]
-    assert sizes == [record_bytes_max(1 << 20), record_bytes_max(1 << 20), 65_535, 65_535]
+    assert sizes == [record_bytes_max(1 << 20)] * 4
+    large = "max.request.size = 4194304\n[[listeners]]\n"
+    frames, lines = (parse(f'[producer]\nbootstrap.servers = ["k:1"]\n{large}{text}') for text in (STREAM, LINES))
+    assert lines.listeners[0].record_bytes_max == record_bytes_max(4 << 20)
+    assert frames.listeners[0].record_bytes_max == FRAME_BYTES_MAX - FRAME_ENVELOPE_BYTES
     small = "max.request.size = 2048\n"
     text = f'[producer]\nbootstrap.servers = ["k:1"]\n{small}batch.size = 2048\n[[listeners]]\n{DATAGRAM}'
     assert parse(text).listeners[0].record_bytes_max == record_bytes_max(2048) < 2048

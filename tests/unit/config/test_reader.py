@@ -85,7 +85,7 @@ def test_a_full_file_is_read_as_written() -> None:
     assert (app.topics, app.topic, app.timestamp, app.when_full) == (("orders", "logs.app"), None, "record", "block")
     assert devices.key == Key("field", 1, "\t")
     assert devices.headers == (("host", b"gateway-7"), ("app.version", b"1"))
-    assert (devices.timestamp, devices.when_full, devices.record_bytes_max) == ("arrival", "block", 65_535)
+    assert (devices.timestamp, devices.when_full, devices.record_bytes_max) == ("arrival", "block", 1_048_494)
 
 
 def test_what_is_left_out_has_kafkas_defaults_but_for_the_named_ones() -> None:
