@@ -91,6 +91,10 @@ def test_an_old_broker_answers_api_versions_in_version_0() -> None:
     assert messages.api_versions_response(4, answer, 0) == messages.ApiRanges(35, {18: (0, 2)})
 
 
+def test_a_refusal_whose_list_is_cut_short_means_ask_for_version_0() -> None:
+    assert messages.api_versions_response(4, bytes.fromhex("0023" + "0000000a" + "0012"), 0) == messages.ApiRanges(35, {})
+
+
 def test_highest_common_version() -> None:
     assert messages.highest_common({messages.METADATA: (0, 99)}, messages.METADATA) == 13
     assert messages.highest_common({messages.METADATA: (0, 7)}, messages.METADATA) == 7
