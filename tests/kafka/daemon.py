@@ -91,7 +91,10 @@ class Daemon:
         """Writes the configuration file; it counts from the next start on."""
         sections: list[tuple[str, Mapping[str, Setting]]] = [
             ("[daemon]", {"workers": workers, "state.directory": str(self.state_directory), **(settings or {})}),
-            ("[producer]", {"bootstrap.servers": [self._bootstrap], "buffer.memory": 16 << 20, **(producer or {})}),
+            (
+                "[producer]",
+                {"bootstrap.servers": self._bootstrap.split(","), "buffer.memory": 16 << 20, **(producer or {})},
+            ),
         ]
         sections += [(f"[topics.{json.dumps(name)}]", table) for name, table in self._topics.items()]
         sections += [
