@@ -37,7 +37,7 @@ class Owner(Protocol):
         """``broker.connection`` is ready for requests."""
 
     def unreachable(self, broker: "Broker") -> None:
-        """An attempt to connect failed."""
+        """An attempt to connect failed, or the connection is gone."""
 
     def writable(self, broker: "Broker") -> None:
         """The kernel has taken all that was written, or a throttle is over."""
@@ -366,6 +366,8 @@ class Broker:
             self.connection = None
             self.phase = Phase.IDLE
             self.failures += 1
+            if not self._closed:
+                self.owner.unreachable(self)
 
     def close(self) -> None:
         self._closed = True

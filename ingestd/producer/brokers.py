@@ -48,6 +48,7 @@ class Brokers:
         self._client_id = client_id
         self._software_version = software_version
         self._kick = asyncio.Event()
+        self._connected = asyncio.Event()
         self._bootstrap = [
             self._broker(-1 - index, *split_address(text)) for index, text in enumerate(settings.bootstrap_servers)
         ]
@@ -100,10 +101,28 @@ class Brokers:
         self._random.shuffle(bootstrap)
         for broker in (*known, *bootstrap):
             broker.want()
-            await broker.wait_attempt()
-            if broker.connection is not None:
-                return broker.connection
+            await self._attempt(broker)
+            ready = [other.connection for other in self._all() if other.connection is not None]
+            if ready:
+                return ready[0]
         raise ConnectionLostError("no broker can be reached")
+
+    async def _attempt(self, broker: Broker) -> None:
+        """Until the attempt on ``broker`` has ended, or any other broker has come within reach meanwhile."""
+        self._connected.clear()
+        waits = [self._loop.create_task(wait) for wait in (broker.wait_attempt(), self._wait_connected())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _wait_connected(self) -> None:
+        await self._connected.wait()
+
+    def announce(self) -> None:
+        """Some broker is connected now: whoever looks for one may take it."""
+        self._connected.set()
 
     def _all(self) -> list[Broker]:
         return [*self.by_node.values(), *self._bootstrap]

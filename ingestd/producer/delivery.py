@@ -73,6 +73,7 @@ class Lane:
         "halted",
         "held",
         "last_offset",
+        "offsets_of",
         "own",
         "partition",
         "queue",
@@ -124,6 +125,8 @@ class Lane:
         self.denied_last_ms = -1
         self.denied_code = 0
         self.last_offset = -1
+        self.offsets_of: Any = None
+        """The caller's: the incarnation of the topic that ``last_offset`` belongs to."""
         self.regressions = 0
         """Times an acknowledged offset lay below one acknowledged before: the log was cut."""
         self.own: Numbers | None = None if idempotent else Numbers(-1, -1, -1)
@@ -451,8 +454,15 @@ class Lane:
             self._sweep(tick_ms)
             return steps
         self._suspicions = 0
-        steps.append(Suspicion(tuple(self.window), "all batches in doubt refused as out of order"))
+        first, last = self.window[0], self.window[-1]
+        end = (last.sequence + last.record_count - 1) & SEQUENCE_MASK
+        text = (
+            f"all refused as out of order: producer id {first.producer_id} epoch {first.epoch},"
+            f" sequences {first.sequence}..{end}, last acknowledged offset {self.last_offset}"
+        )
+        self.last_offset = -1
         self._renumber_at_risk(fresh=False)
+        steps.append(Suspicion(tuple(self.window), text))
         return steps
 
     def _sweep(self, tick_ms: int) -> None:

@@ -68,6 +68,17 @@ class Outcomes:
         self._counters.batches_delivered += 1
         arena.done(batch.entry)
 
+    def regressed(self, lane: Lane, base_offset: int) -> None:
+        """An offset came back that lies below one acknowledged before: the log was cut there."""
+        lane.regressions = 0
+        self._counters.data_loss_suspected += 1
+        log.error(
+            "%s-%d: data loss suspected: acknowledged at offset %d after a higher one",
+            lane.topic.name,
+            lane.partition,
+            base_offset,
+        )
+
     def apply(self, lane: Lane, steps: list[Step]) -> bool:
         """Carries ``steps`` out in order, taking them off the list. False: the rest must be tried again later."""
         while steps:
@@ -155,19 +166,12 @@ class Outcomes:
 
     def _suspect(self, lane: Lane, step: Suspicion) -> None:
         self._counters.data_loss_suspected += 1
-        first, last = step.items[0], step.items[-1]
         log.error(
-            "%s-%d: data loss suspected: %s; producer id %d epoch %d, sequences %d..%d, last acknowledged offset %d;"
-            " they are sent again under new numbers, %d records may be there twice",
+            "%s-%d: data loss suspected: %s; sent again under new numbers, %d records may be there twice",
             lane.topic.name,
             lane.partition,
             step.text,
-            first.producer_id,
-            first.epoch,
-            first.sequence,
-            last.sequence + last.record_count - 1,
-            lane.last_offset,
-            sum(item.record_count for item in step.items if item.in_doubt or item.risk),
+            sum(item.record_count for item in step.items if item.risk),
         )
 
 

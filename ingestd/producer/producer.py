@@ -27,6 +27,7 @@ from ingestd.producer.sender import Sender
 
 HOUSEKEEPING_MS: Final = 1000
 FLUSH_POLL_MS: Final = 10
+VIEWS_WAIT_MS: Final = 1000
 
 
 class InForce(NamedTuple):
@@ -187,8 +188,16 @@ class Producer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._brokers.close()
-        await asyncio.sleep(0)
+        # Transports let go of their buffers in their own time, and an arena with views cannot be closed.
+        while self._views_held and self._clock.tick_ms() < deadline_ms + VIEWS_WAIT_MS:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(FLUSH_POLL_MS / 1000)
         return done
+
+    @property
+    def _views_held(self) -> bool:
+        return any(
+            item.arena.view_count(item.batch.entry) for lane in self._accumulator.lanes.values() for item in lane.window
+        )
 
     # -- what the worker shows
 
@@ -237,6 +246,7 @@ class Producer:
         )
         if self._settings.enable_idempotence and self._identity.producer_id >= 0:
             lane.identity(self._identity.producer_id, self._identity.epoch)
+        lane.offsets_of = topic.row
         self._sender.locate(lane)
         return lane
 

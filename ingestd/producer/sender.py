@@ -94,6 +94,9 @@ class Sender:
         names = {topic.name for topic in topics}
         for lane in self.accumulator.lanes.values():
             if lane.topic.name in names:
+                if lane.offsets_of is not lane.topic.row:
+                    lane.offsets_of = lane.topic.row  # made anew when the topic is: offsets begin again
+                    lane.last_offset = -1
                 self.locate(lane)
 
     def locate(self, lane: Lane) -> None:
@@ -111,6 +114,8 @@ class Sender:
     # -- Owner of the connections
 
     def connected(self, broker: Broker) -> None:
+        if self._brokers is not None:
+            self._brokers.announce()
         self._pump(broker)
 
     def unreachable(self, broker: Broker) -> None:
@@ -230,6 +235,8 @@ class Sender:
                     self._outcomes.deliver(item, answer.base_offset, answer.log_append_time_ms)
                 else:
                     self._outcomes.deliver(settled, -1, -1)
+            if lane.regressions:
+                self._outcomes.regressed(lane, answer.base_offset)
         else:
             lane.failed(item, answer.code, self._clock.tick_ms(), answer.record_errors, answer.text)
             self._hint(lane, answer, endpoints)
@@ -265,6 +272,8 @@ class Sender:
 
     def carry_out(self, lane: Lane, steps: list[Step]) -> None:
         """Applies decisions; the lane is held until all are done."""
+        if self._closed:
+            return
         lane.held = True
         if steps and not self._outcomes.apply(lane, steps):
             self._later(ROOM_WAIT_MS, self.carry_out, lane, steps)
@@ -275,6 +284,8 @@ class Sender:
 
     def _settle_numbers(self, lane: Lane) -> None:
         """New numbers go to the arena before anything is sent under them; then the lane runs again."""
+        if self._closed:
+            return
         if lane.wants_identity is Want.FRESH and self._identity is not None:
             self._identity.want()
         if lane.renumbering:
