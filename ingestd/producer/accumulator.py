@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from ingestd.producer.broker import Broker, Connection
 from ingestd.producer.cluster import Topic
-from ingestd.producer.delivery import Lane, Want
+from ingestd.producer.delivery import Lane
 from ingestd.producer.item import Item
+from ingestd.producer.lane import Want
 
 
 class Accumulator:

@@ -18,9 +18,10 @@ from ingestd.producer.broker import Broker, Connection
 from ingestd.producer.brokers import Brokers
 from ingestd.producer.cluster import Topic
 from ingestd.producer.common import Clock, log
-from ingestd.producer.delivery import Lane, Want
+from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
 from ingestd.producer.item import Item, Step
+from ingestd.producer.lane import Want
 from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes, write_numbers
 
 VIEW_WAIT_MS: Final = 20

@@ -9,8 +9,9 @@ import pytest
 
 from ingestd.kafka.errors import NETWORK_EXCEPTION
 from ingestd.metrics import Failed
-from ingestd.producer.delivery import OLD_MS, TRIES_MAX, Lane, Want
+from ingestd.producer.delivery import Lane
 from ingestd.producer.item import EPOCH_MAX, Fail, Item, Numbers, Repair, Suspicion
+from ingestd.producer.lane import OLD_MS, TRIES_MAX, Want
 from tests.fakes.partition_log import PartitionLog
 
 NOW_MS = 1_700_000_000_000

@@ -1,0 +1,379 @@
+"""One partition's batches in order, what may be sent next, and what an answer settles. Pure; decisions: delivery.py."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, Final
+
+from ingestd.errors import DaemonError
+from ingestd.kafka import errors as codes
+from ingestd.kafka.errors import Action, Effect, error_of
+from ingestd.limits import BATCHES_IN_DOUBT_MAX
+from ingestd.producer.item import EPOCH_MAX, SEQUENCE_MASK, Item, Numbers
+
+OLD_MS: Final = 23 * 3600 * 1000
+"""A broker forgets a producer after producer.id.expiration.ms (24 h by default): an hour less is sure."""
+TRIES_MAX: Final = 5
+"""Answers in a row of a kind that may pass, before they count as a refusal."""
+NEVER_MS: Final = 1 << 62
+
+
+class Want(Enum):
+    """Which producer id a lane waits for."""
+
+    NOTHING = "nothing"
+    SHARED = "shared"
+    """This process's."""
+    FRESH = "fresh"
+    """One that nobody has used."""
+
+
+class LaneQueue:
+    """One partition. ``backoff(failures)`` gives a delay in ms; ``idempotent`` False: no numbers, no proofs."""
+
+    __slots__ = (
+        "_backoff",
+        "_mine",
+        "_numbers",
+        "_oldest_ms",
+        "_plain",
+        "_probe",
+        "_retries_max",
+        "_runs",
+        "_suspicions",
+        "_unnumbered",
+        "carrier",
+        "cursor",
+        "denied_code",
+        "denied_last_ms",
+        "denied_since_ms",
+        "failures",
+        "flying",
+        "halted",
+        "held",
+        "last_offset",
+        "offsets_of",
+        "own",
+        "partition",
+        "queue",
+        "queued",
+        "regressions",
+        "renumbering",
+        "retry_at_ms",
+        "route",
+        "topic",
+        "waiting_bytes",
+        "wants_identity",
+        "wants_refresh",
+        "window",
+    )
+
+    def __init__(
+        self,
+        topic: Any,
+        partition: int,
+        backoff: Callable[[int], int],
+        *,
+        idempotent: bool = True,
+        retries_max: int = SEQUENCE_MASK,
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.route: Any = None
+        """The caller's: where this lane's batches go; ``carrier``: what carries those in flight; ``queued``: waits for
+        its turn there; ``held``: must not be sent."""
+        self.carrier: Any = None
+        self.queued = False
+        self.held = False
+        self.queue: deque[Item] = deque()
+        self.window: list[Item] = []
+        self.cursor = 0
+        """Index in the window of the next batch of this sweep; at its end new ones are stamped."""
+        self.flying = 0
+        self.halted = False
+        self.renumbering: list[Item] = []
+        """Batches whose new numbers the arena must have before anything is sent."""
+        self.wants_identity = Want.NOTHING
+        self.wants_refresh = False
+        self.retry_at_ms = 0
+        """Monotonic; 0: at once."""
+        self.failures = 0
+        self.waiting_bytes = 0
+        self.denied_since_ms = -1
+        """Monotonic time of the first and the last answer in a row that denied the topic; -1: the last did not."""
+        self.denied_last_ms = -1
+        self.denied_code = 0
+        self.last_offset = -1
+        self.offsets_of: Any = None
+        """The caller's: the incarnation of the topic that ``last_offset`` belongs to."""
+        self.regressions = 0
+        """Times an acknowledged offset lay below one acknowledged before: the log was cut."""
+        self.own: Numbers | None = None if idempotent else Numbers(-1, -1, -1)
+        """This process's numbers here; recovered batches go out under theirs first."""
+        self._numbers: Numbers | None = None
+        self._mine = False
+        """The window is under this process's own numbers."""
+        self._plain = not idempotent
+        self._retries_max = retries_max
+        self._backoff = backoff
+        self._runs: deque[tuple[list[Item], Numbers, list[Item]]] = deque()
+        self._unnumbered: list[Item] = []
+        self._probe: Item | None = None
+        self._suspicions = 0
+        self._oldest_ms = NEVER_MS
+
+    # -- what comes in
+
+    def enqueue(self, item: Item) -> None:
+        """A sealed batch, behind all others."""
+        self.queue.append(item)
+        self.waiting_bytes += item.size_bytes
+
+    def add_run(self, items: list[Item], numbers: Numbers, renumbered: list[Item]) -> None:
+        """Batches a dead process had stamped, under one (producer id, epoch); they go before anything new.
+
+        ``renumbered``: those among them whose numbers here differ from what the arena holds.
+        """
+        self._runs.append((items, numbers, renumbered))
+        self.waiting_bytes += sum(item.size_bytes for item in items)
+
+    def identity(self, producer_id: int, epoch: int) -> None:
+        """A producer id of this process: what the lane had asked for with ``wants_identity``, or its first."""
+        fresh, self.wants_identity = self.wants_identity is Want.FRESH, Want.NOTHING
+        if fresh:
+            if self.own is None:
+                self._mine = True
+            self._assign(Numbers(producer_id, epoch))
+        elif self.own is None:
+            self.own = Numbers(producer_id, epoch)
+
+    # -- what goes out
+
+    def take(self, now_ms: int, tick_ms: int) -> Item | None:
+        """The next batch to send, or None. An unstamped one has got its numbers: stamp it before sending.
+
+        The caller must send it, and then call ``succeeded`` or ``failed`` exactly once.
+        """
+        if self.halted or self.renumbering or tick_ms < self.retry_at_ms or self.wants_identity is Want.FRESH:
+            return None
+        window = self.window
+        if self.cursor < len(window) or self._probe is not None:
+            return self._take_again(now_ms)
+        if not window and self._runs:
+            self._begin_run()
+            return None if self.renumbering else self._take_again(now_ms)
+        queue = self.queue
+        if not queue:
+            return None
+        if not window and not self._mine:
+            if self.own is None:
+                self.wants_identity = Want.SHARED
+                return None
+            self._numbers = self.own
+            self._mine = True
+        numbers = self.numbers
+        item = queue[0]
+        oldest_ms = item.oldest_ms if item.oldest_ms < self._oldest_ms else self._oldest_ms
+        if window and (
+            not numbers.confirmed
+            or len(window) >= BATCHES_IN_DOUBT_MAX
+            or (oldest_ms < now_ms - OLD_MS and not self._plain)
+            or not self._mine
+        ):
+            return None
+        queue.popleft()
+        self._oldest_ms = oldest_ms
+        if not self._plain:
+            numbers.give(item)
+        window.append(item)
+        self.cursor = len(window)
+        self._fly(item, now_ms)
+        return item
+
+    def _take_again(self, now_ms: int) -> Item | None:
+        """The next batch of a sweep over what has numbers already."""
+        numbers = self.numbers
+        if self._probe is not None:
+            if self.flying:
+                return None
+            item = self._probe
+        else:
+            item = self.window[self.cursor]
+            one_at_a_time = not numbers.confirmed or self._is_old(now_ms)
+            if self.flying and (one_at_a_time or item.action is Action.REFUSED):
+                return None
+            self.cursor += 1
+        if item.in_doubt and (self._plain or item.oldest_ms < now_ms - OLD_MS):
+            item.risk = True
+        self._fly(item, now_ms)
+        return item
+
+    def _fly(self, item: Item, now_ms: int) -> None:
+        item.flying = True
+        item.action = None
+        item.attempts += 1
+        if now_ms < item.oldest_ms:
+            item.oldest_ms = now_ms
+        self.flying += 1
+
+    def _is_old(self, now_ms: int) -> bool:
+        if self._plain:
+            return False
+        horizon_ms = now_ms - OLD_MS
+        if self._oldest_ms >= horizon_ms:
+            return False
+        self._oldest_ms = min((item.oldest_ms for item in self.window), default=NEVER_MS)
+        return self._oldest_ms < horizon_ms
+
+    def _begin_run(self) -> None:
+        items, numbers, renumbered = self._runs.popleft()
+        self.window[:] = items
+        self._numbers = numbers
+        self._mine = False
+        self.cursor = 0
+        self._oldest_ms = min(item.oldest_ms for item in items)
+        self.renumbering = list(renumbered)
+        if numbers.epoch > EPOCH_MAX:
+            self._renumber(list(items), fresh=True)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What the window's batches are numbered under."""
+        if self._numbers is None:
+            raise DaemonError("no batch has numbers here")
+        return self._numbers
+
+    @property
+    def next_bytes(self) -> int:
+        """Size of the batch that ``take`` would look at next; 0: none."""
+        if self._probe is not None:
+            return self._probe.size_bytes
+        if self.cursor < len(self.window):
+            return self.window[self.cursor].size_bytes
+        return self.queue[0].size_bytes if self.queue else 0
+
+    @property
+    def may_send(self) -> bool:
+        """``take`` may have something; what is in flight does not count."""
+        return bool(self.queue or self.cursor < len(self.window) or self._probe or self._runs)
+
+    @property
+    def has_work(self) -> bool:
+        """Something waits here, sent or not."""
+        return bool(self.window or self.queue or self._runs)
+
+    # -- what comes back
+
+    def succeeded(self, item: Item, base_offset: int, now_ms: int) -> Sequence[Item]:
+        """The broker acknowledged ``item``. Returns what is settled by that, in order: those proven, then itself."""
+        self.flying -= 1
+        item.flying = False
+        if item.settled:
+            return ()
+        self.failures = self._suspicions = 0
+        self.retry_at_ms = 0
+        self.denied_since_ms = -1
+        if base_offset >= 0:
+            if base_offset <= self.last_offset:
+                self.regressions += 1
+            self.last_offset = base_offset
+        window = self.window
+        numbers = self.numbers
+        if window[0] is item:
+            numbers.confirmed = numbers.known = True
+            del window[0]
+            self.cursor -= 1
+            self._settle(item)
+            if not window:
+                self._oldest_ms = NEVER_MS
+            return (item,)
+        return self._succeeded_behind(item, numbers, now_ms)
+
+    def _succeeded_behind(self, item: Item, numbers: Numbers, now_ms: int) -> Sequence[Item]:
+        """A success of a batch behind unsettled ones: proof of those in doubt, if the broker had memory of them."""
+        self._probe = None
+        window = self.window
+        at = window.index(item)
+        proves = numbers.known and not self._plain and not self._is_old(now_ms)
+        settled = [before for before in window[:at] if proves and before.in_doubt]
+        settled.append(item)
+        for one in settled:
+            window.remove(one)
+            self._settle(one)
+        numbers.confirmed = numbers.known = True
+        for later in window[at + 1 - len(settled) :]:
+            # refused for order before this success: that refusal says nothing any more
+            later.action = None if later.action is Action.OUT_OF_ORDER else later.action
+        self.cursor = len(window)
+        self.halted = bool(window)
+        if not window:
+            self._oldest_ms = NEVER_MS
+        return settled
+
+    def _settle(self, item: Item) -> None:
+        item.settled = True
+        self.waiting_bytes -= item.size_bytes
+
+    def failed(
+        self, item: Item, code: int, tick_ms: int, errors: tuple[tuple[int, str], ...] = (), text: str = ""
+    ) -> None:
+        """The request with ``item`` met ``code`` (NETWORK_EXCEPTION: no answer will come)."""
+        self.flying -= 1
+        item.flying = False
+        if item.settled:
+            return
+        row = error_of(code)
+        action = row.action
+        if row.effect is not Effect.NOT_WRITTEN:
+            item.in_doubt = True
+        if action is Action.RETRY_FEW:
+            item.tries += 1
+            action = Action.REFUSED if item.tries > TRIES_MAX else Action.RETRY
+        elif action is Action.OUT_OF_ORDER and not self._plain:
+            self.numbers.known = True
+        if action is Action.RETRY and item.attempts > self._retries_max:
+            action = Action.REFUSED
+        if action is Action.DENIED:
+            if self.denied_since_ms < 0:
+                self.denied_since_ms = tick_ms
+            self.denied_last_ms = tick_ms
+            self.denied_code = code
+        elif code != codes.NETWORK_EXCEPTION:
+            self.denied_since_ms = -1
+        item.action = action
+        item.code = code
+        item.errors = errors
+        item.text = text
+        self.wants_refresh = self.wants_refresh or row.refresh
+        self.halted = True
+
+    # -- new numbers
+
+    def _renumber(self, items: list[Item], *, fresh: bool) -> None:
+        """All of the window takes numbers from sequence 0 at the next epoch, or of a fresh producer id."""
+        self._unnumbered = items
+        self._probe = None
+        numbers = self.numbers
+        if fresh or numbers.epoch >= EPOCH_MAX:
+            if self._mine:
+                self.own = None
+                self._mine = False
+            self.wants_identity = Want.FRESH
+            return
+        self._assign(Numbers(numbers.producer_id, numbers.epoch + 1))
+
+    def _assign(self, numbers: Numbers) -> None:
+        if self._mine:
+            self.own = numbers
+        self._numbers = numbers
+        for item in self._unnumbered:
+            numbers.give(item)
+            item.action = None
+            item.tries = 0
+        self.renumbering = self._unnumbered
+        self._unnumbered = []
+        self.cursor = 0
+
+    def renumbered(self) -> None:
+        """The arena holds the new numbers of ``renumbering``."""
+        self.renumbering = []
