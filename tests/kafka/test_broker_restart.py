@@ -58,7 +58,7 @@ def restart_under_load(
         total = sum(map(len, sent.values()))
         books = daemon.wait_settled(total)
         assert (books["delivered"], books["possible_duplicates"]) == (total, 0)
-        # Delivered, by the proof of a later batch: without any, the broker had forgotten nothing and nothing was tested.
+        # Proved by a later batch: without any such, the broker had forgotten nothing and nothing was tested.
         assert books["delivered_unconfirmed_offsets"] > 0
         verdict = judge(sent, read_until(cluster.direct, topic, total, 1))
         assert verdict.clean, verdict
