@@ -1,4 +1,5 @@
 # From a parsed record to committed bytes: routing, open batches, commit per read, seal.
+from cython cimport final
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ingestd.hotpath.arena cimport Arena
@@ -22,6 +23,7 @@ cdef struct Deltas:                    # ledger changes since the last commit; r
 
 cdef void record_prepare(Record* record, const Listener* listener) noexcept nogil
 
+@final
 cdef class Appender:
     cdef readonly Arena arena
     cdef Publisher publisher

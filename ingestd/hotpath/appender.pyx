@@ -4,6 +4,7 @@ One record's way: `offer` → `_take` (partition) → `_write` (encode at the ba
 before `commit`, which puts the commit words of all touched batches, the session's last sequence and the ledger into one intent.
 """
 
+from cython cimport final
 from libc.stdint cimport INT64_MIN, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -37,6 +38,7 @@ cdef void record_prepare(Record* record, const Listener* listener) noexcept nogi
     record.headers_fixed_count = listener.headers_count
 
 
+@final
 cdef class Appender:
 
     def __dealloc__(self):
@@ -70,7 +72,7 @@ cdef class Appender:
         return flags | self.flags
 
     cdef bint offer(self, Input* input, Topic* topic, Record* record, uint64_t sequence) noexcept nogil:
-        cdef uint64_t fixed_bytes, alone_bytes
+        cdef uint64_t fixed_bytes, bytes_max
         if input.refuse_reason:
             return self.refuse(input, input.refuse_reason, sequence)
         if topic.partitions.count == 0:
@@ -80,10 +82,12 @@ cdef class Appender:
         elif not self._bound_timestamp(input, record):
             return self.refuse(input, REJECTED_TIMESTAMP_OUT_OF_BOUNDS, sequence)
         fixed_bytes = record_fixed_bytes(record)
-        # The size of a batch that holds this record only: what the broker compares with max.message.bytes.
-        alone_bytes = BATCH_HEADER_BYTES + varint_bytes((fixed_bytes + 2) << 1) + fixed_bytes + 2
-        if alone_bytes > topic.record_bytes_max or alone_bytes > input.listener.record_bytes_max:
-            return self.refuse(input, REJECTED_RECORD_TOO_LARGE, sequence)
+        # A batch that holds this record only must not be larger: that is what the broker compares with max.message.bytes. Both deltas are
+        # one byte there; the record's own length takes five bytes at most, which spares most records the exact sum.
+        bytes_max = min(topic.record_bytes_max, input.listener.record_bytes_max)
+        if fixed_bytes + BATCH_HEADER_BYTES + 7 > bytes_max:
+            if fixed_bytes + BATCH_HEADER_BYTES + 2 + varint_bytes((fixed_bytes + 2) << 1) > bytes_max:
+                return self.refuse(input, REJECTED_RECORD_TOO_LARGE, sequence)
         return self._take(input, topic, record, sequence, fixed_bytes)
 
     cdef bint _take(self, Input* input, Topic* topic, Record* record, uint64_t sequence, uint64_t fixed_bytes) noexcept nogil:

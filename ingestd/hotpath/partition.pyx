@@ -1,37 +1,6 @@
 """Partition choice as in Kafka's Java producer: murmur2 for keys, sticky with byte counting (KIP-794) without."""
 
-from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
-
-from ingestd.hotpath.unaligned cimport load_u32
-
-cdef enum:
-    MULTIPLIER = 0x5bd1e995
-    POSITIVE = 0x7fffffff
-
-
-cdef uint32_t murmur2_of(const unsigned char* key, size_t length) noexcept nogil:
-    cdef const unsigned char* end = key + (length & ~<size_t>3)
-    cdef uint32_t h = <uint32_t>0x9747b28c ^ <uint32_t>length
-    cdef uint32_t k
-    cdef size_t tail = length & 3
-    while key < end:
-        k = load_u32(key) * <uint32_t>MULTIPLIER
-        k ^= k >> 24
-        h = (h * <uint32_t>MULTIPLIER) ^ (k * <uint32_t>MULTIPLIER)
-        key += 4
-    if tail:
-        if tail == 3:
-            h ^= <uint32_t>key[2] << 16
-        if tail >= 2:
-            h ^= <uint32_t>key[1] << 8
-        h = (h ^ key[0]) * <uint32_t>MULTIPLIER
-    h = (h ^ (h >> 13)) * <uint32_t>MULTIPLIER
-    return h ^ (h >> 15)
-
-
-cdef uint32_t keyed(const Partitions* partitions, const unsigned char* key, size_t length) noexcept nogil:
-    return fast_modulo(murmur2_of(key, length) & POSITIVE, partitions.modulo_factor, partitions.count)
 
 
 cdef void sticky_draw(Sticky* sticky, const Partitions* partitions, uint64_t* random_state) noexcept nogil:

@@ -6,7 +6,7 @@ cdef extern from *:
     /* ceil(bits / 7) without a loop or a division: 9/64 is just over 1/7 for 1..64 bits. */
     static inline unsigned ingestd_varint_bytes(unsigned long long value)
     {
-        return (unsigned)(((63 - __builtin_clzll(value | 1)) * 9 + 73) / 64);
+        return ((unsigned)(__builtin_clzll(value | 1) ^ 63) * 9 + 73) / 64;
     }
     """
     uint32_t varint_bytes "ingestd_varint_bytes"(uint64_t value) noexcept nogil
