@@ -84,7 +84,8 @@ class Future:
         """Waits at most `timeout` seconds (None: for ever). Raises the record's error, or TimeoutException."""
         error = self.exception(timeout)
         if error is not None:
-            raise error
+            # One error may belong to many records: it must not collect the traceback of each.
+            raise error.with_traceback(None)
         return self._metadata()
 
     def exception(self, timeout: float | None = None) -> KafkaException | None:

@@ -102,7 +102,7 @@ class Loop(threading.Thread):
         request = Flush()
         with self._over_lock:
             if self._over:
-                request.finish()
+                request.finish(self.failure)
             else:
                 self._requests.append(request)
         self.wake()

@@ -88,7 +88,7 @@ class Outbox:
     def _check(self, entry: Entry) -> None:
         """Raises what waiting will not change."""
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
         size_bytes = len(entry[0])
         if size_bytes + RECORD_OVERHEAD_BYTES > self._bytes_max:
             raise RecordTooLargeException(

@@ -126,7 +126,7 @@ class Producer:
         if not request.wait(timeout):
             raise TimeoutException(f"not everything was answered within {timeout} s; it goes on")
         if request.error is not None:
-            raise request.error
+            raise request.error.with_traceback(None)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT_S) -> None:
         """Sends what is there, waits for its answers, ends the session. Again: does nothing.
@@ -145,7 +145,7 @@ class Producer:
         self._closed = True
         atexit.unregister(self._at_exit)
         if self._loop.failure is not None:
-            raise self._loop.failure
+            raise self._loop.failure.with_traceback(None)
         if self._loop.unanswered:
             raise TimeoutException(f"{self._loop.unanswered} records were not answered within {timeout} s")
 

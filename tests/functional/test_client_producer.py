@@ -28,6 +28,7 @@ from ingestd.client.errors import (
     TopicAuthorizationException,
 )
 from ingestd.client.frame import FrameReader
+from ingestd.client.session import Session
 from tests.fakes.daemon import CLOSE, HELLO, FakeDaemon, Taken
 
 
@@ -426,3 +427,38 @@ def test_udp_without_a_reader_loses_quietly_and_goes_on() -> None:
             sock.bind(("127.0.0.1", port))
             producer.send(ProducerRecord("t", "seen")).result(10)
             assert datagram_values(sock, 1) == [b"seen"]
+
+
+def test_a_mistake_in_the_producers_thread_reaches_the_callers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    with FakeDaemon(tmp_path) as daemon:
+        producer = Producer(daemon.address)
+        producer.send(ProducerRecord("t", "v")).result(10)
+        monkeypatch.setattr(Session, "receive", broken)
+        future = producer.send(ProducerRecord("t", "w"))
+        for attempt in (future.result, lambda: producer.send(ProducerRecord("t", "x")), producer.flush, producer.close):
+            with pytest.raises(KafkaException, match="thread ended: ZeroDivisionError"):
+                attempt()
+
+
+def test_closing_ends_a_flush_of_another_thread(tmp_path: Path) -> None:
+    with FakeDaemon(tmp_path) as daemon:
+        daemon.delivering = False
+        producer = Producer(daemon.address)
+        producer.send(ProducerRecord("t", "v"))
+        said: list[KafkaException] = []
+
+        def flush() -> None:
+            try:
+                producer.flush()
+            except KafkaException as error:
+                said.append(error)
+
+        thread = threading.Thread(target=flush)
+        thread.start()
+        with pytest.raises(TimeoutException):
+            producer.close(0.1)
+        thread.join(10)
+        assert [str(error) for error in said] == ["the producer was closed before everything was answered"]
