@@ -305,7 +305,7 @@ class Broker:
                 await connection.ready
         except (OSError, TimeoutError, ConnectionLostError) as error:
             self._task = None
-            if connection is not None:
+            if connection is not None and connection.session.state is not State.CLOSED:
                 connection.close("not ready in time")
             if not self._closed:
                 self._failed(error)

@@ -1,11 +1,11 @@
 """A scripted Kafka broker: real TCP, real bytes, the contract's decision table as its append logic.
 
-Requests are parsed and answers are built with kio, so that the code under test is judged by another's codec. Like a real
-broker it serves the requests of a connection one after the other. One-shot controls change single answers:
+Requests are parsed and answers are built with kio, so that the code under test is judged by another's codec. Like a
+real broker it serves the requests of a connection one after the other. One-shot controls change single answers:
 
-    broker.control(PRODUCE, lambda request: CLOSE)                       # neither taken nor answered
+    broker.control(PRODUCE, lambda request: CLOSE)                           # neither taken nor answered
     broker.control(PRODUCE, lambda request: (request.handle(), CLOSE)[1])    # taken, the answer is lost
-    broker.control(PRODUCE, error(19))                                   # every partition of the request meets that code
+    broker.control(PRODUCE, error(19))                                       # every partition meets that code
 """
 
 import asyncio
@@ -227,6 +227,7 @@ class FakeBroker:
                     break
                 if isinstance(answer, Silence):
                     await asyncio.sleep(3600)
+                    continue
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 if answer:
@@ -377,14 +378,13 @@ class FakeBroker:
     ) -> tuple[int, int, int, tuple[int, int] | None]:
         cluster = self.cluster
         if request.version >= 13:
-            found = [(name, topic) for name, topic in cluster.topics.items() if topic.topic_id == asked.topic_id]
-            if not found:
-                return 100, -1, -1, None
-            name, topic = found[0]
+            found = [name for name, topic in cluster.topics.items() if topic.topic_id == asked.topic_id]
         else:
-            name, topic = asked.name, cluster.topics.get(asked.name)  # type: ignore[assignment]
-            if topic is None:
-                return 3, -1, -1, None
+            found = [asked.name] if asked.name in cluster.topics else []
+        if not found:
+            return 100 if request.version >= 13 else 3, -1, -1, None
+        name = found[0]
+        topic = cluster.topics[name]
         if name in self.denied:
             return self.denied[name], -1, -1, None
         if partition.index >= len(topic.partitions):

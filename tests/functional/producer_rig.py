@@ -135,7 +135,7 @@ class Rig:
 
     async def until(self, condition: Callable[[], object], seconds: float = 5) -> None:
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 (any condition)
                 await asyncio.sleep(0.002)
 
     async def idle(self, seconds: float = 5) -> None:

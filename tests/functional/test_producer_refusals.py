@@ -19,7 +19,8 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 
 def letters(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for file in sorted(folder.glob("dead-letters-*.jsonl")) for line in file.read_text().splitlines()]
+    files = sorted(folder.glob("dead-letters-*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 @pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])

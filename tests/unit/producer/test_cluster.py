@@ -1,0 +1,124 @@
+"""Metadata: leaders by epoch, denial, and when to ask again."""
+
+from random import Random
+from typing import Any
+
+from ingestd.kafka.messages import ClusterInfo, PartitionInfo, TopicInfo
+from ingestd.producer.cluster import FOREVER_MS, UNKNOWN_TOPIC_BACKOFF_MAX_MS, Cluster
+
+ID_1 = bytes(15) + b"\1"
+ID_2 = bytes(15) + b"\2"
+BROKERS = {1: ("a", 9092), 2: ("b", 9092)}
+
+
+def make() -> Cluster:
+    return Cluster(["t"], 300_000, 100, 1000, Random(1))
+
+
+def info(*leaders: tuple[int, int], code: int = 0, topic_id: bytes = ID_1, **changes: Any) -> ClusterInfo:
+    partitions = tuple(PartitionInfo(index, 0, leader, epoch) for index, (leader, epoch) in enumerate(leaders))
+    row = TopicInfo("t", code, topic_id, partitions)
+    return ClusterInfo(BROKERS, "c", (row,), 0, 0)._replace(**changes)
+
+
+def leader(cluster: Cluster, partition: int = 0) -> int:
+    return cluster.topics["t"].leader(partition)
+
+
+def test_an_answer_is_taken_in_and_told_once() -> None:
+    cluster = make()
+    [topic] = cluster.update(info((1, 0), (-1, 0)), 0)
+    assert topic.leader_bytes == b"\1\0"
+    assert cluster.by_id[ID_1] is topic
+    assert topic.row.topic_id == ID_1
+    assert cluster.update(info((1, 0), (-1, 0)), 1) == []
+
+
+def test_an_older_leader_epoch_is_not_believed() -> None:
+    cluster = make()
+    cluster.update(info((1, 5)), 0)
+    cluster.update(info((2, 4)), 1)
+    assert leader(cluster) == 1
+    cluster.update(info((2, 6)), 2)
+    assert leader(cluster) == 2
+
+
+def test_a_recreated_topic_begins_again() -> None:
+    cluster = make()
+    cluster.update(info((1, 5)), 0)
+    cluster.update(info((2, 0), topic_id=ID_2), 1)
+    assert leader(cluster) == 2
+    assert cluster.by_id == {ID_2: cluster.topics["t"]}
+
+
+def test_a_hint_needs_a_newer_epoch_and_a_known_node() -> None:
+    cluster = make()
+    cluster.update(info((1, 5)), 0)
+    topic = cluster.topics["t"]
+    assert not cluster.hint(topic, 0, 2, 5, {})
+    assert not cluster.hint(topic, 0, 9, 6, {})
+    assert cluster.hint(topic, 0, 9, 6, {9: ("z", 1)})
+    assert (leader(cluster), cluster.brokers[9]) == (9, ("z", 1))
+    assert not cluster.hint(topic, 3, 1, 9, {})
+
+
+def test_denial_is_timed_from_its_first_answer_and_ends_with_a_good_one() -> None:
+    cluster = make()
+    topic = cluster.topics["t"]
+    cluster.update(info(code=3), 10)
+    cluster.update(info(code=3), 500)
+    assert cluster.denied_since(topic, 0) == (10, 3)
+    cluster.update(info((1, 0)), 600)
+    assert cluster.denied_since(topic, 0) == (-1, 0)
+
+
+def test_a_partition_beyond_the_count_is_denied_since_that_count() -> None:
+    cluster = make()
+    cluster.update(info((1, 0)), 10)
+    cluster.update(info((1, 0)), 99)
+    assert cluster.denied_since(cluster.topics["t"], 4) == (10, 3)
+
+
+def test_a_leaderless_partition_keeps_its_topic() -> None:
+    cluster = make()
+    cluster.update(info((1, 0)), 0)
+    cluster.update(info(code=5), 1)
+    assert leader(cluster) == 1
+
+
+def test_one_request_at_a_time_and_backoff_after_failures() -> None:
+    cluster = make()
+    assert cluster.due_in_ms(0) == 0
+    cluster.asked()
+    assert cluster.due_in_ms(0) == FOREVER_MS
+    cluster.failed(0)
+    assert 80 <= cluster.due_in_ms(0) <= 120
+
+
+def test_a_healthy_cluster_is_asked_again_at_max_age() -> None:
+    cluster = make()
+    cluster.update(info((1, 0)), 1000)
+    assert cluster.due_in_ms(1000) == 300_000
+    cluster.want()
+    assert 80 <= cluster.due_in_ms(1000) <= 120
+
+
+def test_a_stuck_election_is_not_asked_about_more_than_twice_a_second() -> None:
+    cluster = make()
+    tick_ms = asked = 0
+    while tick_ms < 60_000:
+        tick_ms += cluster.due_in_ms(tick_ms)
+        cluster.asked()
+        cluster.update(info((-1, 0)), tick_ms)
+        cluster.want()
+        asked += 1
+    assert 10 < asked < 120
+
+
+def test_an_unknown_topic_is_asked_for_ever_more_rarely() -> None:
+    cluster = make()
+    tick_ms = 0
+    for _ in range(20):
+        tick_ms += cluster.due_in_ms(tick_ms)
+        cluster.update(info(code=3), tick_ms)
+    assert 0.8 * UNKNOWN_TOPIC_BACKOFF_MAX_MS <= cluster.due_in_ms(tick_ms) <= UNKNOWN_TOPIC_BACKOFF_MAX_MS
