@@ -189,13 +189,16 @@ def _local_path(descriptor: int) -> str:
 
 def _adopt(index: int, listener: Listener, role: Role, worker: int, descriptor: int, path: str) -> Bound:
     adopted = socket.socket(fileno=descriptor)
-    family, kind = _expected(listener.address)
-    if (adopted.family, adopted.type) != (family, kind):
-        raise _wrong_socket(listener, f"an inherited socket of another kind ({adopted.family!r}, {adopted.type!r})")
-    if path and _local_path(descriptor) != path:
-        raise _wrong_socket(listener, f"an inherited socket bound to {_local_path(descriptor)}")
-    if not path and adopted.getsockname()[1] != listener.address.port:
-        raise _wrong_socket(listener, f"an inherited socket bound to port {adopted.getsockname()[1]}")
+    try:
+        if (adopted.family, adopted.type) != _expected(listener.address):
+            raise _wrong_socket(listener, f"an inherited socket of another kind ({adopted.family!r}, {adopted.type!r})")
+        if path and _local_path(descriptor) != path:
+            raise _wrong_socket(listener, f"an inherited socket bound to {_local_path(descriptor)}")
+        if not path and adopted.getsockname()[1] != listener.address.port:
+            raise _wrong_socket(listener, f"an inherited socket bound to port {adopted.getsockname()[1]}")
+    except BaseException:
+        adopted.close()
+        raise
     adopted.set_inheritable(False)
     adopted.setblocking(False)
     return Bound(index, role, worker, adopted, path, ours=False)

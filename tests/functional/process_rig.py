@@ -1,0 +1,105 @@
+"""Runs the supervisor over ``process_child`` workers, with its patience cut short, in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ingestd import config, log
+from ingestd.errors import IngestdError
+from ingestd.scoreboard import Reader, Row, Word
+from ingestd.supervisor import lock, processes, slot, supervisor
+
+SECONDS_MAX = 15.0
+
+
+class Rig:
+    """A supervisor in ``folder``; ``patience``: constants of ``slot`` and ``lock`` in milliseconds."""
+
+    def __init__(self, folder: Path, *, workers: int = 1, stop_timeout_ms: int = 2000, **patience: int) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "log"
+        self._patience = patience
+        (folder / "ingestd.toml").write_text(
+            f"[daemon]\nworkers = {workers}\nstate.directory = '{self.state}'\nstop.timeout.ms = {stop_timeout_ms}\n"
+            "[producer]\nbootstrap.servers = ['127.0.0.1:9']\n"
+            f"[[listeners]]\nname = 'a'\nlisten = 'unix-datagram:{folder}/a'\nformat = 'raw'\ntopic = 't'\n"
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def order(self, *orders: str, worker: int = 0) -> None:
+        """What the worker does at its first start, its second, and so on."""
+        (self.state / f"orders-{worker}").write_text("\n".join(orders))
+
+    def start(self, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.functional.process_rig", str(self.folder), json.dumps(self._patience)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **(environment or {})},
+            )
+        return self.process
+
+    def starts(self, worker: int = 0) -> list[tuple[str, int, bool]]:
+        """(order, tick in ms, whether the arena's file was there) of every start."""
+        path = self.state / f"starts-{worker}"
+        if not path.exists():
+            return []
+        lines = [line.rsplit(" ", 2) for line in path.read_text().splitlines()]
+        return [(order, int(tick), found == "True") for order, tick, found in lines]
+
+    def row(self, worker: int = 0) -> tuple[int, str, int, int]:
+        """(pid, state, restarts, last exit status) of a worker."""
+        with Reader.open(self.state / "scoreboard") as board:
+            return read_row(board.rows[worker])
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + SECONDS_MAX
+        while not condition():
+            assert time.monotonic() < deadline, f"waited for {what}\n{self.text}"
+            time.sleep(0.02)
+
+    def wait_ready(self, worker: int = 0) -> int:
+        """Waits until the worker is ready; its pid."""
+        self.wait_for(lambda: (self.state / "scoreboard").exists() and self.row(worker)[1] == "READY", "a ready worker")
+        return self.row(worker)[0]
+
+    def wait_end(self) -> int:
+        assert self.process is not None
+        return self.process.wait(SECONDS_MAX)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def read_row(row: Row) -> tuple[int, str, int, int]:
+    return row.get(Word.PID), row.state.name, row.get(Word.RESTARTS), row.get_signed(Word.LAST_EXIT_STATUS)
+
+
+def main(folder: str, patience: str) -> int:
+    log.configure("supervisor")
+    processes.WORKER_COMMAND = (sys.executable, "-m", "tests.functional.process_child")  # type: ignore[misc]
+    for name, value in json.loads(patience).items():
+        setattr(lock if name == "WAIT_MS" else slot, name, value)
+    try:
+        return supervisor.run(config.load(Path(folder) / "ingestd.toml"))
+    except IngestdError as error:
+        sys.stderr.write(f"{error}\n")
+        return int(error.exit_status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,192 @@
+"""The supervisor over workers that misbehave: restarts, silence, statuses, stopping."""
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.functional.process_rig import Rig
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path) -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def make(**settings: int) -> Rig:
+        rigs.append(Rig(tmp_path, **settings))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.close()
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_killed_worker_is_replaced_at_once(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(workers=2)
+    rig.start()
+    first, other = rig.wait_ready(0), rig.wait_ready(1)
+    began = time.monotonic()
+    os.kill(first, signal.SIGKILL)
+    rig.wait_for(lambda: rig.row()[0] not in (0, first) and rig.row()[1] == "READY", "the successor")
+    assert time.monotonic() - began < 2
+    pid, _, restarts, status = rig.row()
+    assert (restarts, status) == (1, -signal.SIGKILL)
+    assert rig.row(1)[0] == other
+    assert pid != first
+
+
+def test_deaths_before_ready_slow_the_restarts_down(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.order("exit 1", "exit 1", "exit 1", "serve")
+    rig.start()
+    rig.wait_ready()
+    assert re.findall(r"next start in (\d+) ms", rig.text) == ["0", "250", "500"]
+    ticks = [tick for _, tick, _ in rig.starts()]
+    assert ticks[2] - ticks[1] >= 250
+    assert ticks[3] - ticks[2] >= 500
+
+
+@pytest.mark.parametrize("status", [75, 78])
+def test_what_cannot_start_stops_the_daemon_with_its_status_and_reason(
+    make_rig: Callable[..., Rig], status: int
+) -> None:
+    rig = make_rig(workers=2)
+    rig.order(f"exit {status} the arena is somebody's", worker=1)
+    rig.start()
+    assert rig.wait_end() == status
+    assert f"cannot start (exit status {status}): the arena is somebody's" in rig.text
+    assert not (rig.folder / "a").exists()
+
+
+def test_what_could_start_once_is_never_given_up(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.order("serve", "exit 75 for now", "serve")
+    rig.start()
+    pid = rig.wait_ready()
+    os.kill(pid, signal.SIGKILL)
+    rig.wait_for(lambda: rig.row()[2] == 2 and rig.row()[1] == "READY", "two restarts")
+
+
+def test_an_arena_that_kills_three_times_is_set_aside(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.order("killed", "damaged", "damaged", "damaged", "serve")
+    rig.start()
+    rig.wait_ready()
+    assert [order for order, _, _ in rig.starts()] == ["killed", "damaged", "damaged", "damaged", "serve"]
+    assert not rig.starts()[-1][2], "the successor must not find the old arena"
+    assert (rig.state / "worker-0.arena.set-aside-1").exists()
+
+
+def test_a_silent_worker_is_aborted_killed_and_replaced(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(SILENT_MS=1000, ABORT_MS=300)
+    rig.order("silent", "serve")
+    rig.start()
+    silent = rig.wait_ready()
+    rig.wait_for(lambda: rig.row()[2] == 1 and rig.row()[1] == "READY", "the successor")
+    assert gone(silent)
+    log = rig.text
+    assert 0 < log.index("SIGABRT") < log.index("SIGKILL") < log.rindex("worker 0 started")
+
+
+def test_workers_die_with_the_supervisor(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(workers=2)
+    process = rig.start()
+    pids = [rig.wait_ready(0), rig.wait_ready(1)]
+    process.kill()
+    rig.wait_for(lambda: all(map(gone, pids)), "the workers' death")
+
+
+def test_sigterm_stops_and_removes_the_sockets(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(workers=2)
+    process = rig.start()
+    rig.wait_ready(0), rig.wait_ready(1)
+    assert (rig.folder / "a").is_socket()
+    process.terminate()
+    assert rig.wait_end() == 0
+    assert not (rig.folder / "a").exists()
+    assert rig.row()[1] == "ABSENT"
+
+
+def test_a_deaf_worker_is_killed_behind_its_deadline(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(stop_timeout_ms=300, STOP_SLACK_MS=200)
+    rig.order("deaf")
+    process = rig.start()
+    rig.wait_ready()
+    process.terminate()
+    assert rig.wait_end() == 0
+    assert "SIGKILL" in rig.text
+
+
+def test_a_second_sigterm_hurries(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(stop_timeout_ms=60_000, HURRY_MS=300)
+    rig.order("deaf")
+    process = rig.start()
+    rig.wait_ready()
+    process.terminate()
+    rig.wait_for(lambda: rig.row()[1] == "DRAINING", "the drain")
+    process.terminate()
+    assert rig.wait_end() == 0
+    assert "hurrying" in rig.text
+
+
+def test_sighup_is_logged_and_ignored(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    process = rig.start()
+    pid = rig.wait_ready()
+    process.send_signal(signal.SIGHUP)
+    rig.wait_for(lambda: "SIGHUP" in rig.text, "a line about it")
+    assert rig.row()[:3] == (pid, "READY", 0)
+
+
+def test_a_second_daemon_names_the_first(make_rig: Callable[..., Rig]) -> None:
+    first = make_rig(WAIT_MS=200)
+    owner = first.start()
+    first.wait_ready()
+    second = make_rig(WAIT_MS=200)
+    second.start()
+    assert second.wait_end() == 75
+    assert f"is in use by process {owner.pid}" in second.text
+    first.close()
+
+
+def test_a_dying_daemon_is_waited_for(make_rig: Callable[..., Rig]) -> None:
+    first = make_rig(stop_timeout_ms=500, STOP_SLACK_MS=500)
+    first.order("deaf", "serve")
+    process = first.start()
+    old = first.wait_ready()
+    second = make_rig()
+    process.terminate()
+    first.wait_for(lambda: first.row()[1] == "DRAINING", "the drain")
+    second.start()
+    assert first.wait_end() == 0
+    second.wait_for(lambda: second.row()[1] == "READY" and second.row()[0] != old, "the second daemon")
+    second.close()
+
+
+def test_systemd_is_told(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+    rig = make_rig()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(10)
+        process = rig.start({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
+        told: list[str] = []
+        while not any(text.startswith("READY=1\nSTATUS=1 of 1 workers ready") for text in told):
+            told.append(systemd.recv(4096).decode())
+        rig.wait_ready()
+        assert set(told[:-1]) == {"WATCHDOG=1"}
+        process.terminate()
+        while not systemd.recv(4096).startswith(b"STOPPING=1"):
+            pass
+    assert rig.wait_end() == 0
