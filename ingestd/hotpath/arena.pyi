@@ -140,6 +140,12 @@ class Arena:
         """All ledger words, by position."""
     def buffered(self) -> int:
         """Records in OPEN (committed), SEALED and STAMPED batches, counted anew from the directory."""
+    def adopt_sessions(self, other: Arena) -> None:
+        """Copies the sessions of an arena that is only drained from now on, so that their clients can resume here.
+
+        To be called once both are open. Sessions known here already stay as they are; when the table is full, sessions
+        disconnected for longer make room.
+        """
     def absorb(self, other: Arena) -> None:
         """Takes over the books and the sessions of a drained arena (ValueError if it is not), once.
 

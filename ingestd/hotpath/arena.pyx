@@ -26,6 +26,7 @@ from ingestd.hotpath.records import decode_records, repaired
 from ingestd.hotpath.snapshots import Batch, BatchState, Damage, Record, Run, Session, Topic
 
 cdef uint64_t LOW_HALF = 0xFFFFFFFFu
+cdef int64_t NEVER_MS = (<int64_t>1 << 62)
 cdef uint32_t FAILED_REASONS = 24
 cdef uint32_t DROPPED_REASONS = 16
 cdef uint32_t REJECTED_REASONS = 32
@@ -414,6 +415,26 @@ cdef class Arena(Directory):
         """All sessions in the table."""
         return self.sessions_list()
 
+    def adopt_sessions(self, Arena other not None):
+        """Copies the sessions of an arena that is only drained from now on, so that their clients can resume here; those
+        known here already stay as they are. When the table is full, sessions disconnected for longer make room."""
+        newest = sorted(other.sessions_list(), key=lambda session: session.disconnected_ms or NEVER_MS, reverse=True)
+        for session in newest:
+            if session.session_id in self.session_indexes or session.session_id in self.sessions_adopted:
+                continue
+            try:
+                index = self._session_row()
+            except ArenaFull:
+                index = self.session_forgettable((session.disconnected_ms or NEVER_MS) - 1)
+                if index < 0:
+                    break
+                self.session_close(index)
+            self._session_write(
+                index, session.session_id, session.last_accepted, session.rejections, session.disconnected_ms)
+            self.session_indexes[session.session_id] = index
+            self.session_busy.discard(index)
+            self.sessions_adopted.add(session.session_id)
+
     def absorb(self, Arena other not None):
         """Takes over the books and the sessions of a drained arena (ValueError if it is not), once: a second call for
         the same one adds nothing. The caller then unlinks it."""
@@ -422,15 +443,7 @@ cdef class Arena(Directory):
         cdef uint64_t* words = (<Tables>other).ledger
         if other is self or other.buffered():
             raise ValueError("only another arena that is empty can be absorbed")
-        for session in other.sessions_list():
-            if session.session_id not in self.session_indexes:
-                try:
-                    index = self._session_row()
-                except ArenaFull:
-                    break
-                self._session_write(
-                    index, session.session_id, session.last_accepted, session.rejections, session.disconnected_ms)
-                self.session_indexes[session.session_id] = index
+        self.adopt_sessions(other)
         known = min(self.absorbed.count, <uint64_t>ABSORBED_MAX)
         for place in range(known):
             if memcmp(self.absorbed.arena_ids[place], other.header.arena_id, 16) == 0:

@@ -18,7 +18,9 @@ cdef class Tables(Region):
     cdef readonly uint32_t topic_count
     cdef uint32_t seed             # CRC register after the arena id
     cdef dict session_indexes      # session id -> row
-    # rows without a session whose records may still be in the arena: not given out again before a look
+    # Ids once taken from a drained arena: a session that ended here since does not come back.
+    cdef set sessions_adopted
+    # Rows without a session whose records may still be in the arena: not given out again before a look.
     cdef set session_busy
 
     # Writes the header of a new arena.

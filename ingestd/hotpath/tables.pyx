@@ -139,6 +139,7 @@ cdef class Tables(Region):
         self.sessions = <SessionRow*>(self.base + sessions_offset(self.header))
         self.session_indexes = {}
         self.session_busy = set()
+        self.sessions_adopted = set()
         return 0
 
     cdef bint intent_room(self, uint32_t stores) noexcept nogil:

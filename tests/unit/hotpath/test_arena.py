@@ -430,6 +430,25 @@ def test_only_a_drained_arena_is_absorbed_and_only_once() -> None:
         assert other.ledger()["received"] == 0
 
 
+def test_sessions_of_a_drained_arena_resume_here() -> None:
+    arena, other = small_arena(None, session_capacity=2), small_arena(None)
+    for index in range(4):
+        other.session_open(bytes([65 + index]) * 16, NOW_MS)
+        other.session_disconnected(index, NOW_MS - 10 * index)
+    other.session_disconnected(3, 0)
+    arena.session_open(b"old" + bytes(13), NOW_MS)
+    arena.session_disconnected(0, NOW_MS - 100)
+    driver.Writer(other).commit([], {}, {3: 77})
+    arena.adopt_sessions(other)
+    found = {session.session_id[:1]: session.last_accepted for session in arena.sessions()}
+    assert found == {b"D": 77, b"A": 0}
+    ended = arena.session_find(b"D" * 16)
+    assert ended is not None
+    arena.session_close(ended.index)
+    arena.absorb(other)
+    assert arena.session_find(b"D" * 16) is None
+
+
 def test_arenas_are_not_made_by_calling() -> None:
     with pytest.raises(TypeError, match="create"):
         Arena()
