@@ -26,6 +26,7 @@ static uint8_t *out, *in;              /* frames that are not accepted yet; unre
 static size_t out_size, written, in_size;
 static uint8_t urgent[64];             /* HELLO, CONFIRM, CLOSE: go out in front of the next frame */
 static size_t urgent_size;
+static uint64_t confirm;               /* rejections up to here were seen, and the daemon is not told yet */
 static uint8_t *settled;               /* by sequence: 1 when its outcome is known */
 static uint64_t last_sequence, open_records, failures;
 
@@ -41,7 +42,6 @@ static uint8_t *head(uint8_t *at, size_t body, int type, int flags) {
 }
 
 static void say_urgent(int type, int flags, const uint8_t *body, size_t size) {
-    if (urgent_size + 8 + size > sizeof urgent) return;      /* CONFIRM only: the next one covers it */
     uint8_t *end = head(urgent + urgent_size, size, type, flags);
     urgent_size = (size_t)(put_bytes(end, body, size) - urgent);
 }
@@ -105,7 +105,6 @@ static void drop_accepted(uint64_t accepted) {              /* the daemon has th
 
 static int answer(int type, const uint8_t *b) {             /* 0: the conversation is over */
     const uint8_t *rest;
-    uint8_t confirmed[8];
     switch (type) {
     case GRANT:
         if (b[3] == 2) {
@@ -120,8 +119,7 @@ static int answer(int type, const uint8_t *b) {             /* 0: the conversati
     case ACCEPTED: drop_accepted(get(b + 8, 8)); break;
     case REJECTED:
         for (uint64_t i = 0, n = get(b + 8, 4); i < n; i++) settle(get(b, 8) + i, "rejected", -1, 0);
-        put(confirmed, get(b, 8) + get(b + 8, 4) - 1, 8);
-        say_urgent(CONFIRM, 0, confirmed, 8);
+        confirm = get(b, 8) + get(b + 8, 4) - 1;
         break;
     case OUTCOME_UNKNOWN: for (uint64_t s = get(b, 8); s <= get(b + 8, 8); s++) settle(s, "unknown", -1, 0); break;
     case DELIVERED: settle_runs(b + 22 + get(b + 20, 2), "delivered", (int)get(b, 4), (int64_t)get(b + 4, 8)); break;
@@ -154,6 +152,12 @@ static int read_answers(void) {
 static void write_frames(void) {
     static size_t frame_left;                               /* of the frame that is begun: nothing may come between */
     if (written == 0) frame_left = 0;
+    if (confirm && granted && !urgent_size) {
+        uint8_t sequence[8];
+        put(sequence, confirm, 8);
+        say_urgent(CONFIRM, 0, sequence, 8);
+        confirm = 0;
+    }
     if (urgent_size && !frame_left) {
         ssize_t sent = send(fd, urgent, urgent_size, MSG_NOSIGNAL);
         if (sent > 0) memmove(urgent, urgent + sent, urgent_size -= (size_t)sent);
@@ -196,7 +200,7 @@ int main(int count, char **arguments) {
     for (int input_open = 1, closing = 0;;) {
         if (!input_open && !open_records && granted && !closing) { say_urgent(CLOSE, 0, session_id, 0); closing = 1; }
         if (closing && !granted) break;                     /* all is answered; the daemon went before CLOSED */
-        short wanted = POLLIN | (urgent_size || (granted && written < out_size) ? POLLOUT : 0);
+        short wanted = POLLIN | (urgent_size || (granted && (confirm || written < out_size)) ? POLLOUT : 0);
         struct pollfd ends[2] = { { fd, wanted, 0 }, { input_open && out_size < KEPT_MAX ? 0 : -1, POLLIN, 0 } };
         if (poll(ends, 2, -1) < 0 && errno != EINTR) die("poll");
         if (ends[1].revents) {
