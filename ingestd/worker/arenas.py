@@ -43,7 +43,7 @@ def open_arenas(plan: WorkerPlan, status: StatusPipe, now_ms: int) -> Arenas:
     buffer_bytes = plan.config.producer.buffer_memory
     draining = [arena for path in plan.adopt if (arena := _open(path, status, now_ms)) is not None]
     if not plan.arena_path:
-        return Arenas(_create(None, buffer_bytes, now_ms), draining)
+        return _together(_create(None, buffer_bytes, now_ms), draining)
     own = _open(plan.arena_path, status, now_ms) if Path(plan.arena_path).exists() else None
     if own is not None and own.buffer_bytes != buffer_bytes:
         logger.info(
@@ -56,6 +56,13 @@ def open_arenas(plan: WorkerPlan, status: StatusPipe, now_ms: int) -> Arenas:
             draining.append(old)
     if own is None:
         own = _create(plan.arena_path, buffer_bytes, now_ms)
+    return _together(own, draining)
+
+
+def _together(own: Arena, draining: list[Arena]) -> Arenas:
+    """Clients of a drain-only arena's sessions resume in the worker's own."""
+    for arena in draining:
+        own.adopt_sessions(arena)
     return Arenas(own, draining)
 
 
