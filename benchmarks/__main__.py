@@ -32,6 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--burst", type=int, default=10, help="datagrams per sendmmsg (default %(default)s)")
     parser.add_argument("--repetitions", type=int, default=5, help="medians are taken over these (default %(default)s)")
     parser.add_argument("--partitions", type=int, default=6, help="of the topic (default %(default)s)")
+    parser.add_argument("--latency-seconds", type=int, default=20, help="of locust users (default %(default)s)")
     parser.add_argument(
         "--away-seconds", type=float, default=5.0, help="how long waiting is measured (default %(default)s)"
     )

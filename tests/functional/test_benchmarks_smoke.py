@@ -1,5 +1,6 @@
-"""The benchmarks' C programs do what the measurements take for granted."""
+"""The benchmarks' programs do what the measurements take for granted."""
 
+import json
 import socket
 import struct
 import threading
@@ -11,7 +12,9 @@ import pytest
 from confluent_kafka import KafkaError, Message, Producer
 from kio.serial import entity_reader
 
+from benchmarks import record_path
 from benchmarks.programs import Generator, Relay, Sink, program
+from benchmarks.report import Figure, table, write_json
 from benchmarks.rival_producer import records_of
 
 # Requests of the Kafka contract's golden frames: client id "c1", correlation id 7, topic "t", partition 0.
@@ -154,3 +157,26 @@ def test_generator_paces_one_record_datagrams(tmp_path: Path, kind: str) -> None
     assert [len(datagram) for datagram in received] == [60] * 500
     assert len(set(received)) == 500
     assert report["elapsed_s"] > 0.09
+
+
+def test_record_path_alone_is_measured_in_stages() -> None:
+    figures, samples = record_path.measure(records=4000, repetitions=1, partitions=3)
+    total = figures[0]
+    assert (total.unit, total.limit) == ("ns per record", record_path.TOTAL_NS_MAX)
+    assert total.value > 0
+    assert samples["refused"][0] < samples["keyed"][0]  # a record that is refused is not encoded
+
+
+def test_report_tells_what_was_missed(tmp_path: Path) -> None:
+    figures = [
+        Figure("kept", 1.0, "us", 1.5),
+        Figure("missed", 2.0, "us", 1.5),
+        Figure("reached", 6.0, "x", 5.0, at_least=True),
+        Figure("not reached", 4.0, "x", 5.0, at_least=True),
+        Figure("without a target", 3.0, "s"),
+    ]
+    assert [figure.verdict for figure in figures] == ["pass", "miss", "pass", "miss", ""]
+    assert table(figures).count("miss  ") == 2
+    write_json(tmp_path / "result.json", {"cores": 2}, {}, figures, {})
+    found = json.loads((tmp_path / "result.json").read_text())
+    assert [figure["verdict"] for figure in found["figures"]] == ["pass", "miss", "pass", "miss", ""]
