@@ -154,8 +154,11 @@ class Sessions:
         return session if fresh is None else fresh
 
     def _what_happened(self, session: Session, answer: Answer) -> list[bytes]:
-        """Rejections that were never confirmed, and (level delivered) what was settled while nobody listened."""
+        """Rejections never confirmed, how far it was accepted, and (level delivered) what was settled meanwhile."""
         replies = [wire.rejected(sequence, 1, reason) for sequence, reason in session.rejections]
+        if session.last_accepted:
+            # The answer that covered the last records may have been lost with the connection.
+            replies.append(wire.accepted(1, session.last_accepted))
         if answer is Answer.DELIVERED:
             known = [sequence for sequence, _ in session.rejections]
             runs = [found.run for found in self._buffered(session.index)]
