@@ -189,20 +189,23 @@ class Connection:
 
     def _on_close_wanted(self, talk: Conversation) -> None:
         """CLOSE: nothing more comes; CLOSED is said once everything in the session was answered."""
-        self.unsettled = talk.unsettled()
-        if not self.unsettled:
-            self.settle_close()
+        self.unsettled = talk.unsettled() or None
+        if self.unsettled is None:
+            self._settle_close()
 
     def settled(self, arena: int, entry: int) -> None:
         """A batch has its outcome, which was told before."""
         if self.unsettled is not None:
             self.unsettled.discard((arena, entry))
             if not self.unsettled:
-                self.settle_close()
+                self.unsettled = None
+                # Not from within the producer's own turn: the end of a connection may seal batches.
+                self._room.loop.call_soon(self._settle_close)
 
-    def settle_close(self) -> None:
+    def _settle_close(self) -> None:
         """All is answered: the session ends."""
-        self.unsettled = None
+        if self._closed:
+            return
         talk = self.conversation
         if talk is not None:
             talk.end_session()
@@ -265,7 +268,7 @@ class Connection:
         """Queues an answer that came up behind the reading; sent once per turn of the loop."""
         if self._closed:
             return
-        if not self._replies.size_bytes:
+        if not self._replies.size_bytes or self._replies.over_limit:
             self._room.loop.call_soon(self._flush)
         self._replies.add(frame)
 
