@@ -9,6 +9,7 @@ is a ProtocolError and the end of the connection. Versions are negotiated anew p
 """
 
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum
 from struct import Struct
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -74,12 +75,12 @@ class Session(Generic[Context]):
         self.pending.append(Pending(correlation_id, api_key, version, tick_ms, context))
         return correlation_id
 
-    def receive(self, data: bytes) -> list[tuple[Pending[Context], bytes, int]]:
-        """Takes bytes from the socket; returns the answers they complete: (request, frame, offset of its body).
+    def receive(self, data: bytes) -> Iterator[tuple[Pending[Context], bytes, int]]:
+        """Takes bytes from the socket; yields the answers they complete: (request, frame, offset of its body).
 
-        Answers to ApiVersions are among them: hand those to ``negotiated``. Raises ProtocolError.
+        Answers to ApiVersions are among them: hand those to ``negotiated``. Raises ProtocolError. A request leaves
+        ``pending`` when its answer is yielded, so that after an error in between ``close`` returns the others.
         """
-        answers = []
         buffer = self._buffer
         # Usual case: one or more whole responses, nothing held back. No copy is made then.
         frame_source: bytes | bytearray = data
@@ -94,17 +95,19 @@ class Session(Generic[Context]):
                 raise ProtocolError(f"response of {size} bytes")
             if at + 4 + size > end:
                 break
+            if self.state is State.CLOSED:
+                return
             if not self.pending:
                 raise ProtocolError("response to nothing")
-            request = self.pending.popleft()
+            request = self.pending[0]
             if request.correlation_id != correlation_id:
                 raise ProtocolError(f"response to {correlation_id}, expected {request.correlation_id}")
+            self.pending.popleft()
             whole = at == 0 and 4 + size == end and frame_source is data
             frame = data if whole else bytes(frame_source[at : at + 4 + size])
-            answers.append((request, frame, 8))
             at += 4 + size
+            yield request, frame, 8
         self._keep(frame_source, at, end)
-        return answers
 
     def _keep(self, source: bytes | bytearray, at: int, end: int) -> None:
         """Holds the unfinished rest. A first size that lies is refused before its bytes are waited for."""

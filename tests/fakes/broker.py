@@ -199,6 +199,10 @@ class FakeBroker:
         """The next ``times`` requests of that api are answered by ``answer(request)``; None: as usual."""
         self._controls[api_key].extend([answer] * times)
 
+    def clear_controls(self) -> None:
+        """From now on everything is answered as usual."""
+        self._controls.clear()
+
     async def start(self) -> None:
         """Listens, on the same port as before after a ``stop``."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 22)

@@ -1,5 +1,7 @@
 """The session: negotiation, framing at every cut, order of answers, limits."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +69,7 @@ def test_answers_arrive_whole_however_they_are_cut(bodies: list[bytes], data: st
     stream = b""
     for number, body in enumerate(bodies):
         stream += frame(session.expect(0, 9, number, 0), body)
-    answers = []
+    answers: list[Any] = []
     while stream:
         cut = data.draw(st.integers(1, len(stream)))
         answers += session.receive(stream[:cut])
@@ -79,19 +81,20 @@ def test_answers_arrive_whole_however_they_are_cut(bodies: list[bytes], data: st
 def test_a_foreign_correlation_id_ends_the_connection() -> None:
     session = started()
     with pytest.raises(ProtocolError):
-        session.receive(frame(1, b""))
+        list(session.receive(frame(1, b"")))
+    assert [request.context for request in session.close()] == ["hello"]
 
 
 def test_an_answer_to_nothing_ends_the_connection() -> None:
     session: Session[str] = Session("c", "1.0")
     with pytest.raises(ProtocolError):
-        session.receive(frame(0, b""))
+        list(session.receive(frame(0, b"")))
 
 
 @pytest.mark.parametrize("size", [b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", b"\0\0\0\3"])
 def test_a_lying_size_is_refused_at_once(size: bytes) -> None:
     with pytest.raises(ProtocolError):
-        started().receive(size)
+        list(started().receive(size))
 
 
 def test_close_returns_what_was_not_answered_in_order() -> None:
@@ -105,3 +108,12 @@ def test_correlation_ids_wrap() -> None:
     session: Session[int] = Session("c", "1.0")
     session._correlation_id = 2**31 - 1
     assert [session.expect(0, 9, 0, 0) for _ in range(2)] == [2**31 - 1, 0]
+
+
+def test_requests_behind_a_broken_answer_are_not_forgotten() -> None:
+    session: Session[int] = Session("c", "1.0")
+    first, second, _ = (session.expect(0, 9, number, 0) for number in range(3))
+    answers = session.receive(frame(first, b"a") + frame(second, b"b"))
+    assert next(answers)[0].context == 0
+    assert [request.context for request in session.close()] == [1, 2]
+    assert list(answers) == []
