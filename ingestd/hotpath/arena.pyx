@@ -416,8 +416,9 @@ cdef class Arena(Directory):
         return self.sessions_list()
 
     def adopt_sessions(self, Arena other not None):
-        """Copies the sessions of an arena that is only drained from now on, so that their clients can resume here; those
-        known here already stay as they are. When the table is full, sessions disconnected for longer make room."""
+        """Copies the sessions of an arena that is only drained from now on, so that their clients can resume here;
+        those known here already stay as they are. When the table is full, sessions disconnected for longer make
+        room."""
         newest = sorted(other.sessions_list(), key=lambda session: session.disconnected_ms or NEVER_MS, reverse=True)
         for session in newest:
             if session.session_id in self.session_indexes or session.session_id in self.sessions_adopted:

@@ -1,8 +1,8 @@
 """Recovery: what opening an arena does with its batches. It may be cut short at any store, and is then done again.
 
 DONE and FAILED batches are freed (their books moved with their state), OPEN ones are cut at their last commit and
-sealed, STAMPED ones get their header written again. A batch whose line, run or contents do not check is copied to a file of its
-own, booked as dropped, and freed.
+sealed, STAMPED ones get their header written again. A batch whose line, run or contents do not check is copied to a
+file of its own, booked as dropped, and freed.
 """
 import os
 

@@ -100,7 +100,8 @@ cdef class Tables(Region):
                 self.topic_count = index + 1
         for index in range(self.header.session_capacity):
             session_id = (<const unsigned char*>self.sessions[index].session_id)[:16]
-            self.sessions[index].rejection_count = min(self.sessions[index].rejection_count, <uint64_t>SESSION_REJECTIONS_MAX)
+            if self.sessions[index].rejection_count > <uint64_t>SESSION_REJECTIONS_MAX:
+                self.sessions[index].rejection_count = SESSION_REJECTIONS_MAX
             self.session_busy.add(index)
             if session_id != bytes(16):
                 self.session_indexes[session_id] = index
