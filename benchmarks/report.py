@@ -76,7 +76,7 @@ def draw(path: Path, facts: dict[str, Any], figures: Sequence[Figure]) -> None:
             if figure.limit is not None:
                 axis.plot([figure.limit, figure.limit], [row - 0.4, row + 0.4], color="black", linewidth=1.5)
         axis.invert_yaxis()
-        axis.set_title(unit, fontsize=9, loc="left")
+        axis.set_title("ratio" if unit == "x" else unit, fontsize=9, loc="left")
         axis.tick_params(labelsize=8)
         axis.margins(x=0.12)
         axis.spines[["top", "right"]].set_visible(False)

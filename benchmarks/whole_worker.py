@@ -22,6 +22,7 @@ UDP_US_MAX: Final = 1.3
 RSS_MIB_MAX: Final = 70.0
 AWAY_CPU_PERCENT_MAX: Final = 2.0
 AWAY_SETTLE_S: Final = 3.0
+RATE_SHARE_MIN: Final = 0.95
 SETTLE_S: Final = 0.05
 """After the sink has seen the last record: acknowledgement and publishing."""
 LINE_OPTIONS: Final = {"record_bytes": 134}
@@ -61,7 +62,7 @@ def measure(
                 figures += _stream_figures(kind, samples[kind])
             for kind, limit in (("datagram", UNIX_DATAGRAM_US_MAX), ("udp", UDP_US_MAX)):
                 samples[kind] = _datagrams(daemon, sink, kind, plan)
-                figures += _datagram_figures(kind, samples[kind], limit)
+                figures += _datagram_figures(kind, samples[kind], limit, plan.rate)
             memory_mib = (rss_bytes(daemon.worker_pid) - settings.buffer_memory) / MIB
             figures.append(Figure("worker memory, arena apart", memory_mib, "MiB", RSS_MIB_MAX))
             samples["restarts"] = daemon.restarts
@@ -151,11 +152,14 @@ def _datagrams(daemon: Daemon, sink: Sink, kind: str, plan: Plan) -> Samples:
     return samples
 
 
-def _datagram_figures(kind: str, samples: Samples, limit_us: float) -> list[Figure]:
+def _datagram_figures(kind: str, samples: Samples, limit_us: float, rate: int) -> list[Figure]:
+    """Fewer datagrams at a time cost more each: what a busy machine's generator could not send is said."""
     name = "Unix datagram" if kind == "datagram" else "UDP"
+    reached = statistics.median(samples["rate"])
+    note = "" if reached >= RATE_SHARE_MIN * rate else " (RATE NOT REACHED)"
     return [
-        Figure(f"worker, {name}, one record each", statistics.median(samples["us"]), "us CPU per datagram", limit_us),
-        Figure(f"worker, {name}, rate reached", statistics.median(samples["rate"]), "datagrams/s"),
+        Figure(f"worker, {name}{note}", statistics.median(samples["us"]), "us CPU per datagram", limit_us),
+        Figure(f"worker, {name}, rate", reached, "datagrams/s"),
         Figure(f"worker, {name}, dropped", sum(samples["dropped"]) / sum(samples["sent"]) * 100, "%"),
     ]
 
