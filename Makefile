@@ -50,7 +50,7 @@ sanitize: preflight-sanitize $(SANITIZED)/.built  ## the record path's tests und
 	$(SANITIZE_ENVIRONMENT) INGESTD_HYPOTHESIS_PROFILE=thorough $(SANITIZE_PYTEST) --timeout=3600
 
 sanitize-sample: preflight-sanitize $(SANITIZED)/.built
-	$(SANITIZE_ENVIRONMENT) INGESTD_HYPOTHESIS_PROFILE=sample $(SANITIZE_PYTEST) -m "not soak"
+	$(SANITIZE_ENVIRONMENT) INGESTD_HYPOTHESIS_PROFILE=sample $(SANITIZE_PYTEST) -m "not soak" --durations=5
 
 soak: preflight-test $(VENV)/.dev $(VENV)/.built jars  ## the long runs: crashes, broker restarts, outages at full size
 	INGESTD_HYPOTHESIS_PROFILE=thorough $(PYTEST) -m soak --timeout=3600 --durations=0
@@ -105,4 +105,5 @@ $(SANITIZED)/.built: $(SOURCES) $(VENV)/.dev $(shell find ingestd -name '*.py')
 	@echo "building the record path with sanitizers"
 	@rm -rf $(SANITIZED)
 	@INGESTD_SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
+	@cp ingestd/hotpath/*.pxd $(SANITIZED)/lib/ingestd/hotpath/
 	@touch $@
