@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from ingestd.client import answers, frame
 from ingestd.hotpath.errors import ArenaFull
 from ingestd.hotpath.snapshots import Run, Session
-from ingestd.listeners import wire
 from ingestd.listeners.sessions import Buffered, Sessions, stretches, unknown_ranges
 from ingestd.listeners.wire import NO_SESSION_ID, Answer, Hello, Resumed
 
