@@ -1,0 +1,184 @@
+"""Connections of the producer: socket options, idling, peers that are silent, away, or speak something else."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from ingestd.producer import broker as broker_module
+from tests.fakes.broker import API_VERSIONS, CLOSE, METADATA, PRODUCE, SILENCE, FakeCluster
+from tests.functional.producer_rig import Rig, lines_of, running
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(scenario)
+
+
+def test_buffers_are_set_before_connecting_and_nagle_is_off() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, send_buffer_bytes=65536, receive_buffer_bytes=40000) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            connection = rig.producer._brokers.by_node[1].connection
+            assert connection is not None
+            assert connection._transport is not None
+            sock = connection._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * 65536
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * 40000
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+    run(scenario())
+
+
+def test_a_buffer_that_the_kernel_capped_is_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "_warned", set())
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, send_buffer_bytes=1 << 30) as rig:
+            rig.send(b"a")
+            await rig.idle()
+
+    with caplog.at_level(logging.WARNING):
+        run(scenario())
+    assert caplog.text.count("send.buffer.bytes = 1073741824 was capped") == 1
+    assert "net.core.wmem_max" in caplog.text
+
+
+def test_an_idle_connection_is_closed_and_comes_back_when_needed() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, connections_max_idle_ms=200, request_timeout_ms=100) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            await rig.until(lambda: rig.producer.brokers_connected == 0)
+            rig.send(b"b")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a", b"b"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("api_key", [API_VERSIONS, METADATA])
+@pytest.mark.parametrize("fault", [CLOSE, SILENCE, b"", b"\xff" * 40], ids=["close", "silence", "empty", "garbage"])
+def test_a_bad_first_conversation_is_tried_again(api_key: int, fault: Any) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        cluster.brokers[1].control(api_key, lambda _: fault, times=2)
+        changes = {"request_timeout_ms": 100, "socket_connection_setup_timeout_ms": 100}
+        async with running(cluster, **changes) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a"]
+
+    run(scenario())
+
+
+def test_an_unreadable_produce_answer_leaves_the_batch_in_doubt_and_it_is_sent_again() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            cluster.brokers[1].control(PRODUCE, lambda request: request.handle()[:9])
+            for line in (b"a", b"b"):
+                rig.send(line)
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a", b"b"]
+
+    run(scenario())
+
+
+def test_a_partition_left_out_of_the_answer_is_not_forgotten() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            # no topics, no throttle, no tags
+            cluster.brokers[1].control(PRODUCE, lambda _: b"\1" + bytes(4) + b"\0")
+            rig.send(b"a")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a"]
+
+    run(scenario())
+
+
+def test_a_peer_that_is_no_broker_costs_little_and_the_next_bootstrap_server_is_taken() -> None:
+    async def scenario() -> None:
+        visits = 0
+
+        async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal visits
+            visits += 1
+            await reader.read(100)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(web, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            rig = Rig((f"127.0.0.1:{port}",))
+            rig.send(b"a")
+            await asyncio.sleep(0.5)
+            assert 2 < visits < 60
+            await rig.close()
+            rig = Rig((f"127.0.0.1:{port}", *cluster.bootstrap))
+            rig.send(b"a")
+            await rig.idle()
+            await rig.close()
+            assert lines_of(cluster.log("t")) == [b"a"]
+        server.close()
+
+    run(scenario())
+
+
+def test_a_broker_that_moves_to_another_port_is_followed() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(nodes=2, topics={"t": 1})
+        async with running(cluster, metadata_max_age_ms=100) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            broker = cluster.brokers[1]
+            await broker.stop()
+            broker.port = 0
+            await broker.start()
+            rig.send(b"b")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a", b"b"]
+
+    run(scenario())
+
+
+def test_a_slow_partition_is_held_once_the_arena_runs_short() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(nodes=2, topics={"t": 2})
+        changes = {"partitions": 2, "request_timeout_ms": 60_000, "buffer_memory": 1 << 20, "batch_size": 4000}
+        async with running(cluster, **changes) as rig:
+            held: list[tuple[int, int, bool]] = []
+            real = rig.intake
+
+            class Watched:
+                def hold(self, *arguments: Any) -> None:
+                    held.append(arguments)
+                    real.hold(*arguments)
+
+            rig.producer._attachments[rig.arena].intake = Watched()
+            cluster.brokers[2].control(PRODUCE, lambda _: SILENCE)
+            for number in range(3000):
+                if rig.arena.level > 0.85 or held:
+                    break
+                rig.send(b"%d" % number + b"." * 3900)
+                await asyncio.sleep(0.001)
+            await rig.until(lambda: held, 10)
+            assert held == [(0, 1, True)]
+            cluster.brokers[2].cut()
+            await rig.idle()
+            await rig.until(lambda: len(held) == 2)
+            assert held[1] == (0, 1, False)
+
+    run(scenario())
