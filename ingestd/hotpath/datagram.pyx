@@ -12,6 +12,7 @@ from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 from ingestd.hotpath.appender cimport Appender
+from ingestd.hotpath.debug cimport allow, forbid
 from ingestd.hotpath.frame cimport frames_cut, frames_parse
 from ingestd.hotpath.input cimport (
     BLOCKED_PRESSURE, FLAG_AGAIN, FLAG_BLOCKED, FLAG_BROKEN, FLAG_ERRNO, FLAG_READ_MORE, FORMAT_FRAMES, FORMAT_RAW, Input, Listener,
@@ -110,7 +111,9 @@ cdef class Datagram:
         cdef Input* input = &self.input
         cdef mmsghdr* message
         cdef uint32_t index, count
-        cdef size_t used = 0
+        cdef unsigned char* data
+        cdef size_t left, used = 0
+        cdef bint taken
         cdef int received
         if self.held != NULL:
             return self._resume(now_ms, tick_ms)
@@ -118,7 +121,8 @@ cdef class Datagram:
             input.blocked_reason = BLOCKED_PRESSURE
             return FLAG_BLOCKED
         # Whatever is read can be held: with little of the budget left, fewer datagrams are asked for.
-        count = <uint32_t>max(<size_t>1, min(<size_t>DATAGRAM_SLOTS, (self.window.hold_bytes - min(self.window.hold_bytes, self.window.held_bytes)) // DATAGRAM_BYTES_MAX))
+        left = self.window.hold_bytes - min(self.window.hold_bytes, self.window.held_bytes)
+        count = <uint32_t>max(<size_t>1, min(<size_t>DATAGRAM_SLOTS, left // DATAGRAM_BYTES_MAX))
         self.ring.arm(count, self.udp)
         if fed is None:
             received = self._receive(count)
@@ -137,7 +141,12 @@ cdef class Datagram:
                 self._source(self.ring.names[index], message.msg_hdr.msg_namelen)
             if message.msg_hdr.msg_flags & MSG_TRUNC:
                 self.appender.refuse(input, REJECTED_TRUNCATED, 0)
-            elif not self._take(<unsigned char*>self.ring.parts[index].iov_base, message.msg_len, False, &used):
+                continue
+            data = self.ring.slots + <size_t>index * SLOT_STRIDE
+            forbid(data + message.msg_len, SLOT_STRIDE - message.msg_len)
+            taken = self._take(data, message.msg_len, False, &used)
+            allow(data, SLOT_STRIDE)
+            if not taken:
                 self._hold(index, <uint32_t>received, used)
                 break
         return self.appender.end() | (FLAG_READ_MORE if <uint32_t>received == count else 0)

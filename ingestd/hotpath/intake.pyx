@@ -52,7 +52,8 @@ FORMATS = {"raw": FORMAT_RAW, "lines": FORMAT_LINES, "frames": FORMAT_FRAMES}
 
 cdef class Intake:
 
-    def __init__(self, Arena arena not None, row: memoryview | None, *, size_t window_bytes=262144, size_t hold_bytes=16 << 20, uint64_t seed) -> None:
+    def __init__(self, Arena arena not None, row: memoryview | None, *, size_t window_bytes=262144, size_t hold_bytes=16 << 20,
+                 uint64_t seed) -> None:
         self.publisher = Publisher(arena, row)
         self.window = Window(window_bytes, hold_bytes)
         self.appender = Appender.__new__(Appender)
@@ -192,7 +193,9 @@ cdef class Intake:
         listener.record_bytes_max = <uint32_t>spec.record_bytes_max
         listener.line_bytes_max = min(<uint32_t>LINE_BYTES_MAX, listener.record_bytes_max)
         # A budget that the longest unit does not fit would hold its sender up for ever.
-        longest = listener.line_bytes_max + 1 if spec.format == "lines" else min(listener.record_bytes_max + RECORD_WIRE_OVERHEAD, FRAME_BYTES_MAX) + 4
+        longest = listener.line_bytes_max + 1
+        if spec.format == "frames":
+            longest = min(<uint64_t>listener.record_bytes_max + RECORD_WIRE_OVERHEAD, <uint64_t>FRAME_BYTES_MAX) + 4
         self.window.hold_bytes = max(self.window.hold_bytes, <size_t>longest)
         listener.topic = self._topic(spec.topic) if spec.topic >= 0 else NULL
         listener.topics = <Topic**>malloc(max(1, len(allowed)) * sizeof(Topic*))

@@ -25,6 +25,7 @@ cdef class Stream:
     cdef size_t looked_bytes       # BLOCKED_CONFIRM: so much of the held bytes has been searched for a CONFIRM frame
 
     cdef uint32_t _read(self, int64_t now_ms, int64_t tick_ms, const unsigned char* fed, size_t fed_bytes, size_t* taken) except? 0
+    cdef uint32_t _not_now(self, uint32_t reason) noexcept
     cdef unsigned char* _room(self, size_t* room) noexcept
     cdef int64_t _receive(self, unsigned char* place, size_t room, const unsigned char* fed, size_t fed_bytes, size_t* taken) noexcept
     cdef uint32_t _parse(self, const unsigned char* data, size_t length, bint last) except? 0

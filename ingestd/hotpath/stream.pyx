@@ -13,6 +13,7 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from ingestd.hotpath.appender cimport Appender
+from ingestd.hotpath.debug cimport allow, forbid
 from ingestd.hotpath.frame cimport frames_break, frames_cut, frames_parse
 from ingestd.hotpath.input cimport (
     BLOCKED_CONFIRM, BLOCKED_HOLD, BLOCKED_PRESSURE, FLAG_AGAIN, FLAG_BLOCKED, FLAG_BROKEN, FLAG_CONTROL, FLAG_EOF, FLAG_ERRNO,
@@ -74,12 +75,10 @@ cdef class Stream:
                 return self._look_ahead(now_ms, tick_ms, fed, fed_bytes, taken)
             return self._resume(now_ms, tick_ms)
         if self.appender.pressure >= 1 and not self.input.listener.shed:
-            self.input.blocked_reason = BLOCKED_PRESSURE
-            return FLAG_BLOCKED
+            return self._not_now(BLOCKED_PRESSURE)
         place = self._room(&room)
         if place == NULL:
-            self.input.blocked_reason = BLOCKED_HOLD
-            return FLAG_BLOCKED
+            return self._not_now(BLOCKED_HOLD)
         count = self._receive(place, room, fed, fed_bytes, taken)
         if count <= 0:
             return FLAG_EOF if count == 0 else <uint32_t>-count
@@ -92,8 +91,16 @@ cdef class Stream:
             flags = self._parse(data, self.held_length, False)
         else:
             data = self.window.bytes
+            forbid(place + count, self.window.size - <size_t>(place + count - data))
             flags = self._parse(data, <size_t>(place - data) + <size_t>count, False)
+            allow(data, self.window.size)
         return flags | (FLAG_READ_MORE if <size_t>count == room else 0)
+
+    # Nothing is read, and nothing of the stream has moved.
+    cdef uint32_t _not_now(self, uint32_t reason) noexcept:
+        self.input.flags = FLAG_BLOCKED
+        self.input.blocked_reason = reason
+        return FLAG_BLOCKED
 
     # Where the next bytes go: behind held ones, in their own allocation if the unit is long, else in the window. NULL: no budget now.
     cdef unsigned char* _room(self, size_t* room) noexcept:
