@@ -1,10 +1,18 @@
 """The order of a dead process's batches, and what a crash had cut in half."""
 
+from random import Random
 from typing import Any
 
+import pytest
+
 from ingestd.hotpath.snapshots import Batch, BatchState
-from ingestd.producer.item import EPOCH_MAX, FLAG_RISK, Item, recovered_item
+from ingestd.producer.delivery import Lane
+from ingestd.producer.item import EPOCH_MAX, FLAG_RISK, Item, Suspicion, recovered_item
+from ingestd.producer.lane import Want
 from ingestd.producer.recovery import Run, plan
+from tests.fakes.partition_log import PartitionLog
+
+NOW_MS = 1600
 
 
 def make(number: int, numbers: tuple[int, int, int] | None = None, *, attempts: int = 1, **changes: Any) -> Item:
@@ -83,3 +91,146 @@ def test_batches_sent_without_idempotence_ask_for_numbers() -> None:
     assert run.numbers.epoch == EPOCH_MAX + 1
     assert entries(run.items) == [1, 2]
     assert run.items[0].risk
+
+
+# -- processes that die at random, one after the other, on one partition
+
+
+class Life:
+    """What is in the arena, the broker's log, and a process that may die anywhere; its requests may arrive later."""
+
+    def __init__(self, seed: int, batches: int) -> None:
+        self.random = Random(seed)
+        self.log = PartitionLog()
+        self.batches = batches
+        self.sealed = 0
+        self.arena: dict[int, Batch] = {}
+        self.delivered: list[int] = []
+        self.failed: list[int] = []
+        self.late: list[Batch] = []
+        self.next_producer_id = 0
+        self.suspicions = 0
+        self.gaps_left = 0
+
+    def run(self) -> None:
+        while self.arena or self.sealed < self.batches:
+            self.live()
+
+    def fresh(self, lane: Lane) -> None:
+        lane.identity(self.next_producer_id, 0)
+        self.next_producer_id += 1
+
+    def dies(self) -> bool:
+        return self.random.random() < 0.02
+
+    def live(self) -> None:
+        lane = Lane("t", 0, lambda _: 0)
+        items = [recovered_item(None, batch, 0) for batch in sorted(self.arena.values(), key=lambda b: b.number)]
+        runs, sealed = plan(items)
+        for run in runs:
+            lane.add_run(*run)
+        for item in sealed:
+            lane.enqueue(item)
+        self.fresh(lane)
+        flights: list[tuple[Item, Batch]] = []
+        while lane.has_work or self.sealed < self.batches:
+            if self.dies():
+                arrived = self.random.randint(0, len(flights))
+                for _, batch in flights[:arrived]:
+                    self.arrive(batch)
+                self.late += [batch for _, batch in flights[arrived:]][: self.random.randint(0, 3)]
+                if self.random.random() < 0.5:
+                    self.log.restart()
+                return
+            if not self.step(lane, flights):
+                return
+
+    def step(self, lane: Lane, flights: list[tuple[Item, Batch]]) -> bool:
+        """False: it died in the middle of writing numbers."""
+        chance = self.random.random()
+        if self.sealed < self.batches and chance < 0.3:
+            batch = make(self.sealed, None).batch
+            self.arena[self.sealed] = batch
+            self.sealed += 1
+            lane.enqueue(Item(None, batch, 0))
+        if self.late and chance > 0.7:
+            self.arrive(self.late.pop(0))
+        if chance < 0.6 and not self.send(lane, flights):
+            return False
+        if flights and chance > 0.4:
+            item, batch = flights.pop(0)
+            self.answer(lane, item, self.arrive(batch))
+        return not lane.must_resolve or self.resolve(lane)
+
+    def put(self, item: Item, attempts: int) -> Batch:
+        entry = item.batch.entry
+        self.arena[entry] = batch = self.arena[entry]._replace(
+            state=BatchState.STAMPED,
+            producer_id=item.producer_id,
+            producer_epoch=item.epoch,
+            base_sequence=item.sequence,
+            attempts=attempts,
+            stamp_flags=item.flags,
+        )
+        return batch
+
+    def send(self, lane: Lane, flights: list[tuple[Item, Batch]]) -> bool:
+        while (item := lane.take(NOW_MS, 0)) is not None:
+            if not item.stamped:
+                self.put(item, 0)
+                item.stamped = True
+                if self.dies():
+                    return False
+            flights.append((item, self.put(item, item.attempts)))
+        return not lane.renumbering or self.write_numbers(lane)
+
+    def write_numbers(self, lane: Lane) -> bool:
+        for index, item in enumerate(lane.renumbering):
+            if self.dies():
+                # Nothing written yet: its successor finds a gap that looks as if the broker had lost something.
+                self.gaps_left += index == 0
+                return False
+            self.put(item, 0)
+            item.stamped = True
+        lane.renumbered()
+        return True
+
+    def arrive(self, batch: Batch) -> tuple[int, int]:
+        if batch.entry % 13 == 6:
+            return 10, -1
+        if self.random.random() < 0.05:
+            return 19, -1
+        numbers = (batch.producer_id, batch.producer_epoch, batch.base_sequence)
+        code, offset, _ = self.log.append(*numbers, batch.record_count, NOW_MS, bytes([batch.entry]))
+        return (7, -1) if code == 0 and self.random.random() < 0.05 else (code, offset)
+
+    def answer(self, lane: Lane, item: Item, answer: tuple[int, int]) -> None:
+        code, offset = answer
+        if code:
+            lane.failed(item, code, 0)
+            return
+        for settled in lane.succeeded(item, offset, NOW_MS):
+            self.delivered.append(settled.batch.entry)
+            del self.arena[settled.batch.entry]
+
+    def resolve(self, lane: Lane) -> bool:
+        for step in lane.resolve(0):
+            if isinstance(step, Suspicion):
+                self.suspicions += 1
+                continue
+            self.failed.append(step.item.batch.entry)
+            del self.arena[step.item.batch.entry]
+        if lane.wants_identity is Want.FRESH:
+            self.fresh(lane)
+        return not lane.renumbering or self.write_numbers(lane)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_deaths_at_any_point_neither_lose_nor_repeat_nor_reorder(seed: int) -> None:
+    life = Life(seed, 80)
+    life.run()
+    expected = [number for number in range(80) if number % 13 != 6]
+    assert [batch.payload[0] for batch in life.log.batches] == expected
+    assert sorted(life.delivered) == expected
+    assert sorted(life.failed) == [number for number in range(80) if number % 13 == 6]
+    assert life.suspicions <= life.gaps_left
