@@ -10,6 +10,8 @@ STATE_STAMPED: Final = 3
 """As in ``hotpath.snapshots.BatchState``."""
 FLAG_RISK: Final = 1
 """Stamp flag: this batch is being written under new numbers though it may be in the log under older ones."""
+FLAG_ELSEWHERE: Final = 2
+"""Stamp flag: the numbers are of another cluster than the one that the arena's header names."""
 
 
 class Item:
@@ -21,6 +23,7 @@ class Item:
         "attempts",
         "batch",
         "code",
+        "elsewhere",
         "epoch",
         "errors",
         "flying",
@@ -38,8 +41,10 @@ class Item:
         "tries",
     )
 
-    def __init__(self, arena: Any, batch: Any, sealed_tick_ms: int) -> None:
+    def __init__(self, arena: Any, batch: Any, sealed_tick_ms: int, elsewhere: bool = False) -> None:
         self.arena = arena
+        self.elsewhere = elsewhere
+        """It is sent to another cluster than the one that the arena's header names."""
         self.batch = batch
         self.record_count: int = batch.record_count
         self.size_bytes: int = batch.size_bytes
@@ -72,7 +77,7 @@ class Item:
 
     @property
     def flags(self) -> int:
-        return FLAG_RISK if self.risk else 0
+        return (FLAG_RISK if self.risk else 0) | (FLAG_ELSEWHERE if self.elsewhere else 0)
 
 
 def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
@@ -84,6 +89,7 @@ def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
         item.attempts = batch.attempts
         item.in_doubt = batch.attempts > 0
         item.risk = bool(batch.stamp_flags & FLAG_RISK)
+        item.elsewhere = bool(batch.stamp_flags & FLAG_ELSEWHERE)
         if batch.first_send_ms:
             item.oldest_ms = min(item.oldest_ms, batch.first_send_ms)
     return item

@@ -20,7 +20,7 @@ from ingestd.producer.compression import CODECS, NONE, compress_batch
 from ingestd.producer.dead_letters import DeadLetters
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
-from ingestd.producer.item import Item, recovered_item
+from ingestd.producer.item import STATE_STAMPED, Item, recovered_item
 from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes
 from ingestd.producer.recovery import plan
 from ingestd.producer.sender import Sender
@@ -56,6 +56,8 @@ class Attachment:
         self.budget = Budget(arena.buffer_bytes)
         self.waiting: list[Any] = []
         """Recovered batches, until the cluster's id is known."""
+        self.elsewhere = False
+        """The cluster is another one than the arena's header names."""
         self.parked = 0
         """Stamped batches of another cluster: not sent, left in the arena."""
 
@@ -163,7 +165,7 @@ class Producer:
                 # The cluster is not known yet: what was there before goes first.
                 attachment.waiting.append(batch)
                 continue
-            lane.enqueue(Item(arena, batch, tick_ms))
+            lane.enqueue(Item(arena, batch, tick_ms, attachment.elsewhere))
             if not lane.queued:
                 self._sender.wake(lane)
 
@@ -280,33 +282,41 @@ class Producer:
     def _release(self, attachment: Attachment) -> None:
         """Recovered batches enter their lanes, now that it is known which cluster this is."""
         waiting, attachment.waiting = attachment.waiting, []
-        arena = attachment.arena
-        cluster_id = self._cluster.cluster_id
-        foreign = bool(arena.cluster_id) and bool(cluster_id) and arena.cluster_id != cluster_id
-        if cluster_id and not arena.cluster_id:
-            arena.set_cluster_id(cluster_id)
+        self._compare_cluster(attachment, waiting)
         tick_ms = self._clock.tick_ms()
         partitions: dict[Lane, list[Item]] = {}
         for batch in waiting:
             lane, _ = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
-            partitions.setdefault(lane, []).append(recovered_item(arena, batch, tick_ms))
+            item = recovered_item(attachment.arena, batch, tick_ms)
+            if not item.stamped:
+                item.elsewhere = attachment.elsewhere
+            elif item.elsewhere != attachment.elsewhere:
+                attachment.parked += 1
+                continue
+            partitions.setdefault(lane, []).append(item)
         for lane, items in partitions.items():
-            if foreign:
-                attachment.parked += sum(item.stamped for item in items)
-                items = [item for item in items if not item.stamped]
             runs, sealed = plan(items)
             for run in runs:
                 lane.add_run(*run)
             for item in sealed:
                 lane.enqueue(item)
             self._sender.wake(lane)
-        if attachment.parked and waiting:
+        if waiting and attachment.parked:
             log.error(
-                "cluster id %s is not %s, which %d batches were sent to: they stay in the arena unsent",
-                cluster_id,
-                arena.cluster_id,
+                "%d batches were sent to another cluster than %s: they stay in the arena unsent",
                 attachment.parked,
+                self._cluster.cluster_id,
             )
+
+    def _compare_cluster(self, attachment: Attachment, waiting: Sequence[Any]) -> None:
+        """Numbers mean nothing in another cluster (contract 7.2, condition 7): what has some is not sent there."""
+        arena, cluster_id = attachment.arena, self._cluster.cluster_id
+        if not cluster_id or arena.cluster_id == cluster_id or attachment.elsewhere:
+            return
+        if not arena.cluster_id or not any(batch.state == STATE_STAMPED for batch in waiting):
+            arena.set_cluster_id(cluster_id)
+        else:
+            attachment.elsewhere = True
 
     # -- once a second
 

@@ -111,6 +111,49 @@ def test_stamped_batches_are_not_sent_to_another_cluster(tmp_path: Path) -> None
         assert lines_of(other.log("t")) == [b"new"]
         assert rig.producer.parked == 5
         assert rig.arena.buffered() == 5
+        rig.arena.close()
+        # ... and are delivered once their own cluster is there again
+        rig, ledger = await live(cluster, tmp_path / "a", b"late")
+        assert lines_of(cluster.log("t")) == [b"first", *LINES, b"late"]
+        assert (rig.producer.parked, ledger["delivered"]) == (0, 8)
+
+    run(scenario())
+
+
+def test_what_is_in_doubt_at_the_other_cluster_is_resent_there(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        cluster, other = FakeCluster(topics={"t": 1}), FakeCluster(topics={"t": 1})
+        other.cluster_id = "other"
+        async with cluster:
+            await die(cluster, tmp_path / "a", LINES, 0)
+        async with other:
+            rig = Rig(other.bootstrap, arena=Arena.open(tmp_path / "a", now_ms=clock()[0]), request_timeout_ms=60_000)
+            other.brokers[1].control(PRODUCE, lambda request: (request.handle(), NOTHING)[1])
+            rig.send(b"new")
+            await rig.until(lambda: other.log("t").batches)
+            await rig.close()
+            rig.arena.close()
+            rig, _ = await live(other, tmp_path / "a", b"newer")
+            assert lines_of(other.log("t")) == [b"new", b"newer"]
+            assert rig.producer.parked == 5
+
+    run(scenario())
+
+
+def test_an_arena_without_stamped_batches_may_change_its_cluster(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            rig = Rig(cluster.bootstrap, path=tmp_path / "a")
+            rig.send(b"a")
+            await rig.idle()
+            await rig.close()
+            rig.arena.close()
+        other = FakeCluster(topics={"t": 1})
+        other.cluster_id = "other"
+        async with other:
+            rig, _ = await live(other, tmp_path / "a", b"b")
+            assert lines_of(other.log("t")) == [b"b"]
+            assert rig.arena.cluster_id == "other"
 
     run(scenario())
 
