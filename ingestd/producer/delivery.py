@@ -25,7 +25,6 @@ from ingestd.producer.lane import NEVER_MS, LaneQueue
 
 SUSPICIONS_MAX: Final = 2
 """Sweeps refused as a whole before data loss is suspected: the first may have asked a stale leader."""
-DENIED_BACKOFF_FAILURES: Final = 6
 _RECORD_CODES: Final = frozenset({codes.INVALID_RECORD, codes.INVALID_TIMESTAMP})
 _TOO_LARGE: Final = frozenset({codes.MESSAGE_TOO_LARGE, codes.RECORD_LIST_TOO_LARGE})
 _NO_ANSWER: Final = frozenset({Action.OUT_OF_ORDER, Action.REFUSED})
@@ -144,8 +143,7 @@ class Lane(LaneQueue):
 
     def _back_off(self, tick_ms: int) -> None:
         self.failures += 1
-        failures = max(self.failures, DENIED_BACKOFF_FAILURES) if self.denied_since_ms >= 0 else self.failures
-        self.retry_at_ms = tick_ms + self._backoff(failures)
+        self.retry_at_ms = tick_ms + self._backoff(self.failures)
 
     # -- gaps
 
