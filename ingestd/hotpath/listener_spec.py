@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ListenerSpec:
-    """A listener as `Intake.add_listener` takes it; topics are rows of the arena's topic table, added to the intake before."""
+    """A listener as `Intake.add_listener` takes it; its topics are rows of the arena that the intake knows already."""
 
     index: int
     """0..127, the number that provenance runs name it by."""
