@@ -29,8 +29,8 @@ _HEAD: Final = Struct(">ihhi")
 _PARTITION: Final = Struct(">ihqqq")
 _PARTITION_V3: Final = Struct(">ihqq")
 _LEADER: Final = Struct(">ii")
-# Version 13, one partition of one topic, no error texts, no tags: header tags, topics 1 (as 2), id, partitions 1 (as 2),
-# the partition's fields, no record errors (as 1), no message, three ends of structs, throttle between the last two.
+# Version 13, one partition of one topic, no error texts, no tags: header tags, topics 1 (as 2), id, partitions 1
+# (as 2), the partition's fields, no record errors (as 1), no message, ends of structs, throttle before the last one.
 _SINGLE: Final = Struct(">2s16sBihqqq4siB")
 _SINGLE_TOPICS: Final = b"\0\2"
 _SINGLE_ENDS: Final = b"\1\0\0\0"
