@@ -1,6 +1,7 @@
 """One accepted connection: reads, stops and goes on as the record path says, answers where the format has answers."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -259,6 +260,10 @@ class Connection:
         room.note(self._stream.finish(True, now_ms, tick_ms))
         if self.conversation is not None:
             self.conversation.lost(now_ms)
+        with contextlib.suppress(OSError):
+            # What came up in this very turn of the loop is still told.
+            while chunk := self._replies.next_chunk():
+                self._replies.sent(self._socket.send(chunk))
         self._socket.close()
         self._on_closed(self)
 

@@ -62,7 +62,7 @@ class Room:
         self._for_pages: dict[Reader, None] = {}
         self._for_pressure: dict[Reader, None] = {}
         self._for_topic: dict[int, dict[Reader, None]] = {}
-        self._for_partition = False
+        self._look_again = False
         self._pass_left = 0
         self._pass_timer: asyncio.Handle | None = None
 
@@ -83,7 +83,7 @@ class Room:
         elif blocked_reason != path.BLOCKED_BY_CONFIRM:
             first = not self._for_pages
             self._for_pages[reader] = None
-            self._for_partition = self._for_partition or blocked_reason == path.BLOCKED_BY_PARTITION
+            self._look_again = self._look_again or blocked_reason != path.BLOCKED_BY_ARENA
             if first or blocked_reason == path.BLOCKED_BY_ARENA:
                 self.hooks.memory_short()
 
@@ -117,9 +117,9 @@ class Room:
             self._pass_timer = self.loop.call_soon(self._pass)
 
     def look_again(self) -> None:
-        """Once a second: a partition that was held back may take batches again without any page coming back."""
-        if self._for_partition:
-            self._for_partition = False
+        """Once a second: a partition that was held back may be open again, or others have let go of held bytes."""
+        if self._look_again:
+            self._look_again = False
             self.pages_freed()
 
     def _pass(self) -> None:
