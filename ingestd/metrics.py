@@ -30,6 +30,7 @@ class Ledger(IntEnum):
     POSSIBLE_DUPLICATES = 7
     KERNEL_DROPPED = 8
     DELIVERED_UNCONFIRMED_OFFSETS = 9
+    TIMESTAMPS_REPLACED = 10
 
 
 class _Reason(IntEnum):
@@ -104,6 +105,7 @@ LEDGER_TEXT: Final[Mapping[Ledger, str]] = {
     Ledger.POSSIBLE_DUPLICATES: "records sent again where the broker could no longer tell whether it had them",
     Ledger.KERNEL_DROPPED: "datagrams that the kernel dropped since the socket's queue was full",
     Ledger.DELIVERED_UNCONFIRMED_OFFSETS: "records proven delivered by a later answer, their offsets unknown",
+    Ledger.TIMESTAMPS_REPLACED: "accepted records whose own timestamp was out of bounds: they carry their arrival time",
 }
 
 REASON_TEXT: Final[Mapping[Reason, str]] = {

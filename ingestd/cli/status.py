@@ -127,6 +127,7 @@ def as_text(status: Status, complaints: list[str], loaded: Config, now_ms: int, 
             Ledger.POSSIBLE_DUPLICATES,
             Ledger.KERNEL_DROPPED,
             Ledger.DELIVERED_UNCONFIRMED_OFFSETS,
+            Ledger.TIMESTAMPS_REPLACED,
         )
         if ledger[word]
     ]

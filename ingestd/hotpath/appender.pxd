@@ -9,7 +9,6 @@ from ingestd.hotpath.publisher cimport Publisher
 
 cdef enum:
     TOUCHED_MAX = 48                   # batches per commit: 4 stores each, the rest of the intent page is for session and ledger
-    LEDGER_TIMESTAMPS_REPLACED = 10    # records whose own timestamp was out of bounds and that carry their arrival time
 
 cdef struct Deltas:                    # ledger changes since the last commit; received = accepted + all rejected
     uint64_t accepted

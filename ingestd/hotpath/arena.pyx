@@ -120,6 +120,7 @@ cdef class Arena(Directory):
             "received": words[0], "accepted": words[1], "delivered": words[2], "repeated": words[3],
             "received_bytes": words[4], "accepted_bytes": words[5], "delivered_bytes": words[6],
             "possible_duplicates": words[7], "kernel_dropped": words[8], "delivered_unconfirmed_offsets": words[9],
+            "timestamps_replaced": words[10],
         }
         for name, first, count in (
             ("rejected", LEDGER_REJECTED, REJECTED_REASONS),

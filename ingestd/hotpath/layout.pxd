@@ -74,6 +74,7 @@ cdef enum Ledger:                  # word index in the ledger; ingestd/metrics.p
     LEDGER_POSSIBLE_DUPLICATES = 7
     LEDGER_KERNEL_DROPPED = 8
     LEDGER_OFFSETS_UNKNOWN = 9
+    LEDGER_TIMESTAMPS_REPLACED = 10
     LEDGER_REJECTED = 16           # + Rejected
     LEDGER_FAILED = 48             # + reason
     LEDGER_DROPPED = 72            # + reason
