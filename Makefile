@@ -105,5 +105,5 @@ $(SANITIZED)/.built: $(SOURCES) $(VENV)/.dev $(shell find ingestd -name '*.py')
 	@echo "building the record path with sanitizers"
 	@rm -rf $(SANITIZED)
 	@INGESTD_SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
-	@cp ingestd/hotpath/*.pxd $(SANITIZED)/lib/ingestd/hotpath/
+	@cp ingestd/hotpath/*.pxd ingestd/hotpath/*.pyx $(SANITIZED)/lib/ingestd/hotpath/
 	@touch $@
