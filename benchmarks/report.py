@@ -81,7 +81,7 @@ def draw(path: Path, facts: dict[str, Any], figures: Sequence[Figure]) -> None:
         axis.margins(x=0.12)
         axis.spines[["top", "right"]].set_visible(False)
     canvas.suptitle(
-        f"ingestd on {facts['cores']} cores ({facts['processor']}), Linux {facts['kernel']}, Python {facts['python']}; "
+        f"ingestd on {facts['cores']} cores ({facts['processor']}), Linux {facts['kernel']}, Python {facts['python']} ({facts['python_build']}); "
         "black: target",
         fontsize=9,
     )

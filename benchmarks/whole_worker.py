@@ -15,7 +15,7 @@ from benchmarks.programs import Generator, Relay, Sink
 from benchmarks.report import Figure
 from ingestd.metrics import Ledger
 
-WARM_UP_RECORDS: Final = 200_000
+WARM_UP_RECORDS: Final = 1_000_000
 RELAY_MAX: Final = 3.0
 UNIX_DATAGRAM_US_MAX: Final = 1.5
 UDP_US_MAX: Final = 1.3
