@@ -34,7 +34,7 @@ def facts() -> dict[str, str | int | float]:
 
 
 def _build_options() -> str:
-    """How this Python was configured; one without profile-guided optimisation costs a quarter more per batch."""
+    """How this Python was configured; one without profile-guided optimisation is slower."""
     return str(sysconfig.get_config_var("CONFIG_ARGS"))
 
 

@@ -81,7 +81,8 @@ def draw(path: Path, facts: dict[str, Any], figures: Sequence[Figure]) -> None:
         axis.margins(x=0.12)
         axis.spines[["top", "right"]].set_visible(False)
     canvas.suptitle(
-        f"ingestd on {facts['cores']} cores ({facts['processor']}), Linux {facts['kernel']}, Python {facts['python']} ({facts['python_build']}); "
+        f"ingestd on {facts['cores']} cores ({facts['processor']}), Linux {facts['kernel']}, "
+        f"Python {facts['python']} ({facts['python_build']}); "
         "black: target",
         fontsize=9,
     )
