@@ -25,10 +25,9 @@ class PlanSocket(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WorkerPlan(Struct, frozen=True, forbid_unknown_fields=True):
-    """``arena_path`` empty: an arena without a file. ``adopt``: other arena files it drains.
+    """``arena_path`` empty: an arena without a file. ``adopt``: other arena files that this worker drains.
 
-    ``set_aside``: damaged arenas whose topics, sessions and ledger this worker's arena takes over. ``status_fd``: a
-    pipe to the supervisor; one line of text each for ``opening PATH``, ``ready`` and ``fault TEXT``.
+    ``status_fd``: a pipe to the supervisor; one line of text each for ``opening PATH``, ``ready`` and ``fault TEXT``.
     """
 
     index: int
@@ -36,7 +35,6 @@ class WorkerPlan(Struct, frozen=True, forbid_unknown_fields=True):
     config: Config
     arena_path: str
     adopt: tuple[str, ...]
-    set_aside: tuple[str, ...]
     scoreboard_path: str
     supervisor_pid: int
     status_fd: int

@@ -144,7 +144,6 @@ class Supervisor:
         )
         self._arenas = Path(daemon.arena_directory)
         self._adopted = arenas.assign((path.name for path in self._arenas.iterdir()), daemon.workers)
-        self._set_aside: dict[int, tuple[str, ...]] = {}
         for index, row in enumerate(board.rows):
             # What an inherited socket has dropped before is not ours to count.
             for position, drops in enumerate(drop_counts(bound, index)[: scoreboard.SOCKET_DROPS_MAX]):
@@ -242,8 +241,6 @@ class Supervisor:
         if slot.child is not child:
             return
         slot.read_status(_tick_ms(), _now_ms())
-        if slot.state is State.READY:
-            self._set_aside.pop(slot.index, None)
         if not child.status_open:
             self._selector.unregister(child.status_fd)
         if not self._ready_told and all(other.state is State.READY for other in self._slots):
@@ -279,7 +276,6 @@ class Supervisor:
             logger.error("worker %d: cannot set %s aside: %s", slot.index, path, error.strerror)
             return
         logger.error("worker %d failed %s three times; set aside as %s", slot.index, path, target.name)
-        self._set_aside[slot.index] = (*self._set_aside.get(slot.index, ()), str(target))
 
     def _sample(self, tick_ms: int) -> None:
         """Heartbeats, pressure, and the line for systemd."""
@@ -319,7 +315,6 @@ class Supervisor:
             config=self._config,
             arena_path="" if in_memory else str(self._arenas / arenas.arena_name(index)),
             adopt=tuple(str(path) for path in adopted if path.exists()),
-            set_aside=self._set_aside.get(index, ()),
             scoreboard_path=str(self._board_path),
             supervisor_pid=os.getpid(),
             status_fd=status_fd,

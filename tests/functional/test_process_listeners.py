@@ -1,0 +1,153 @@
+"""Listeners over real sockets and a real arena in memory, time in the test's hands."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingestd.client import answers, frame
+from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.intake import Intake, ListenerSpec, Stream
+from ingestd.listeners.connection import Connection
+from ingestd.listeners.conversation import Conversation, Terms
+from ingestd.listeners.room import Hooks, Room, clock
+from ingestd.listeners.sessions import Sessions
+from ingestd.listeners.stream import PARTIAL_MS, ReserveDescriptor, StreamListener
+from ingestd.metrics import Rejected
+
+
+class Setup:
+    """One frames listener of a worker, without a worker."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.arena = Arena.create(None, buffer_bytes=4 << 20, now_ms=1)
+        self.intake = Intake(self.arena, None, seed=1)
+        topic = self.arena.topic_add("t")
+        self.intake.add_topic(topic, batch_bytes=65536, linger_ms=5, record_bytes_max=1 << 20)
+        self.intake.set_partitions(topic, b"\1")
+        self.intake.add_listener(ListenerSpec(index=0, format="frames", topics=(topic,), record_bytes_max=1 << 20))
+        self.connections = 0
+        hooks = Hooks(
+            sealed=lambda: None,
+            opened=lambda: None,
+            topic_wanted=lambda _: None,
+            memory_short=lambda: None,
+            connections=self._count,
+            errors=lambda _: None,
+        )
+        room = Room(self.loop, self.intake, hooks)
+        sessions = Sessions(self.arena, 0, 1, lambda _: [])
+        terms = Terms({b"t": topic}, 1 << 20, [b""])
+
+        def begin(connection: Connection, stream: Stream) -> None:
+            connection.conversation = Conversation(stream, sessions, self.arena, terms, connection)
+
+        self.reserve = ReserveDescriptor()
+        self.listener = StreamListener(room, self.reserve, "app", 0, 100, begin)
+        self.listening = socket.socket(socket.AF_UNIX)
+        self.listening.bind(str(folder / "app"))
+        self.listening.listen()
+        self.listener.listen(self.listening)
+        self.client = socket.socket(socket.AF_UNIX)
+        self.client.connect(str(folder / "app"))
+        self.client.setblocking(False)
+        self.turn()
+
+    def _count(self, change: int) -> None:
+        self.connections += change
+
+    def turn(self) -> None:
+        """Lets the loop see what is there."""
+        self.loop.run_until_complete(asyncio.sleep(0.02))
+
+    def read(self) -> list[tuple[int, bytes]]:
+        self.turn()
+        return [(kind, body) for kind, _, body in frame.FrameReader().feed(self.client.recv(1 << 20))]
+
+    def rejected(self, reason: Rejected) -> int:
+        return self.arena.ledger().get(f"rejected.{int(reason)}", 0)
+
+    def close(self) -> None:
+        self.listener.drain()
+        self.listener.close()
+        self.reserve.close()
+        self.client.close()
+        self.listening.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Iterator[Setup]:
+    made = Setup(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_frame_that_does_not_come_to_its_end_ends_the_connection(setup: Setup) -> None:
+    _, tick_ms = clock()
+    setup.client.send(frame.Hello(frame.ANSWER_ACCEPTED).encode() + frame.Topic(0, "t").encode()[:-1])
+    assert [kind for kind, _ in setup.read()] == [frame.GRANT]
+    setup.listener.sweep(tick_ms + PARTIAL_MS // 2)
+    setup.turn()
+    assert setup.connections == 1
+    setup.listener.sweep(tick_ms + 2 * PARTIAL_MS)
+    ((kind, body),) = setup.read()
+    assert (kind, answers.Error.decode(body).reason) == (frame.ERROR, Rejected.STALLED)
+    assert setup.client.recv(1) == b""
+    assert setup.connections == 0
+    assert setup.rejected(Rejected.STALLED) == 1
+
+
+def test_progress_gives_more_time_and_silence_between_frames_needs_none(setup: Setup) -> None:
+    _, tick_ms = clock()
+    topic = frame.Topic(0, "t").encode()
+    setup.client.send(topic + topic[:3])
+    setup.turn()
+    setup.client.send(topic[3:])
+    setup.turn()
+    setup.listener.sweep(tick_ms + 10 * PARTIAL_MS)
+    setup.turn()
+    assert setup.connections == 1
+
+
+def test_an_unknown_frame_is_answered_and_counted(setup: Setup) -> None:
+    setup.client.send(frame.frame(0x3F, b"?"))
+    ((kind, body),) = setup.read()
+    assert (kind, answers.Error.decode(body).reason) == (frame.ERROR, Rejected.UNSUPPORTED_FRAME)
+    assert setup.client.recv(1) == b""
+    assert setup.rejected(Rejected.UNSUPPORTED_FRAME) == 1
+
+
+def test_a_peer_that_goes_away_leaves_nothing(setup: Setup) -> None:
+    setup.client.send(frame.Hello(frame.ANSWER_DELIVERED, True).encode())
+    setup.turn()
+    assert [session.disconnected_ms for session in setup.arena.sessions()] == [0]
+    setup.client.close()
+    setup.turn()
+    assert setup.connections == 0
+    assert setup.arena.sessions()[0].disconnected_ms > 0
+
+
+def test_sixteen_unconfirmed_rejections_wait_for_a_confirm_that_stands_behind_records(setup: Setup) -> None:
+    empty = b"".join(_records(number, "not-allowed") for number in range(1, 19))
+    setup.client.send(frame.Hello(frame.ANSWER_ACCEPTED, True).encode() + empty)
+    assert _ranges(setup.read()) == [(1, 16)]
+    setup.client.send(frame.frame(frame.CONFIRM, (16).to_bytes(8, "little")) + _records(19, "t"))
+    told = setup.read()
+    assert _ranges(told) == [(17, 2)]
+    assert answers.Accepted.decode(told[-1][1])[1] == 19
+
+
+def _ranges(told: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
+    """(first sequence, count) of every rejection."""
+    return [answers.Rejected.decode(body)[:2] for kind, body in told if kind == frame.REJECTED]
+
+
+def _records(sequence: int, topic: str) -> bytes:
+    name = topic.encode()
+    head = (0).to_bytes(4, "little") + (1).to_bytes(4, "little") + sequence.to_bytes(8, "little")
+    record = (2).to_bytes(4, "little") + b"\x10x"
+    return frame.frame(frame.RECORDS, head + len(name).to_bytes(2, "little") + name + record, frame.TOPIC_NAME)
