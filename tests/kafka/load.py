@@ -12,7 +12,7 @@ from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetad
 from ingestd.client.producer import AnswerLevel
 from tests.kafka.reader import SentRecord
 
-SEND_SECONDS_MAX = 300.0
+SEND_SECONDS_MAX = 900.0
 
 
 def make_lines(sender: str, count: int, *, keys: int = 16, size: int = 100, seed: int = 0) -> Iterator[SentRecord]:
