@@ -96,6 +96,7 @@ class Newcomer:
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
+            "INGESTD_LOG_LEVEL": "info",
         }
         for source in (*ROOT.glob("configs/*"), *ROOT.glob("examples/*")):
             copy = self._project / source.relative_to(ROOT)
