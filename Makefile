@@ -65,8 +65,8 @@ lock: $(VENV)/.lock  ## resolves the Python dependencies anew into requirements/
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --extra demo -c requirements/runtime.txt -o requirements/demo.txt
 	$(COMPILE) --group build -o requirements/build.txt
-	$(COMPILE) pyproject.toml --extra demo --group dev -c requirements/demo.txt -c requirements/build.txt -o requirements/dev.txt
-	$(COMPILE) pyproject.toml --extra demo --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) pyproject.toml --extra demo --group bench -c requirements/demo.txt -c requirements/build.txt -o requirements/bench.txt
+	$(COMPILE) pyproject.toml --extra demo --group dev -c requirements/bench.txt -o requirements/dev.txt
 	$(COMPILE) --group lock -o requirements/lock.txt
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
