@@ -143,14 +143,16 @@ def test_unit_tests_open_no_sockets_and_never_sleep() -> None:
 
 
 def test_locks_agree_with_each_other_and_have_hashes() -> None:
-    versions: dict[str, set[str]] = {}
+    # A package may have one version per Python version; what must not differ is the choice between two locks.
+    choices: dict[str, dict[str, frozenset[str]]] = {}
     for lock in (ROOT / "requirements").glob("*.txt"):
         text = lock.read_text()
-        pins = re.findall(r"^([\w.-]+)==(\S+)(?: ;.*?)? \\\n    --hash=sha256:", text, re.MULTILINE)
+        pins = re.findall(r"^([\w.-]+)==(\S+(?: ;.*?)?) \\\n    --hash=sha256:", text, re.MULTILINE)
         assert len(pins) == len(re.findall(r"^[\w.-]+[=<>~!@ ]", text, re.MULTILINE)), (
-            f"{lock.name} pins something without a hash"
+            f"{lock.name}: a pin without hash"
         )
-        for name, version in pins:
-            versions.setdefault(name, set()).add(version)
-    assert versions
-    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+        for name in {name for name, _ in pins}:
+            versions = frozenset(pin.split(" ;")[0] for pinned, pin in pins if pinned == name)
+            choices.setdefault(name, {})[lock.name] = versions
+    assert choices
+    assert {name: locks for name, locks in choices.items() if len(set(locks.values())) > 1} == {}
