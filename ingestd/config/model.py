@@ -54,7 +54,6 @@ class Producer(Struct, frozen=True, forbid_unknown_fields=True):
     socket_connection_setup_timeout_max_ms: int
     connections_max_idle_ms: int
     metadata_max_age_ms: int
-    metadata_max_idle_ms: int
     send_buffer_bytes: int
     """-1: what the kernel chooses."""
     receive_buffer_bytes: int

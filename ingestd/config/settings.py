@@ -128,9 +128,6 @@ _PRODUCER: Final = (
     Setting("socket.connection.setup.timeout.max.ms", _TIMEOUT, 30_000, "ms", "Longest such limit after failures."),
     Setting("connections.max.idle.ms", _LONG, 540_000, "ms", "Keep it below the brokers' own (600000)."),
     Setting("metadata.max.age.ms", v.integer(100, LONG_MAX), 300_000, "ms", "Lower it to see new partitions sooner."),
-    Setting(
-        "metadata.max.idle.ms", v.integer(5_000, LONG_MAX), 300_000, "ms", "How long an unused topic is asked for."
-    ),
     Setting("send.buffer.bytes", _BUFFER, 131_072, "bytes", "Raise it on long fat lines; -1 leaves it to the kernel."),
     Setting(
         "receive.buffer.bytes", _BUFFER, 32_768, "bytes", "Answers are small: leave it; -1 leaves it to the kernel."
@@ -226,6 +223,7 @@ DAEMON_NOT_YET: Final[Mapping[str, str]] = {
 
 PRODUCER_NOT_YET: Final[Mapping[str, str]] = {
     "security.protocol": "Leave it out: connections are PLAINTEXT",
+    "metadata.max.idle.ms": "Leave it out: all topics of the configuration are asked for",
     "metadata.recovery.strategy": "Leave it out: seeds are asked again when no broker answers",
     "metadata.recovery.rebootstrap.trigger.ms": "Leave it out",
     "client.dns.lookup": "Leave it out: every address of a broker is tried",

@@ -6,6 +6,7 @@ from typing import Final
 from ingestd.config.model import Listener
 from ingestd.hotpath.batch import encode_headers
 from ingestd.hotpath.listener_spec import ListenerSpec
+from ingestd.limits import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES_MAX
 
 KEY_KINDS: Final = {"none": 0, "sender": 1, "field": 2}
 
@@ -27,5 +28,6 @@ def listener_spec(index: int, listener: Listener, topics: Mapping[str, int]) -> 
         headers=encode_headers(listener.headers),
         header_count=len(listener.headers),
         shed=listener.when_full == "shed_newest",
-        record_bytes_max=listener.record_bytes_max,
+        # The record path compares the batch that would hold this record only.
+        record_bytes_max=listener.record_bytes_max + BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES_MAX,
     )

@@ -7,7 +7,6 @@ from typing import Final
 from ingestd.config.model import Config
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
-from ingestd.limits import BATCH_OVERHEAD_BYTES
 from ingestd.listeners.room import Room
 
 _NO_ID: Final = bytes(16)
@@ -35,7 +34,7 @@ class Topics:
                 index,
                 batch_bytes=settings.batch_size,
                 linger_ms=settings.linger_ms,
-                record_bytes_max=config.producer.max_request_size - BATCH_OVERHEAD_BYTES,
+                record_bytes_max=config.producer.max_request_size,
             )
             # What an earlier run has learned, or the configuration says, lets records in while Kafka is away.
             count = known.get(index) or topic.partitions or 0

@@ -38,7 +38,6 @@ DEFAULTS: dict[str, Any] = {
     "socket_connection_setup_timeout_max_ms": 3000,
     "connections_max_idle_ms": 540000,
     "metadata_max_age_ms": 300000,
-    "metadata_max_idle_ms": 300000,
     "send_buffer_bytes": 131072,
     "receive_buffer_bytes": 32768,
     "client_id": "rig",

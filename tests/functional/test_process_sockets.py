@@ -39,7 +39,6 @@ PRODUCER = Producer(
     socket_connection_setup_timeout_max_ms=30000,
     connections_max_idle_ms=540000,
     metadata_max_age_ms=300000,
-    metadata_max_idle_ms=300000,
     send_buffer_bytes=-1,
     receive_buffer_bytes=-1,
     client_id="",

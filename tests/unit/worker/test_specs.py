@@ -34,6 +34,7 @@ def test_listeners_in_numbers(tmp_path: Path) -> None:
     spec = listener_spec(0, app, topics)
     assert (spec.topic, spec.topics, spec.key, spec.timestamp, spec.timestamp_refuse) == (-1, (4, 5), 0, 1, True)
     assert (spec.shed, spec.header_count) == (False, 0)
+    assert spec.record_bytes_max == app.record_bytes_max + 82 == 1 << 20
     spec = listener_spec(1, devices, topics)
     assert (spec.index, spec.topic, spec.key, spec.key_field, spec.key_delimiter) == (1, 6, 2, 2, b"\t")
     assert (spec.headers, spec.header_count, spec.shed, spec.timestamp) == (
