@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,8 @@ SEED = int(os.environ.get("INGESTD_TEST_SEED") or random.randrange(1 << 32))
 def pytest_configure(config: pytest.Config) -> None:
     """Gives hypothesis the seed of this run, unless its own option names one; checks what `make sanitize` says."""
     _check_sanitizers()
+    # A shell starts its background jobs with SIGINT ignored, and Python then never raises KeyboardInterrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(SEED)
 
