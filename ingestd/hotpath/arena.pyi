@@ -63,6 +63,9 @@ class Arena:
     def buffer_bytes(self) -> int:
         """The size as configured at creation; the file may be a little smaller."""
     @property
+    def created_ms(self) -> int:
+        """Wall clock at its creation."""
+    @property
     def topic_capacity(self) -> int: ...
     @property
     def session_capacity(self) -> int: ...
@@ -155,6 +158,8 @@ class Arena:
         """All sessions in the table."""
     def session_find(self, session_id: bytes) -> Session | None:
         """The session of that id, or None."""
+    def session_at(self, index: int) -> Session | None:
+        """The session in that row, or None."""
     def session_open(self, session_id: bytes, now_ms: int) -> Session:
         """A new, connected session; ArenaFull when no row is free: forget one first."""
     def session_close(self, index: int) -> None:

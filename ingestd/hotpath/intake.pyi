@@ -5,6 +5,7 @@ and returns flags that say what is to be done next. ``now_ms`` is wall-clock tim
 ``tick_ms`` monotonic time (for linger).
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from ingestd.hotpath.arena import Arena
@@ -92,6 +93,8 @@ class Intake:
         """Seals batches whose linger time is over; returns milliseconds until the next one is due, -1: none is open."""
     def seal_all(self) -> None:
         """Seals every open batch."""
+    def seal_batches(self, entries: Collection[int]) -> int:
+        """Seals those of the open batches that are in these entries of the directory; returns how many it sealed."""
     def set_pressure(self, value: int) -> None:
         """0 run; 1 pause: listeners that block are not read; 2 shed: besides, listeners that shed refuse every
         datagram."""

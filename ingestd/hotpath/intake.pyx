@@ -267,6 +267,22 @@ cdef class Intake:
             if self.appender.topics[index] != NULL:
                 self.appender.seal_topic(self.appender.topics[index])
 
+    def seal_batches(self, entries) -> int:
+        cdef Slot* slot
+        cdef Slot* following
+        cdef uint32_t index
+        wanted = frozenset(entries)
+        count = 0
+        for index in range(self.appender.topic_capacity):
+            slot = self.appender.topics[index].open_first if self.appender.topics[index] != NULL else NULL
+            while slot != NULL:
+                following = slot.open_next
+                if slot.batch.entry in wanted:
+                    self.appender.seal(slot)
+                    count += 1
+                slot = following
+        return count
+
     def set_pressure(self, int value) -> None:
         self.appender.pressure = value
 

@@ -1,5 +1,5 @@
 """Answers to senders, made from the provenance of a batch: complete frames of the native protocol, per session, per
-batch.
+batch; and which records of a session are still in the arena.
 """
 
 from collections.abc import Iterable
@@ -28,3 +28,18 @@ def failed_frames(
 
     To be called before ``Arena.fail`` or ``Arena.repair``.
     """
+
+class SessionScan:
+    """Finds the records of a session in one arena, which must stay open.
+
+    Keeps, per batch that takes no more records, which sessions it may hold: a batch without the session is passed over
+    the next time.
+    """
+
+    def __init__(self, arena: Arena) -> None: ...
+    def find(self, row: int) -> tuple[list[int], list[tuple[int, int]]]:
+        """(entries, stretches) of what waits for its outcome at level "delivered".
+
+        The batches with committed records of that session row, open ones included, in the order of their opening; and
+        the sequences of those records as ranges (first, last), ascending and apart.
+        """

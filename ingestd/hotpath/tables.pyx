@@ -172,6 +172,11 @@ cdef class Tables(Region):
         return self.header.buffer_bytes
 
     @property
+    def created_ms(self):
+        """Wall clock at its creation."""
+        return self.header.created_ms
+
+    @property
     def topic_capacity(self):
         return self.header.topic_capacity
 
@@ -276,6 +281,13 @@ cdef class Tables(Region):
         """The session of that id, or None."""
         index = self.session_indexes.get(session_id)
         return None if index is None else self._session(index)
+
+    def session_at(self, uint32_t index):
+        """The session in that row, or None."""
+        if index >= self.header.session_capacity:
+            return None
+        session = self._session(index)
+        return session if session.session_id in self.session_indexes else None
 
     def session_open(self, bytes session_id, now_ms):
         """A new, connected session; ArenaFull when no row is free: forget one first. `now_ms` is not stored: a

@@ -6,17 +6,14 @@ where a client that comes back by the shared path belongs.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ingestd.config.plan import keeper
 from ingestd.hotpath.errors import ArenaFull
-from ingestd.hotpath.snapshots import Run, Session
+from ingestd.hotpath.snapshots import Session
 from ingestd.limits import FRAME_BYTES_MAX
 from ingestd.listeners import wire
 from ingestd.listeners.wire import Answer, Grant, Hello, Resumed
-
-SESSION_KIND: Final = 2
-"""Kind of a provenance run whose sender is a session row."""
 
 
 class SessionTable(Protocol):
@@ -39,14 +36,6 @@ class Holder(Protocol):
         """Sends an answer that came up behind the reading."""
 
 
-class Buffered(NamedTuple):
-    """A run of a session that is still in arena number ``arena`` (0: the worker's own), in the batch ``entry``."""
-
-    arena: int
-    entry: int
-    run: Run
-
-
 class Greeting(NamedTuple):
     """How HELLO is met: replies in order, and the row to use (-1: none); ``close`` when this is the wrong place."""
 
@@ -58,16 +47,23 @@ class Greeting(NamedTuple):
 class Sessions:
     """The sessions of one worker and who holds them at the moment.
 
-    ``buffered`` gives the runs of a session row that are still in an arena (it seals what is open, to see it).
+    ``buffered`` gives the sequences of a session row that are still in an arena, as ranges (first, last); ``unsettled``
+    the batches (arena, entry) that they are in, which it sends off.
     """
 
     def __init__(
-        self, table: SessionTable, worker: int, workers: int, buffered: Callable[[int], Sequence[Buffered]]
+        self,
+        table: SessionTable,
+        worker: int,
+        workers: int,
+        buffered: Callable[[int], Sequence[tuple[int, int]]],
+        unsettled: Callable[[int], set[tuple[int, int]]],
     ) -> None:
         self._table = table
         self._worker = worker
         self._workers = workers
         self._buffered = buffered
+        self._unsettled = unsettled
         self._holders: dict[int, Holder] = {}
 
     @property
@@ -94,8 +90,8 @@ class Sessions:
             self._table.session_close(index)
 
     def unsettled(self, index: int) -> set[tuple[int, int]]:
-        """The batches (arena, entry) that hold records of the session."""
-        return {(found.arena, found.entry) for found in self._buffered(index)}
+        """The batches (arena, entry) that hold records of the session; those still open were sealed."""
+        return self._unsettled(index)
 
     def greet(self, hello: Hello, own_paths: Sequence[bytes], record_bytes_max: int, now_ms: int) -> Greeting:
         """Decides on HELLO; ``own_paths`` are those of the listener that it came by, by worker index."""
@@ -161,17 +157,18 @@ class Sessions:
             replies.append(wire.accepted(1, session.last_accepted))
         if answer is Answer.DELIVERED:
             known = [sequence for sequence, _ in session.rejections]
-            runs = [found.run for found in self._buffered(session.index)]
-            replies += [wire.outcome_unknown(*gap) for gap in unknown_ranges(session.last_accepted, runs, known)]
+            buffered = self._buffered(session.index)
+            replies += [wire.outcome_unknown(*gap) for gap in unknown_ranges(session.last_accepted, buffered, known)]
         return replies
 
 
-def unknown_ranges(last_accepted: int, runs: Iterable[Run], rejected: Iterable[int]) -> list[tuple[int, int]]:
-    """Ranges (first, last) up to ``last_accepted`` that are neither in ``runs`` nor ``rejected``: settled, or lost."""
-    known = sorted([*(piece for run in runs for piece in stretches(run)), *((number, number) for number in rejected)])
+def unknown_ranges(
+    last_accepted: int, buffered: Iterable[tuple[int, int]], rejected: Iterable[int]
+) -> list[tuple[int, int]]:
+    """Ranges (first, last) up to ``last_accepted`` that are neither ``buffered`` nor ``rejected``: settled, or lost."""
     unknown = []
     expected = 1
-    for first, last in known:
+    for first, last in sorted([*buffered, *((number, number) for number in rejected)]):
         if first > last_accepted:
             break
         if first > expected:
@@ -180,26 +177,3 @@ def unknown_ranges(last_accepted: int, runs: Iterable[Run], rejected: Iterable[i
     if expected <= last_accepted:
         unknown.append((expected, last_accepted))
     return unknown
-
-
-def stretches(run: Run) -> list[tuple[int, int]]:
-    """The sequences of a run as ranges (first, last); its gaps are LEB128 varints, one per record but the first."""
-    if not run.gaps:
-        return [(run.first_sequence, run.first_sequence + run.record_count - 1)]
-    pieces = []
-    first = last = run.first_sequence
-    value = shift = 0
-    for byte in run.gaps:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte & 0x80:
-            continue
-        if value:
-            pieces.append((first, last))
-            first = last + 1 + value
-            last = first
-        else:
-            last += 1
-        value = shift = 0
-    pieces.append((first, last))
-    return pieces

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
-from ingestd.hotpath.provenance import delivered_frames, failed_frames
+from ingestd.hotpath.provenance import SessionScan, delivered_frames, failed_frames
 from ingestd.hotpath.snapshots import Batch
 from ingestd.listeners.connection import Connection
-from ingestd.listeners.sessions import SESSION_KIND, Buffered, Sessions
+from ingestd.listeners.sessions import Sessions
 from ingestd.listeners.wire import TEXT_BYTES_MAX
 
 
@@ -30,6 +30,7 @@ class Answers:
         self._freed = freed
         self._topic_names: dict[tuple[int, int], bytes] = {}
         self._rows: dict[int, dict[int, bytes]] = {}
+        self._scans: dict[int, SessionScan] = {}
         self.sessions: Sessions | None = None
 
     def _topic(self, arena: Arena, index: int) -> bytes:
@@ -44,6 +45,7 @@ class Answers:
     def forget(self, arena: Arena) -> None:
         """A drain-only arena is gone."""
         self._rows.pop(id(arena), None)
+        self._scans.pop(id(arena), None)
         for key in [key for key in self._topic_names if key[0] == id(arena)]:
             del self._topic_names[key]
 
@@ -113,24 +115,33 @@ class Answers:
 
     # What a session that comes back, or ends, wants to know
 
-    def buffered(self, row: int) -> list[Buffered]:
-        """Runs of the session in row ``row`` of the worker's own arena that wait for their outcome."""
-        self._intake.seal_all()
-        self._sealed()
+    def buffered(self, row: int) -> list[tuple[int, int]]:
+        """Sequences of the session in row ``row`` of the worker's own arena that wait for their outcome, as ranges."""
+        return [stretch for _, _, stretches in self._found(row) for stretch in stretches]
+
+    def unsettled(self, row: int) -> set[tuple[int, int]]:
+        """The batches (arena, entry) that these are in. Those still open are sealed: the session waits for them."""
+        found = self._found(row)
+        if self._intake.seal_batches(found[0][1]):
+            self._sealed()
+            # What goes out may have its outcome at once.
+            found = self._found(row)
+        return {(arena, entry) for arena, entries, _ in found for entry in entries}
+
+    def _found(self, row: int) -> list[tuple[int, list[int], list[tuple[int, int]]]]:
+        """(arena, entries, stretches) of every arena that knows the session; the worker's own is the first."""
         own, *others = self._arenas()
-        found = _runs_of(own, row)
-        session_id = next((session.session_id for session in own.sessions() if session.index == row), b"")
-        for arena in others:
-            for index, known in self._session_ids(arena).items():
-                if known == session_id:
-                    found += _runs_of(arena, index)
+        found = [(id(own), *self._scan(own).find(row))]
+        session = own.session_at(row) if others else None
+        if session is not None:
+            for arena in others:
+                for index, session_id in self._session_ids(arena).items():
+                    if session_id == session.session_id:
+                        found.append((id(arena), *self._scan(arena).find(index)))
         return found
 
-
-def _runs_of(arena: Arena, row: int) -> list[Buffered]:
-    return [
-        Buffered(id(arena), batch.entry, run)
-        for batch in arena.recovered()
-        for run in arena.provenance(batch.entry)
-        if run.kind == SESSION_KIND and run.sender == row and run.delivered
-    ]
+    def _scan(self, arena: Arena) -> SessionScan:
+        scan = self._scans.get(id(arena))
+        if scan is None:
+            scan = self._scans[id(arena)] = SessionScan(arena)
+        return scan

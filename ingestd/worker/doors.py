@@ -31,7 +31,7 @@ class Doors:
         self._sockets: list[socket.socket] = []
         self._streams: dict[int, StreamListener] = {}
         self._datagrams: list[DatagramSocket] = []
-        self.sessions = Sessions(arena, plan.index, plan.workers, answers.buffered)
+        self.sessions = Sessions(arena, plan.index, plan.workers, answers.buffered, answers.unsettled)
         for index, listener in enumerate(plan.config.listeners):
             room.intake.add_listener(listener_spec(index, listener, topics))
 

@@ -39,7 +39,7 @@ class Setup:
             errors=lambda _: None,
         )
         room = Room(self.loop, self.intake, hooks)
-        sessions = Sessions(self.arena, 0, 1, lambda _: [])
+        sessions = Sessions(self.arena, 0, 1, lambda _: [], lambda _: set())
         terms = Terms({b"t": topic}, 1 << 20, [b""])
 
         def begin(connection: Connection, stream: Stream) -> None:
@@ -139,6 +139,83 @@ def test_sixteen_unconfirmed_rejections_wait_for_a_confirm_that_stands_behind_re
     told = setup.read()
     assert _ranges(told) == [(17, 2)]
     assert answers.Accepted.decode(told[-1][1])[1] == 19
+
+
+def test_a_confirm_in_the_same_write_as_the_seventeenth_rejection(setup: Setup) -> None:
+    setup.client.send(frame.Hello(frame.ANSWER_ACCEPTED, True).encode())
+    setup.client.send(b"".join(_records(number, "not-allowed") for number in range(1, 11)))
+    assert _ranges(setup.read()) == [(1, 10)]
+    _more_than_sixteen(setup)
+    assert answers.Accepted.decode(setup.read()[-1][1])[1] == 18
+    assert setup.connections == 1
+
+
+def test_a_client_that_half_closes_behind_its_confirm_is_answered(setup: Setup) -> None:
+    setup.client.send(frame.Hello(frame.ANSWER_ACCEPTED, True).encode())
+    setup.client.send(b"".join(_records(number, "not-allowed") for number in range(1, 11)))
+    setup.turn()
+    _more_than_sixteen(setup)
+    setup.client.shutdown(socket.SHUT_WR)
+    told = setup.read()
+    assert _ranges(told) == [(1, 10), (11, 6), (17, 1)]
+    assert answers.Accepted.decode(told[-1][1])[1] == 18
+    assert setup.client.recv(1) == b""
+    assert setup.arena.sessions()[0].last_accepted == 18
+
+
+@pytest.mark.parametrize("confirm_bytes", [0, 19])
+def test_a_client_that_half_closes_without_a_confirm_hears_why_nothing_goes_on(
+    setup: Setup, confirm_bytes: int
+) -> None:
+    frames = b"".join(_records(number, "not-allowed") for number in range(1, 18))
+    confirm = frame.frame(frame.CONFIRM, (16).to_bytes(8, "little"))[:confirm_bytes]
+    setup.client.send(frame.Hello(frame.ANSWER_ACCEPTED, True).encode() + frames + confirm)
+    setup.client.shutdown(socket.SHUT_WR)
+    told = setup.read()
+    assert _ranges(told) == [(1, 16)]
+    assert (told[-1][0], answers.Error.decode(told[-1][1]).reason) == (frame.ERROR, Rejected.STALLED)
+    assert setup.client.recv(1) == b""
+    assert setup.connections == 0
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("count", [0, 1])
+def test_hello_is_the_first_frame_or_none(setup: Setup, first: int, count: int) -> None:
+    records = _records(first, "t") if count else frame.frame(frame.RECORDS, bytes(16))
+    setup.client.send(records + frame.Hello(frame.ANSWER_ACCEPTED, True).encode())
+    ((kind, body),) = setup.read()
+    assert (kind, answers.Error.decode(body).reason) == (frame.ERROR, Rejected.BAD_FRAMING)
+    assert setup.arena.sessions() == []
+
+
+def test_a_frame_that_stops_behind_some_of_its_records_ends_the_connection(setup: Setup) -> None:
+    _, tick_ms = clock()
+    setup.client.send(frame.Hello(frame.ANSWER_ACCEPTED).encode() + _records(1, "t") + _records(2, "t")[:-1])
+    setup.turn()
+    setup.listener.sweep(tick_ms + 2 * PARTIAL_MS)
+    told = setup.read()
+    assert (told[-1][0], answers.Error.decode(told[-1][1]).reason) == (frame.ERROR, Rejected.STALLED)
+    assert setup.arena.ledger()["accepted"] == 1
+
+
+def test_a_connection_that_waits_for_room_is_not_blamed_for_it(setup: Setup) -> None:
+    _, tick_ms = clock()
+    setup.intake.hold(0, 0, True)
+    setup.client.send(frame.Hello(frame.ANSWER_ACCEPTED).encode() + _records(1, "t"))
+    setup.turn()
+    (waiting,) = setup.listener.connections
+    assert not waiting.resume()
+    setup.listener.sweep(tick_ms + 2 * PARTIAL_MS)
+    setup.intake.hold(0, 0, False)
+    assert waiting.resume()
+    assert [kind for kind, _ in setup.read()] == [frame.GRANT, frame.ACCEPTED]
+    assert setup.connections == 1
+
+
+def _more_than_sixteen(setup: Setup) -> None:
+    """In one write: 11 to 17 are refused, the first ten rejections are confirmed, 18 is good."""
+    refused = b"".join(_records(number, "not-allowed") for number in range(11, 18))
+    setup.client.send(refused + frame.frame(frame.CONFIRM, (10).to_bytes(8, "little")) + _records(18, "t"))
 
 
 def _ranges(told: list[tuple[int, bytes]]) -> list[tuple[int, int]]:

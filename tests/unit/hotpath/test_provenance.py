@@ -3,12 +3,15 @@ nobody else.
 """
 
 import struct
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingestd.hotpath.arena import Arena, Run
-from ingestd.hotpath.provenance import delivered_frames, failed_frames
+from ingestd.hotpath.provenance import SessionScan, delivered_frames, failed_frames
 from tests.model.arena_kit import NOW_MS, Sent, encode, run_bytes, session_run, small_arena
 from tests.model.build_driver import load
 
@@ -145,3 +148,72 @@ def test_provenance_that_makes_no_sense_names_nobody(garbage: bytes) -> None:
     writer.seal(handle)
     assert all(run.record_count <= 1 for run in arena.provenance(entry))
     assert len(list(arena.records(entry))) == 1
+
+
+def numbers(stretches: list[tuple[int, int]]) -> list[int]:
+    return [number for first, last in stretches for number in range(first, last + 1)]
+
+
+def test_a_scan_finds_the_batches_and_sequences_of_one_session_only() -> None:
+    arena = small_arena(None)
+    first = batch_of(arena, session_run(2, 10, 3, gaps=b"\x01\x02"), session_run(5, 1, 4), CONNECTION)
+    second = batch_of(arena, session_run(5, 5, 2), session_run(6, 1, 4, delivered=False))
+    third = batch_of(arena, session_run(2, 11, 1), session_run(2, 13, 2))
+    scan = SessionScan(arena)
+    for _ in range(2):
+        # Ranges that touch are one, whatever batches they are in.
+        assert scan.find(2) == ([first, third], [(10, 15)])
+        assert scan.find(5) == ([first, second], [(1, 6)])
+        assert scan.find(6) == scan.find(66) == scan.find(99) == ([], [])
+
+
+def test_a_scan_sees_what_an_open_batch_has_committed_and_what_came_since() -> None:
+    arena = small_arena(None)
+    writer = driver.Writer(arena)
+    scan = SessionScan(arena)
+    handle = writer.open(0, 7, 300, 0, NOW_MS)
+    entry = writer.entry(handle)
+    data = encode([Sent(NOW_MS, None, b"v")], NOW_MS, 0)
+    writer.write(handle, data, 1, run_bytes(session_run(1, 50, 1)), NOW_MS, NOW_MS)
+    assert scan.find(1) == ([], [])
+    writer.commit([handle], {1: 1})
+    assert (scan.find(1), scan.find(2)) == (([entry], [(50, 50)]), ([], []))
+    writer.write(handle, data, 1, run_bytes(session_run(2, 9, 1)), NOW_MS, NOW_MS)
+    writer.commit([handle], {1: 2})
+    writer.seal(handle)
+    assert scan.find(2) == ([entry], [(9, 9)])
+
+
+def test_a_scan_forgets_what_was_settled_and_knows_a_reused_entry() -> None:
+    arena = small_arena(None)
+    scan = SessionScan(arena)
+    entry = batch_of(arena, session_run(2, 10, 3))
+    assert scan.find(2) == ([entry], [(10, 12)])
+    arena.stamp(entry, 1, 0, 0, 0, NOW_MS)
+    assert scan.find(2) == ([entry], [(10, 12)])
+    arena.done(entry)
+    assert scan.find(2) == ([], [])
+    assert batch_of(arena, session_run(3, 1, 1)) == entry
+    assert (scan.find(2), scan.find(3)) == (([], []), ([entry], [(1, 1)]))
+
+
+def varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
+
+
+@given(st.lists(st.sets(st.integers(1, 900), min_size=1, max_size=300), min_size=1, max_size=4))
+def test_a_scan_puts_together_what_lies_in_several_batches(batches: list[set[int]]) -> None:
+    arena = small_arena(None)
+    entries = []
+    for batch in batches:
+        ordered = sorted(batch)
+        gaps = b"".join(varint(later - earlier - 1) for earlier, later in pairwise(ordered))
+        entries.append(batch_of(arena, session_run(4, ordered[0], len(ordered), gaps=gaps)))
+    found, stretches = SessionScan(arena).find(4)
+    assert found == entries
+    assert numbers(stretches) == sorted(set().union(*batches))
+    assert all(earlier[1] + 1 < later[0] for earlier, later in pairwise(stretches))

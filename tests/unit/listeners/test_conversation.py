@@ -1,5 +1,6 @@
 """The protocol's side of a connection, without socket and arena."""
 
+import logging
 import struct
 
 import pytest
@@ -18,6 +19,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.accepted_sequence = 0
+        self.records_begun = False
         self.frames: list[tuple[int, int, bytes]] = []
         self.rejections: list[tuple[int, int, int]] = []
         self.topics: dict[int, int] = {}
@@ -78,7 +80,7 @@ class Setup:
     def __init__(self) -> None:
         self.stream = Stream()
         self.table = Table()
-        self.sessions = Sessions(self.table, 0, 1, lambda _: [])
+        self.sessions = Sessions(self.table, 0, 1, lambda _: [], lambda _: set())
         terms = Terms({b"orders": 2, b"clicks": 5}, 1000, [b"/run/app.sock.0"])
         self.talk = Conversation(self.stream, self.sessions, self.table, terms, Holder())
 
@@ -103,6 +105,17 @@ def test_hello_grants_a_session() -> None:
     assert setup.sessions.count == 1
 
 
+def test_the_clients_name_is_logged_where_it_can_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        Setup().say(frame.Hello(Answer.DELIVERED, True, name="till-7\n<0>fake " + "x" * 500).encode())
+        Setup().say(frame.Hello(Answer.ACCEPTED, name="till-8").encode())
+    first, second = caplog.messages
+    assert first.startswith("client 'till-7\\n<0>fake xxx")
+    assert first.endswith("is granted session 4, answers: delivered")
+    assert len(first) < 200
+    assert second == "client 'till-8' is granted no session, answers: accepted"
+
+
 def test_a_second_hello_is_refused() -> None:
     setup = Setup()
     setup.say(frame.Hello(Answer.ACCEPTED).encode())
@@ -111,7 +124,7 @@ def test_a_second_hello_is_refused() -> None:
 
 def test_hello_behind_records_is_refused() -> None:
     setup = Setup()
-    setup.stream.accepted_sequence = 3
+    setup.stream.records_begun = True
     setup.fails_with(Rejected.BAD_FRAMING, frame.Hello(Answer.ACCEPTED).encode())
 
 

@@ -1,15 +1,13 @@
 """Whose session it is, what a client that comes back hears, and what is forgotten."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestd.client import answers, frame
 from ingestd.hotpath.errors import ArenaFull
-from ingestd.hotpath.snapshots import Run, Session
-from ingestd.listeners.sessions import Buffered, Sessions, stretches, unknown_ranges
+from ingestd.hotpath.snapshots import Session
+from ingestd.listeners.sessions import Sessions, unknown_ranges
 from ingestd.listeners.wire import NO_SESSION_ID, Answer, Hello, Resumed
 
 PATHS = [b"/run/app.sock.0", b"/run/app.sock.1", b"/run/app.sock.2"]
@@ -53,16 +51,12 @@ class Connection:
         raise AssertionError(frame)
 
 
-def run(first: int, count: int, gaps: bytes = b"") -> Run:
-    return Run(0, 2, 0, first, count, 0, gaps, True)
-
-
 def hello(session_id: bytes = NO_SESSION_ID, answer: Answer = Answer.DELIVERED) -> Hello:
     return Hello(1, answer, True, session_id)
 
 
-def sessions(table: Table, buffered: list[Buffered] | None = None) -> Sessions:
-    return Sessions(table, 1, 3, lambda _: buffered or [])
+def sessions(table: Table, buffered: list[tuple[int, int]] | None = None) -> Sessions:
+    return Sessions(table, 1, 3, lambda _: buffered or [], lambda row: {(row, 3)})
 
 
 def grant_of(reply: bytes) -> answers.Grant:
@@ -104,8 +98,7 @@ def test_a_session_that_comes_back_is_resumed_and_told_what_happened() -> None:
     table = Table()
     session_id = b"\x01\x00" + bytes(13) + b"x"
     table.rows[0] = Session(0, session_id, 20, ((4, 2), (11, 7)), 99)
-    buffered = [Buffered(0, 3, run(5, 3)), Buffered(0, 4, run(15, 6))]
-    greeting = sessions(table, buffered).greet(hello(session_id), PATHS, 1000, 5)
+    greeting = sessions(table, [(5, 7), (15, 20)]).greet(hello(session_id), PATHS, 1000, 5)
     grant = grant_of(greeting.replies[0])
     assert (grant.resumed, grant.last_accepted, greeting.session) == (Resumed.RESUMED, 20, 0)
     assert table.rows[0].disconnected_ms == 0
@@ -153,26 +146,8 @@ def test_a_full_table_forgets_the_one_it_may_and_refuses_otherwise() -> None:
     assert grant_of(keeper.greet(hello(forgotten), PATHS, 1000, 8).replies[0]).resumed == Resumed.FORGOTTEN
 
 
-def test_unsettled_names_batches_once() -> None:
-    buffered = [Buffered(0, 3, run(5, 3)), Buffered(0, 3, run(9, 1)), Buffered(7, 3, run(11, 1))]
-    assert sessions(Table(), buffered).unsettled(0) == {(0, 3), (7, 3)}
-
-
-def varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
-
-
-@given(st.sets(st.integers(1, 400), min_size=1, max_size=60))
-def test_stretches_are_the_sequences_of_a_run(numbers: set[int]) -> None:
-    ordered = sorted(numbers)
-    gaps = [later - earlier - 1 for earlier, later in pairwise(ordered)]
-    encoded = b"".join(map(varint, gaps)) if any(gaps) else b""
-    pieces = stretches(run(ordered[0], len(ordered), encoded))
-    assert [number for first, last in pieces for number in range(first, last + 1)] == ordered
+def test_unsettled_asks_for_the_row() -> None:
+    assert sessions(Table()).unsettled(7) == {(7, 3)}
 
 
 @given(
@@ -183,7 +158,7 @@ def test_stretches_are_the_sequences_of_a_run(numbers: set[int]) -> None:
 def test_unknown_is_exactly_what_nobody_knows(
     last_accepted: int, runs: list[tuple[int, int]], rejected: list[int]
 ) -> None:
-    unknown = unknown_ranges(last_accepted, [run(first, count) for first, count in runs], rejected)
+    unknown = unknown_ranges(last_accepted, [(first, first + count - 1) for first, count in runs], rejected)
     known = {number for first, count in runs for number in range(first, first + count)} | set(rejected)
     expected = [number for number in range(1, last_accepted + 1) if number not in known]
     assert [number for first, last in unknown for number in range(first, last + 1)] == expected
