@@ -81,7 +81,6 @@ class Failed(_Reason):
     MESSAGE_TOO_LARGE = 4
     BROKER_REFUSED = 5
     MAY_HAVE_BEEN_WRITTEN = 6
-    DATA_LOSS_SUSPECTED = 7
 
 
 class Dropped(_Reason):
@@ -136,7 +135,6 @@ REASON_TEXT: Final[Mapping[Reason, str]] = {
     Failed.MESSAGE_TOO_LARGE: "larger than the broker allows",
     Failed.BROKER_REFUSED: "the broker refused the batch",
     Failed.MAY_HAVE_BEEN_WRITTEN: "given up after an attempt that was never answered: it may be in the log",
-    Failed.DATA_LOSS_SUSPECTED: "the broker's answers suggest that it has lost what it acknowledged",
     Dropped.SET_ASIDE: "in an arena that was set aside after repeated faults",
     Dropped.QUARANTINED: "in a batch that was damaged and moved to quarantine",
     Dropped.MEMORY_LOST: "in an arena without a file whose process died",

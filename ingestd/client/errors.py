@@ -240,7 +240,6 @@ FAILED_REASONS: Final[dict[int, tuple[str, type[ApiException]]]] = {
     4: ("message_too_large", RecordTooLargeException),
     5: ("broker_refused", RecordFailedException),
     6: ("may_have_been_written", OutcomeUnknownException),
-    7: ("data_loss_suspected", OutcomeUnknownException),
 }
 
 

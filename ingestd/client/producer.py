@@ -53,7 +53,8 @@ class Producer:
     Serializers: see `ingestd.client.serializers`; without one, bytes go as they are and text as UTF-8.
     `buffer_memory` bytes bound what is unanswered; `max_block_ms` how long send() waits for room or for the first
     connection; `batch_size` bytes and `linger_ms` shape frames: more is gathered only while the socket is busy, or
-    for linger_ms. `client_id` names this sender in the daemon's logs. Raises ConfigException (a ValueError).
+    for linger_ms. `client_id` names this sender in the daemon's logs (level debug). Raises ConfigException, which is a
+    ValueError.
     """
 
     def __init__(

@@ -97,6 +97,10 @@ cdef size_t frame_begin(Appender appender, Input* input, const unsigned char* da
     if input.session.row != NULL and sequence - 1 > input.session.sequence:
         frames_break(appender, input, REJECTED_SEQUENCE_GAP, b"a frame's first sequence leaves a gap behind the last accepted one")
         return 0
+    # Whoever wants answers without a session is answered in ranges, too; nothing is sent twice on one connection.
+    if input.session.row == NULL and input.answers and sequence - 1 != input.session.sequence:
+        frames_break(appender, input, REJECTED_SEQUENCE_GAP, b"without a session, sequences go on from frame to frame, from 1")
+        return 0
     frame.inside = True
     frame.skip_left = 0
     frame.body_left = frame_bytes + 4 - head_bytes

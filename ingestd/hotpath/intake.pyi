@@ -42,8 +42,8 @@ BLOCKED_BY_ARENA: Final = 1
 BLOCKED_BY_PARTITION: Final = 2
 """The record's partition takes no new batch: resume after ``hold(..., False)``."""
 BLOCKED_BY_CONFIRM: Final = 3
-"""The session has 16 unconfirmed rejections. Go on calling ``read()``, which now only looks for CONFIRM frames
-(CONTROL), and ``resume()`` after one was handled."""
+"""The session has 16 unconfirmed rejections. With CONTROL a CONFIRM frame was found among what is held: handle it, then
+``resume()``. Without go on calling ``read()``, which now only looks for such frames."""
 BLOCKED_BY_HOLD: Final = 4
 """The budget of held bytes is used up and this stream needs more than a little of it: call ``read()`` again when
 others have gone on."""

@@ -22,7 +22,8 @@ cdef class Stream:
     cdef size_t held_at
     cdef size_t held_length
     cdef size_t held_capacity
-    cdef size_t looked_bytes       # BLOCKED_CONFIRM: so much of the held bytes has been searched for a CONFIRM frame
+    cdef size_t looked_bytes       # so much of the held bytes has been searched for a CONFIRM frame; may lead beyond them
+    cdef readonly bint records_begun
 
     cdef uint32_t _read(self, int64_t now_ms, int64_t tick_ms, const unsigned char* fed, size_t fed_bytes, size_t* taken) except? 0
     cdef uint32_t _not_now(self, uint32_t reason) noexcept
@@ -34,5 +35,6 @@ cdef class Stream:
     cdef bint _hold_capacity(self, size_t capacity) noexcept
     cdef uint32_t _resume(self, int64_t now_ms, int64_t tick_ms) except? 0
     cdef uint32_t _look_ahead(self, int64_t now_ms, int64_t tick_ms, const unsigned char* fed, size_t fed_bytes, size_t* taken) except? 0
+    cdef int _find_confirm(self) except -1
 
 cdef Stream stream_open(Appender appender, Window window, const Listener* listener, int fd, uint32_t number)

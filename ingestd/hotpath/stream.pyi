@@ -9,6 +9,8 @@ class Stream:
     """With TOPIC_WAIT: index of the topic; else -1."""
     blocked_reason: int
     """With BLOCKED: one of intake's BLOCKED_BY constants."""
+    records_begun: bool
+    """Whether a RECORDS frame was found on it, be it an empty or an unfinished one."""
     held_bytes: int
     """Bytes that were read and wait: an incomplete unit, or all behind the place where it stopped."""
     error_reason: int

@@ -151,15 +151,21 @@ cdef class Stream:
         if input.flags & FLAG_BROKEN:
             used = length
         self._hold(data + used, length - used)
+        self.looked_bytes -= min(self.looked_bytes, used)
+        if self.parked and input.blocked_reason == BLOCKED_CONFIRM:
+            self._find_confirm()
         return self.appender.end()
 
     cdef size_t _parse_frames(self, const unsigned char* data, size_t length) except? 0:
         cdef Input* input = &self.input
         cdef const unsigned char* frame
-        cdef size_t used = 0
+        cdef size_t taken, used = 0
         while True:
             input.control_seen = len(self.control) != 0
-            used += frames_parse(self.appender, input, data + used, length - used)
+            taken = frames_parse(self.appender, input, data + used, length - used)
+            # What it takes by itself are RECORDS frames.
+            self.records_begun = self.records_begun or taken > 0
+            used += taken
             if not input.control_bytes:
                 break
             frame = data + used
@@ -208,15 +214,12 @@ cdef class Stream:
         if not self.parked:
             return 0
         self.appender.begin(&self.input, now_ms, tick_ms)
-        self.looked_bytes = 0
         return self._parse(self.held + self.held_at, self.held_length, False)
 
-    # The session takes no more rejections until its client confirms some, and the CONFIRM frame lies behind records that wait. Reads on
-    # into the held bytes and hands that frame out of order; it comes again in its place, where confirming once more does nothing.
+    # The session takes no more rejections until its client confirms some, and no CONFIRM frame is held: reads on behind what waits.
     cdef uint32_t _look_ahead(self, int64_t now_ms, int64_t tick_ms, const unsigned char* fed, size_t fed_bytes, size_t* taken) except? 0:
-        cdef size_t at, room
+        cdef size_t room
         cdef int64_t count
-        cdef const unsigned char* frame
         if self.held_at:
             memmove(self.held, self.held + self.held_at, self.held_length)
             self.held_at = 0
@@ -235,9 +238,17 @@ cdef class Stream:
         self.input.blocked_reason = BLOCKED_CONFIRM
         self.input.flags = FLAG_BLOCKED
         self.appender.pending.received_bytes += <uint64_t>count
-        at = max(self.looked_bytes, <size_t>self.input.frame.body_left if self.input.frame.inside else 0)
+        self._find_confirm()
+        return self.appender.end()
+
+    # Hands CONFIRM frames among the held bytes out of order, each once: it comes again in its place, where confirming once more does
+    # nothing. `looked_bytes` is where a frame begins that was not looked at.
+    cdef int _find_confirm(self) except -1:
+        cdef const unsigned char* held = self.held + self.held_at
+        cdef const unsigned char* frame
+        cdef size_t at = max(self.looked_bytes, <size_t>self.input.frame.body_left if self.input.frame.inside else 0)
         while at + FRAME_HEAD_BYTES <= self.held_length:
-            frame = self.held + at
+            frame = held + at
             if frame[4] == TYPE_CONFIRM:
                 if at + 4 + load_u32(frame) > self.held_length:
                     break
@@ -245,7 +256,7 @@ cdef class Stream:
                 self.input.flags |= FLAG_CONTROL
             at += <size_t>load_u32(frame) + 4
         self.looked_bytes = at
-        return self.appender.end()
+        return 0
 
     def finish(self, cut: bool, int64_t now_ms, int64_t tick_ms) -> int:
         cdef uint32_t flags = 0

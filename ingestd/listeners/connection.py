@@ -24,6 +24,8 @@ FLUSH_SECONDS: Final = 5.0
 _PROGRESS: Final = path.ACCEPTED | path.REJECTED | path.CONTROL
 _PARKED: Final = path.BLOCKED | path.TOPIC_WAIT
 _ENDED: Final = path.EOF | path.BROKEN | path.ERRNO
+_STOPPED: Final = _PARKED | _ENDED
+_BATCHES: Final = path.SEALED | path.OPENED
 
 
 class Pause(IntFlag):
@@ -81,6 +83,8 @@ class Connection:
 
     def _stop_reading(self, reason: Pause) -> None:
         self._pause |= reason
+        # From here on it is not the peer who is waited for.
+        self.partial_since_ms = 0
         if self._reading:
             self._reading = False
             self._room.loop.remove_reader(self._fd)
@@ -100,22 +104,27 @@ class Connection:
         return not self._pause & Pause.PARKED
 
     def _after(self, flags: int, now_ms: int, tick_ms: int) -> None:
-        room = self._room
-        room.note(flags)
+        """What a read led to. Most have only brought records, and leave the connection as it was."""
+        if flags & _BATCHES:
+            self._room.note(flags)
         talk = self.conversation
         if talk is not None:
             flags = self._converse(talk, flags, now_ms, tick_ms)
-            if self._closed:
-                return
-        if flags & (_PARKED | _ENDED):
-            if flags & _PARKED:
-                self._park(flags)
-            if flags & _ENDED and not self._pause & Pause.PARKED:
-                self._end(flags)
-        elif self._ended and not self._pause & Pause.PARKED:
-            self._finish(now_ms, tick_ms)
+        if (flags & _STOPPED or self._ended) and not self._closed:
+            self._stop(flags, now_ms, tick_ms)
         if self._replies.size_bytes:
             self._flush()
+
+    def _stop(self, flags: int, now_ms: int, tick_ms: int) -> None:
+        """The record path waits, or nothing more comes."""
+        if flags & _PARKED:
+            self._park(flags)
+        if self._pause & Pause.PARKED:
+            return
+        if flags & _ENDED:
+            self._end(flags)
+        elif self._ended:
+            self._finish(now_ms, tick_ms)
 
     def _converse(self, talk: Conversation, flags: int, now_ms: int, tick_ms: int) -> int:
         """Answers, and goes on behind control frames until the record path stops for something else."""
@@ -123,9 +132,9 @@ class Connection:
             if flags & _PROGRESS:
                 for reply in talk.progress():
                     self._replies.add(reply)
-            if flags & _PROGRESS or not self._stream.held_bytes:
+            if not self._stream.held_bytes:
                 self.partial_since_ms = 0
-            elif not self.partial_since_ms:
+            elif flags & _PROGRESS or not self.partial_since_ms:
                 self.partial_since_ms = tick_ms
             if not flags & path.CONTROL:
                 return flags
@@ -171,14 +180,16 @@ class Connection:
         """Takes the last record that has no end, if the format allows it; it may have to wait for room as any other."""
         flags = self._stream.finish(self._draining, now_ms, tick_ms)
         self._room.note(flags)
-        if self.conversation is not None and flags & _PROGRESS:
-            for reply in self.conversation.progress():
-                self._replies.add(reply)
+        talk = self.conversation
+        if talk is not None and not self._draining:
+            flags = self._converse(talk, flags, now_ms, tick_ms)
+            if talk.finished or talk.closing:
+                return
         if flags & _PARKED:
             self._park(flags)
             if not self._pause & Pause.PARKED:
-                # It waits for a CONFIRM frame that can no longer come.
-                self.close()
+                self._replies.add(wire.error(Rejected.STALLED, "16 rejections are unconfirmed, and nothing more comes"))
+                self._close_when_flushed()
             return
         if self._draining and self._awaits_outcome():
             # The peer cannot send any more but still listens: the end of the drain closes it.

@@ -1,5 +1,6 @@
 """The native protocol's side of one connection: control frames in, replies out. Owns no socket and no clock."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -11,6 +12,8 @@ from ingestd.listeners.sessions import Holder, Sessions
 from ingestd.listeners.wire import Answer, Frame, FrameError
 from ingestd.metrics import Rejected
 
+logger = logging.getLogger(__name__)
+
 TOPIC_NOT_ALLOWED: Final = -1
 TOPIC_INVALID: Final = -2
 _TOPIC_BYTES: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
@@ -21,6 +24,8 @@ class Stream(Protocol):
 
     @property
     def accepted_sequence(self) -> int: ...
+    @property
+    def records_begun(self) -> bool: ...
     def take_control(self) -> list[tuple[int, int, bytes]]: ...
     def set_topic_id(self, topic_id: int, topic_index: int) -> None: ...
     def set_session(self, session_index: int, answer: int) -> None: ...
@@ -64,10 +69,9 @@ class Conversation:
 
     def progress(self) -> list[bytes]:
         """Answers to what was read: rejections first, then the range that is safe."""
-        rejections = self._stream.take_rejections()
         if self.answer is Answer.NONE:
             return []
-        replies = [wire.rejected(*rejection) for rejection in rejections]
+        replies = [wire.rejected(*rejection) for rejection in self._stream.take_rejections()]
         last = self._stream.accepted_sequence
         if last > self._answered_sequence:
             replies.append(wire.accepted(self._answered_sequence + 1, last))
@@ -105,7 +109,7 @@ class Conversation:
         return []
 
     def _hello(self, flags: int, body: bytes, now_ms: int) -> list[bytes]:
-        if self._greeted or self._stream.accepted_sequence:
+        if self._greeted or self._stream.records_begun:
             raise FrameError(Rejected.BAD_FRAMING, "HELLO is the first frame of a connection, or there is none")
         self._greeted = True
         hello = wire.parse_hello(flags, body)
@@ -122,6 +126,8 @@ class Conversation:
             self._sessions.hold(greeting.session, self._holder)
         self._stream.set_session(greeting.session, hello.answer)
         self._answered_sequence = self._stream.accepted_sequence
+        session = f"session {greeting.session}" if greeting.session >= 0 else "no session"
+        logger.debug("client %r is granted %s, answers: %s", hello.name, session, hello.answer.name.lower())
         return greeting.replies
 
     def unsettled(self) -> set[tuple[int, int]]:

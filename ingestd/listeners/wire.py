@@ -17,6 +17,8 @@ SESSION_ID_BYTES: Final = 16
 NO_SESSION_ID: Final = bytes(SESSION_ID_BYTES)
 TEXT_BYTES_MAX: Final = 400
 """Length of the text in an answer; enough for a sentence, and nobody's way to make replies large."""
+NAME_BYTES_MAX: Final = 100
+"""So much of a client's name is logged."""
 
 
 class Frame(IntEnum):
@@ -91,20 +93,24 @@ class FrameError(Exception):
 
 
 class Hello(NamedTuple):
-    """What a client wants; ``session_id`` all zero: a new session."""
+    """What a client wants; ``session_id`` all zero: a new session. ``name`` is the client's own, for logs."""
 
     version: int
     answer: Answer
     session_wanted: bool
     session_id: bytes
+    name: str
 
 
 def parse_hello(flags: int, body: bytes) -> Hello:
-    """Reads HELLO. The client's name is for people who look at a dump; nothing depends on it."""
+    """Reads HELLO. Of the client's name no more is kept than a line of a log needs."""
     try:
-        version, answer, _, session_id, _ = _HELLO.unpack_from(body)
+        version, answer, _, session_id, size = _HELLO.unpack_from(body)
     except StructError:
         raise FrameError(Rejected.BAD_FRAMING, "HELLO is too short") from None
+    name = body[_HELLO.size : _HELLO.size + size]
+    if len(name) != size:
+        raise FrameError(Rejected.BAD_FRAMING, "HELLO ends inside the name")
     if version < 1:
         raise FrameError(Rejected.UNSUPPORTED_FRAME, f"protocol version {version} is not known")
     try:
@@ -114,7 +120,7 @@ def parse_hello(flags: int, body: bytes) -> Hello:
     wanted = bool(flags & SESSION_WANTED)
     if level is Answer.DELIVERED and not wanted:
         raise FrameError(Rejected.BAD_FRAMING, "answers of level delivered need a session")
-    return Hello(version, level, wanted, session_id)
+    return Hello(version, level, wanted, session_id, name[:NAME_BYTES_MAX].decode("utf-8", "backslashreplace"))
 
 
 def parse_topic(body: bytes) -> tuple[int, bytes]:

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,24 @@ def printed_tree() -> dict[str, str]:
 def test_the_printed_tree_is_the_tree() -> None:
     classes = {n: c for n, c in vars(errors).items() if isinstance(c, type) and issubclass(c, Exception)}
     assert printed_tree() == {name: kind.__bases__[0].__name__ for name, kind in classes.items()}
+
+
+def test_reasons_are_those_of_the_protocols_text() -> None:
+    text = (Path(__file__).parents[3] / "PROTOCOL.md").read_text().partition("## 8. Reasons")[2].partition("## 9.")[0]
+    parts = text.partition("In FAILED:")
+    for part, kinds, told in (
+        (parts[0], metrics.Rejected, errors.REJECTED_REASONS),
+        (parts[2], metrics.Failed, errors.FAILED_REASONS),
+    ):
+        listed = {int(number): name for number, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", part, re.MULTILINE)}
+        assert listed == {int(reason): metrics.name_of(reason) for reason in kinds}
+        assert listed == {number: name for number, (name, _) in told.items()}
+
+
+def test_every_reason_for_giving_up_is_one_that_the_producer_has() -> None:
+    sources = (Path(__file__).parents[3] / "ingestd/producer").glob("*.py")
+    given = {name for source in sources for name in re.findall(r"\bFailed\.([A-Z_]+)", source.read_text())}
+    assert given == {reason.name for reason in metrics.Failed}
 
 
 def test_kafkas_code_decides_the_class() -> None:

@@ -138,6 +138,82 @@ def test_sixteen_rejections_then_confirm() -> None:
     rig.check()
 
 
+def test_the_confirmation_is_among_what_is_held() -> None:
+    rig = Rig()
+    stream, session = bound(rig)
+    push(stream, raw_records_frame([BAD] * 10, topic=b"t0"))
+    last = raw_records_frame([record(V)], topic=b"t0", first_sequence=18)
+    flags = push(stream, raw_records_frame([BAD] * 7, topic=b"t0", first_sequence=11) + confirm_frame(10) + last)
+    assert flags & (BLOCKED | CONTROL) == BLOCKED | CONTROL
+    assert stream.take_control() == [(4, 0, struct.pack("<Q", 10))]
+    rig.arena.session_confirm(session.index, 10)
+    assert stream.resume(NOW_MS, TICK_MS) & CONTROL
+    # It comes again in its place.
+    assert stream.take_control() == [(4, 0, struct.pack("<Q", 10))]
+    assert not stream.resume(NOW_MS, TICK_MS) & (BLOCKED | CONTROL)
+    assert stream.accepted_sequence == row(rig, session).last_accepted == 18
+    rig.check()
+
+
+@pytest.mark.parametrize("held_arena", [False, True], ids=["read", "resume"])
+def test_a_confirmation_that_is_not_enough_is_handed_out_once(held_arena: bool) -> None:
+    rig = Rig(partitions=1)
+    rig.intake.hold(0, 0, held_arena)
+    stream, session = bound(rig)
+    data = raw_records_frame([record(V)] + [BAD] * 30, topic=b"t0") + confirm_frame(3) + frame(9, b"x") * 3
+    flags = push(stream, data + confirm_frame(4)[:-1])
+    if held_arena:
+        assert stream.blocked_reason == BLOCKED_BY_PARTITION
+        rig.intake.hold(0, 0, False)
+        flags = stream.resume(NOW_MS, TICK_MS)
+    assert flags & CONTROL
+    assert [body for _, _, body in stream.take_control()] == [struct.pack("<Q", 3)]
+    rig.arena.session_confirm(session.index, 3)
+    flags = stream.resume(NOW_MS, TICK_MS)
+    assert stream.accepted_sequence == 19
+    assert flags & (BLOCKED | CONTROL) == BLOCKED
+    assert stream.blocked_reason == BLOCKED_BY_CONFIRM
+    assert stream.finish(False, NOW_MS, TICK_MS) & (BLOCKED | CONTROL) == BLOCKED
+    # The second one is complete now: it is found, and nothing before it a second time.
+    assert push(stream, confirm_frame(4)[-1:]) & CONTROL
+    assert [body for _, _, body in stream.take_control()] == [struct.pack("<Q", 4)]
+
+
+def test_sequences_of_a_connection_without_a_session_that_wants_answers() -> None:
+    rig = Rig()
+    stream = rig.stream("frames")
+    stream.set_session(-1, 1)
+    push(stream, records_frame([V] * 3, topic=b"t0") + records_frame([V] * 2, topic=b"t0", first_sequence=4))
+    assert stream.accepted_sequence == 5
+    assert not push(stream, records_frame([], topic=b"t0", first_sequence=6)) & BROKEN
+    rig.check()
+
+
+@pytest.mark.parametrize("first_sequence", [0, 1, 3, 5, 2**64 - 1])
+def test_a_range_of_answers_holds_only_what_was_sent(first_sequence: int) -> None:
+    rig = Rig()
+    stream = rig.stream("frames")
+    stream.set_session(-1, 1)
+    push(stream, records_frame([V] * 3, topic=b"t0"))
+    assert push(stream, records_frame([V], topic=b"t0", first_sequence=first_sequence)) & BROKEN
+    assert stream.error_reason == Rejected.SEQUENCE_GAP
+    assert stream.accepted_sequence == 3
+    rig.check()
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_records_have_begun(count: int) -> None:
+    stream = Rig().stream("frames")
+    assert not stream.records_begun
+    push(stream, frame(9, b"note"))
+    stream.take_control()
+    stream.resume(NOW_MS, TICK_MS)
+    assert not stream.records_begun
+    # Sequences are as they please: nobody wants answers.
+    push(stream, records_frame([V] * count, topic=b"t0", first_sequence=0)[:1000])
+    assert stream.records_begun
+
+
 def test_no_confirmation_in_sight() -> None:
     rig = Rig()
     stream, _ = bound(rig)

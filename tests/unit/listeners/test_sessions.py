@@ -52,7 +52,7 @@ class Connection:
 
 
 def hello(session_id: bytes = NO_SESSION_ID, answer: Answer = Answer.DELIVERED) -> Hello:
-    return Hello(1, answer, True, session_id)
+    return Hello(1, answer, True, session_id, "")
 
 
 def sessions(table: Table, buffered: list[tuple[int, int]] | None = None) -> Sessions:
@@ -75,7 +75,7 @@ def test_a_new_session_belongs_to_this_worker_and_names_its_path() -> None:
 
 def test_without_a_session_nothing_is_kept() -> None:
     table = Table()
-    greeting = sessions(table).greet(Hello(1, Answer.ACCEPTED, False, NO_SESSION_ID), PATHS, 1000, 5)
+    greeting = sessions(table).greet(Hello(1, Answer.ACCEPTED, False, NO_SESSION_ID, ""), PATHS, 1000, 5)
     assert greeting.session == -1
     assert grant_of(greeting.replies[0]).path == ""
     assert not table.rows

@@ -23,7 +23,13 @@ def body_of(reply: bytes, kind: int) -> bytes:
 def test_the_clients_hello_is_understood() -> None:
     sent = frame.Hello(frame.ANSWER_DELIVERED, True, SESSION, "payments").encode()
     assert sent[4] == Frame.HELLO
-    assert wire.parse_hello(sent[5], sent[8:]) == (1, Answer.DELIVERED, True, SESSION)
+    assert wire.parse_hello(sent[5], sent[8:]) == (1, Answer.DELIVERED, True, SESSION, "payments")
+
+
+def test_a_name_is_kept_as_far_as_a_log_needs_it() -> None:
+    body = struct.pack("<HBB16sH", 1, 1, 0, SESSION, 3000) + b"\xff" + b"n" * 2999
+    name = wire.parse_hello(1, body).name
+    assert name == "\\xff" + "n" * (wire.NAME_BYTES_MAX - 1)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +39,9 @@ def test_the_clients_hello_is_understood() -> None:
         (0, struct.pack("<HBB16sH", 0, 0, 0, SESSION, 0), Rejected.UNSUPPORTED_FRAME),
         (0, struct.pack("<HBB16sH", 1, 3, 0, SESSION, 0), Rejected.BAD_FRAMING),
         (0, struct.pack("<HBB16sH", 1, 2, 0, SESSION, 0), Rejected.BAD_FRAMING),
+        (0, struct.pack("<HBB16sH", 1, 0, 0, SESSION, 5) + b"name", Rejected.BAD_FRAMING),
     ],
-    ids=["short", "version", "answer", "delivered without session"],
+    ids=["short", "version", "answer", "delivered without session", "name longer than its frame"],
 )
 def test_a_broken_hello_says_why(flags: int, body: bytes, reason: Rejected) -> None:
     with pytest.raises(FrameError) as caught:
