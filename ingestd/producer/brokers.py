@@ -1,7 +1,7 @@
 """All brokers of the cluster, the way to any of them, and the loop that keeps metadata fresh."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Final
 
@@ -20,6 +20,10 @@ def split_address(text: str) -> tuple[str, int]:
     """``host:port`` or ``[v6]:port``; the configuration has checked it."""
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def _ready(brokers: Iterable[Broker]) -> int:
+    return sum(broker.is_ready for broker in brokers)
 
 
 class Brokers:
@@ -69,7 +73,13 @@ class Brokers:
 
     @property
     def connected(self) -> int:
-        return sum(broker.is_ready for broker in self.by_node.values())
+        """Brokers that metadata names and that can be written to now."""
+        return _ready(self.by_node.values())
+
+    @property
+    def reachable(self) -> int:
+        """As `connected`, or else the bootstrap servers with a connection: as long as nothing is written, they do."""
+        return self.connected or _ready(self._bootstrap)
 
     def get(self, node: int) -> Broker | None:
         """The broker of a node that metadata names; None: no such node (or no leader)."""

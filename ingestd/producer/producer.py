@@ -212,7 +212,7 @@ class Producer:
 
     @property
     def brokers_connected(self) -> int:
-        return self._brokers.connected
+        return self._brokers.reachable
 
     @property
     def in_doubt_batches(self) -> int:

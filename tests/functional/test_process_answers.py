@@ -75,6 +75,11 @@ def test_the_outcome_is_told_with_its_offset(make_daemon: Callable[..., Daemon])
         assert outcome.base_offset >= 0
 
 
+def test_an_idle_daemon_shows_that_it_reaches_its_cluster(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon(linger_ms=5)
+    daemon.wait_for(lambda: daemon.status()["workers"][0]["brokers_connected"] >= 1, 10, "a broker in the status")
+
+
 def test_close_waits_for_the_outcome_and_no_longer(make_daemon: Callable[..., Daemon]) -> None:
     # Nothing but CLOSE makes this batch go: its linger is a minute.
     daemon = make_daemon(linger_ms=60_000)
