@@ -30,8 +30,10 @@ cdef class Ring:                   # shared by the datagram sockets of a worker:
     cdef iovec parts[64]
     cdef unsigned char names[64][32]
     cdef unsigned char controls[64][32]
+    cdef uint32_t used             # messages that the last read has filled
+    cdef bint udp                  # armed for
 
-    cdef void arm(self, uint32_t count, bint udp) noexcept nogil
+    cdef void arm(self, bint udp) noexcept nogil
 
 
 cdef class Datagram:

@@ -74,20 +74,26 @@ cdef class Ring:
             self.parts[index].iov_len = DATAGRAM_BYTES_MAX
             self.messages[index].msg_hdr.msg_iov = &self.parts[index]
             self.messages[index].msg_hdr.msg_iovlen = 1
+        self.used = DATAGRAM_SLOTS
 
     def __dealloc__(self):
         free(self.slots)
 
-    cdef void arm(self, uint32_t count, bint udp) noexcept nogil:
+    # Writes anew what the kernel has changed since the last time, which is often a few of many.
+    cdef void arm(self, bint udp) noexcept nogil:
         cdef uint32_t index
         cdef msghdr* message
-        for index in range(count):
+        if udp != self.udp:
+            self.used = DATAGRAM_SLOTS
+            self.udp = udp
+        for index in range(self.used):
             message = &self.messages[index].msg_hdr
             message.msg_name = self.names[index] if udp else NULL
             message.msg_namelen = sizeof(self.names[index]) if udp else 0
             message.msg_control = self.controls[index] if udp else NULL
             message.msg_controllen = sizeof(self.controls[index]) if udp else 0
             message.msg_flags = 0
+        self.used = 0
 
 
 cdef class Datagram:
@@ -123,7 +129,7 @@ cdef class Datagram:
         # Whatever is read can be held: with little of the budget left, fewer datagrams are asked for.
         left = self.window.hold_bytes - min(self.window.hold_bytes, self.window.held_bytes)
         count = <uint32_t>max(<size_t>1, min(<size_t>DATAGRAM_SLOTS, left // DATAGRAM_BYTES_MAX))
-        self.ring.arm(count, self.udp)
+        self.ring.arm(self.udp)
         if fed is None:
             received = self._receive(count)
             if received < 0:
@@ -131,6 +137,7 @@ cdef class Datagram:
         else:
             received = len(fed)
             self._fill(<uint32_t>received, fed, sources)
+        self.ring.used = <uint32_t>received
         self.appender.begin(input, now_ms, tick_ms)
         input.refuse_reason = REJECTED_SHED if self.appender.pressure >= 2 and input.listener.shed else 0
         for index in range(<uint32_t>received):

@@ -1,6 +1,7 @@
 """A datagram socket of one worker: Unix datagram or UDP."""
 
 import socket
+from time import monotonic_ns, time_ns
 from typing import Final
 
 from ingestd.hotpath import intake as path
@@ -14,6 +15,7 @@ GATHER_SECONDS: Final = 0.001
 GATHER_BUFFER_BYTES: Final = 400_000
 """The pause needs a receive buffer that holds what arrives in it: a small datagram takes up 768 bytes, and the kernel
 reports twice what was asked for (socket(7)). The usual cap of net.core.rmem_max, fully used, is just enough."""
+_NOTEWORTHY: Final = path.SEALED | path.OPENED | path.BLOCKED | path.ERRNO | path.READ_MORE
 
 
 class DatagramSocket:
@@ -24,6 +26,8 @@ class DatagramSocket:
         self._socket = sock
         self._datagram = datagram
         self._reading = False
+        self._just_reads = False
+        """When the queue is empty nothing is to be done but to wait: the common case of a wake-up."""
         self._parked = False
         self._draining = False
         self.drained = False
@@ -41,6 +45,7 @@ class DatagramSocket:
         if wanted == self._reading:
             return
         self._reading = wanted
+        self._just_reads = wanted and not self._gathers and not self._draining
         if wanted:
             self._room.loop.add_reader(self._socket.fileno(), self._readable)
         else:
@@ -52,8 +57,9 @@ class DatagramSocket:
             return
         took_some = False
         for _ in range(READS_MAX):
-            now_ms, tick_ms = clock()
-            flags = self._datagram.read(now_ms, tick_ms)
+            flags = self._datagram.read(time_ns() // 1_000_000, monotonic_ns() // 1_000_000)
+            if self._just_reads and not flags & _NOTEWORTHY:
+                return
             self._room.note(flags)
             if flags & path.BLOCKED:
                 self._park(flags)
@@ -112,6 +118,7 @@ class DatagramSocket:
     def drain(self) -> None:
         """Reads what the kernel has queued up to now, then nothing more."""
         self._draining = True
+        self._just_reads = False
         self._room.loop.call_soon(self._readable)
 
     def close(self) -> None:
