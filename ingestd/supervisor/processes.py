@@ -35,7 +35,8 @@ class PidfdChild:
     def spawn(cls, command: Sequence[str], plan: Callable[[int], bytes], descriptors: Sequence[int]) -> Self:
         """Starts ``command --plan-fd N`` with ``descriptors`` under their own numbers.
 
-        ``plan`` makes the plan's bytes, given the number of the status pipe in the child.
+        ``plan`` makes the plan's bytes, given the number of the status pipe in the child. OSError: it could not be
+        started, and nothing of it is left.
         """
         status_read, status_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(status_read, False)
@@ -57,7 +58,14 @@ class PidfdChild:
             os.close(status_write)
             if plan_fd >= 0:
                 os.close(plan_fd)
-        return cls(process, status_read)
+        try:
+            return cls(process, status_read)
+        except BaseException:
+            # Nobody would ever see it die.
+            process.kill()
+            process.wait()
+            os.close(status_read)
+            raise
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to this process and to no other that may have got its pid."""

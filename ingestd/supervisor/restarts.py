@@ -40,6 +40,10 @@ class Restarts:
         self.arena_faults = 0
         self.was_ever_ready = True
 
+    def not_started(self) -> None:
+        """The host could not make the process: it may later."""
+        self.deaths_before_ready += 1
+
     def died(self, status: int, *, ready: bool, opening_arena: bool) -> Verdict:
         """``status``: exit status, or minus the signal. SIGKILL (the OOM killer's too) never blames an arena."""
         if ready:

@@ -38,7 +38,9 @@ def starting_silent_ms(buffer_bytes: int) -> int:
 
 
 class Slot:
-    """State and process of worker ``index``. ``spawn`` starts its process; all times are monotonic milliseconds."""
+    """State and process of worker ``index``. ``spawn`` starts its process (OSError: not now); all times are monotonic
+    milliseconds.
+    """
 
     def __init__(
         self, index: int, row: Row, spawn: Callable[[int], PidfdChild], *, stop_timeout_ms: int, starting_silent_ms: int
@@ -102,7 +104,17 @@ class Slot:
         self.row.set(Word.NEXT_RESTART_TICK_MS, 0)
         self.row.set(Word.STARTED_MS, now_ms)
         self.row.set(Word.PRESSURE, Pressure.RUN)
-        self.child = self._spawn(self.index)
+        try:
+            self.child = self._spawn(self.index)
+        except OSError as error:
+            # No process, no descriptor, no memory for one just now: as if it had died at once.
+            self.restarts.not_started()
+            self.handle(Event.DIED, tick_ms, now_ms)
+            self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)
+            logger.error(
+                "worker %d could not be started: %s; next try in %d ms", self.index, error, self.restarts.delay_ms()
+            )
+            return
         self.row.set(Word.PID, self.child.pid)
         logger.info("worker %d started (pid %d)", self.index, self.child.pid)
         self._since_ms = tick_ms

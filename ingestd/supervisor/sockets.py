@@ -12,8 +12,10 @@ import os
 import pwd
 import socket
 import stat
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 import psutil
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 LISTEN_FDS_FIRST: Final = 3
 BACKLOG: Final = 1024
+_RETRY_MS: Final = 50
 _SO_RCVBUFFORCE: Final = 33
 _SO_RXQ_OVFL: Final = 40
 _SO_MEMINFO: Final = 55
@@ -77,26 +80,57 @@ def check_names(inherited: Mapping[str, Sequence[int]], listeners: Sequence[List
         raise ConfigurationError(faults)
 
 
-def bind_all(config: Config, inherited: Mapping[str, Sequence[int]]) -> list[Bound]:
-    """Every socket of the configuration, in listener order; what was bound is closed again when one cannot be had."""
+class _Patience:
+    """What is in use may be a dying predecessor's: its workers let go one after another. ``until_ms`` is for all."""
+
+    def __init__(self, wait_ms: int) -> None:
+        self._until_ms = time.monotonic_ns() // 1_000_000 + wait_ms
+
+    def bind(self, bind: Callable[[], Bound]) -> Bound:
+        """What ``bind`` returns, once nobody else has it; HostResourceInUseError names who keeps it."""
+        waiting = False
+        while True:
+            try:
+                return bind()
+            except HostResourceInUseError as error:
+                if time.monotonic_ns() // 1_000_000 >= self._until_ms:
+                    raise
+                if not waiting:
+                    waiting = True
+                    logger.info("waiting: %s", error)
+            time.sleep(_RETRY_MS / 1000)
+
+
+def bind_all(config: Config, inherited: Mapping[str, Sequence[int]], *, wait_ms: int = 0) -> list[Bound]:
+    """Every socket of the configuration, in listener order; what was bound is closed again when one cannot be had.
+
+    Waits up to ``wait_ms`` in all for paths and ports to be let go.
+    """
     check_names(inherited, config.listeners)
     bound: list[Bound] = []
-    datagram_paths = 0
     try:
-        for index, listener in enumerate(config.listeners):
-            descriptors = inherited.get(listener.name, ())
-            match listener.address.kind:
-                case "unix-stream":
-                    bound += _stream_sockets(index, listener, config.daemon.workers, descriptors)
-                case "unix-datagram":
-                    bound += _datagram_sockets(index, listener, config.daemon.workers, datagram_paths, descriptors)
-                    datagram_paths += listener.shards
-                case "udp":
-                    bound += _udp_sockets(index, listener, config.daemon.workers, descriptors)
+        for entry in _sockets(config, inherited, _Patience(wait_ms)):
+            bound.append(entry)
     except BaseException:
         close_all(bound)
         raise
     return bound
+
+
+def _sockets(config: Config, inherited: Mapping[str, Sequence[int]], patience: _Patience) -> Iterator[Bound]:
+    """Each as soon as it is there: whoever takes them knows what to close when the next one cannot be had."""
+    workers = config.daemon.workers
+    datagram_paths = 0
+    for index, listener in enumerate(config.listeners):
+        descriptors = inherited.get(listener.name, ())
+        match listener.address.kind:
+            case "unix-stream":
+                yield from _stream_sockets(patience, index, listener, workers, descriptors)
+            case "unix-datagram":
+                yield from _datagram_sockets(patience, index, listener, workers, datagram_paths, descriptors)
+                datagram_paths += listener.shards
+            case "udp":
+                yield from _udp_sockets(patience, index, listener, workers, descriptors)
 
 
 def drop_counts(bound: Sequence[Bound], worker: int) -> list[int]:
@@ -119,49 +153,51 @@ def close_all(bound: Sequence[Bound]) -> None:
         entry.socket.close()
 
 
-def _stream_sockets(index: int, listener: Listener, workers: int, descriptors: Sequence[int]) -> list[Bound]:
+def _stream_sockets(
+    patience: _Patience, index: int, listener: Listener, workers: int, descriptors: Sequence[int]
+) -> Iterator[Bound]:
     path = listener.address.path
     if len(descriptors) > 1:
         raise _wrong_socket(listener, "two sockets of this name; a Unix stream listener has one path")
-    entries = [_adopt(index, listener, "shared", -1, descriptors[0], path)] if descriptors else []
-    if not entries:
-        entries.append(_bind_unix(index, listener, "shared", -1, path))
+    if descriptors:
+        yield _adopt(index, listener, "shared", -1, descriptors[0], path)
+    else:
+        yield patience.bind(partial(_bind_unix, index, listener, "shared", -1, path))
     if listener.format == "frames":
         for worker in range(workers):
-            entries.append(_bind_unix(index, listener, "own", worker, own_path(path, worker)))
-    return entries
+            yield patience.bind(partial(_bind_unix, index, listener, "own", worker, own_path(path, worker)))
 
 
 def _datagram_sockets(
-    index: int, listener: Listener, workers: int, paths_before: int, descriptors: Sequence[int]
-) -> list[Bound]:
-    entries = []
+    patience: _Patience, index: int, listener: Listener, workers: int, paths_before: int, descriptors: Sequence[int]
+) -> Iterator[Bound]:
     paths = [shard_path(listener.address.path, shard, listener.shards) for shard in range(listener.shards)]
     by_path = {_local_path(descriptor): descriptor for descriptor in descriptors}
     for shard, path in enumerate(paths):
         worker = (paths_before + shard) % workers
         descriptor = by_path.pop(path, None)
         if descriptor is None:
-            entries.append(_bind_unix(index, listener, "datagram", worker, path))
+            entry = patience.bind(partial(_bind_unix, index, listener, "datagram", worker, path))
         else:
-            entries.append(_adopt(index, listener, "datagram", worker, descriptor, path))
+            entry = _adopt(index, listener, "datagram", worker, descriptor, path)
+        yield entry
+        _set_receive_buffer(entry.socket, listener)
     if by_path:
         raise _wrong_socket(listener, "bound to " + ", ".join(sorted(by_path)) + " instead of " + ", ".join(paths))
-    for entry in entries:
-        _set_receive_buffer(entry.socket, listener)
-    return entries
 
 
-def _udp_sockets(index: int, listener: Listener, workers: int, descriptors: Sequence[int]) -> list[Bound]:
-    if descriptors:
-        entries = [_adopt(index, listener, "datagram", n % workers, fd, "") for n, fd in enumerate(descriptors)]
-    else:
-        entries = [_bind_udp(index, listener, worker) for worker in range(workers)]
-    for entry in entries:
+def _udp_sockets(
+    patience: _Patience, index: int, listener: Listener, workers: int, descriptors: Sequence[int]
+) -> Iterator[Bound]:
+    for number in range(len(descriptors) or workers):
+        if descriptors:
+            entry = _adopt(index, listener, "datagram", number % workers, descriptors[number], "")
+        else:
+            entry = patience.bind(partial(_bind_udp, index, listener, number))
+        yield entry
         _set_receive_buffer(entry.socket, listener)
         # The kernel's count of datagrams it had no room for comes along with the datagrams (socket(7)).
         entry.socket.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-    return entries
 
 
 def _resolve(address: Address) -> tuple[int, tuple[str, int]]:

@@ -21,8 +21,7 @@ from ingestd.config.model import Config
 from ingestd.config.plan import PlanSocket, WorkerPlan
 from ingestd.errors import ExitStatus, HostError
 from ingestd.scoreboard import Pressure, Word, Writer
-from ingestd.supervisor import arenas
-from ingestd.supervisor.lock import StateLock
+from ingestd.supervisor import arenas, lock
 from ingestd.supervisor.memory import MemoryGauge, resident_bytes
 from ingestd.supervisor.notify import Notifier, watchdog_interval_ms
 from ingestd.supervisor.pressure import Thresholds, arena_level, next_pressure
@@ -66,9 +65,10 @@ def run(config: Config) -> int:
     for directory in (state_directory, Path(config.daemon.arena_directory)):
         _make_directory(directory)
     _raise_open_files()
-    lock = StateLock.acquire(state_directory, pid)
+    held = lock.StateLock.acquire(state_directory, pid, lock.WAIT_MS)
     try:
-        bound = bind_all(config, inherited)
+        # A predecessor's lock dies with it, its workers a moment later, and they hold the sockets.
+        bound = bind_all(config, inherited, wait_ms=lock.WAIT_MS)
         try:
             board_path = state_directory / scoreboard.FILE_NAME
             with Writer.create(
@@ -78,7 +78,7 @@ def run(config: Config) -> int:
         finally:
             close_all(bound)
     finally:
-        lock.release()
+        held.release()
 
 
 def _make_directory(directory: Path) -> None:
@@ -143,7 +143,6 @@ class Supervisor:
             daemon.pressure_high, max(daemon.pressure_low, daemon.pressure_high - _MEMORY_HYSTERESIS)
         )
         self._arenas = Path(daemon.arena_directory)
-        self._adopted = arenas.assign((path.name for path in self._arenas.iterdir()), daemon.workers)
         for index, row in enumerate(board.rows):
             # What an inherited socket has dropped before is not ours to count.
             for position, drops in enumerate(drop_counts(bound, index)[: scoreboard.SOCKET_DROPS_MAX]):
@@ -308,13 +307,15 @@ class Supervisor:
 
     def _plan(self, index: int, status_fd: int) -> WorkerPlan:
         in_memory = self._config.daemon.durability == "memory"
-        adopted = [self._arenas / name for name in self._adopted[index]]
+        # Looked up at every start: a worker that met a changed size has left its old arena under another name.
+        names = (path.name for path in self._arenas.iterdir())
+        adopted = arenas.assign(names, len(self._slots), in_memory=in_memory)[index]
         return WorkerPlan(
             index=index,
             workers=len(self._slots),
             config=self._config,
             arena_path="" if in_memory else str(self._arenas / arenas.arena_name(index)),
-            adopt=tuple(str(path) for path in adopted if path.exists()),
+            adopt=tuple(str(self._arenas / name) for name in adopted),
             scoreboard_path=str(self._board_path),
             supervisor_pid=os.getpid(),
             status_fd=status_fd,

@@ -60,8 +60,10 @@ def open_arenas(plan: WorkerPlan, status: StatusPipe, now_ms: int) -> Arenas:
 
 
 def _together(own: Arena, draining: list[Arena]) -> Arenas:
-    """Clients of a drain-only arena's sessions resume in the worker's own."""
-    for arena in draining:
+    """Oldest first, as their batches have to go out; clients of their sessions resume in the worker's own."""
+    draining = sorted(draining, key=lambda arena: arena.created_ms)
+    # A session that several of them know went on in the newest.
+    for arena in reversed(draining):
         own.adopt_sessions(arena)
     return Arenas(own, draining)
 

@@ -170,6 +170,23 @@ def test_a_session_survives_another_size_and_number_of_arenas(make_daemon: MakeD
     assert (books["accepted"], books["buffered"], books["repeated"], books["balanced"]) == (9, 9, 6, True)
 
 
+@pytest.mark.parametrize("durability", ["process", "memory"])
+def test_what_an_older_arena_holds_outlives_the_workers_that_drain_it(make_daemon: MakeDaemon, durability: str) -> None:
+    daemon = make_daemon(LINES, workers=1)
+    daemon.start()
+    connect(f"{daemon.sockets}/lines").sendall(b"one\ntwo\n")
+    daemon.wait_for(lambda: daemon.ledger()["accepted"] == 2, 10, "all accepted")
+    daemon.stop()
+    settings: dict[str, Setting] = {"stop.timeout.ms": 300, "durability": durability}
+    daemon.configure(workers=1, producer={"buffer.memory": 4 << 20}, settings=settings)
+    daemon.start()
+    daemon.kill_worker(0)
+    daemon.wait_for(lambda: daemon.restarts() == [1], 10, "its death to be seen")
+    daemon.wait_ready()
+    books = daemon.ledger()
+    assert (books["accepted"], books["buffered"], books["balanced"]) == (2, 2, True)
+
+
 def test_a_stop_reads_senders_to_the_end(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(APP, LINES, settings={"stop.timeout.ms": 1500})
     daemon.start()
@@ -331,21 +348,6 @@ def test_an_arena_of_another_daemon_is_named(make_daemon: MakeDaemon, tmp_path: 
     second.start(ready=False)
     assert second.wait_end() == 75
     assert any(f"in use by process {pid}" in second.report() for pid in first.worker_pids())
-
-
-def test_a_damaged_header_is_set_aside_and_the_daemon_starts(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(LINES, workers=1)
-    daemon.start()
-    daemon.stop()
-    arena = daemon.state_directory / "worker-0.arena"
-    with arena.open("r+b") as file:
-        file.write(bytes(3 * 4096))
-    daemon.start()
-    assert (daemon.state_directory / "worker-0.arena.set-aside-1").exists()
-    with socket.socket(socket.AF_UNIX) as lines:
-        lines.connect(f"{daemon.sockets}/lines")
-        lines.sendall(b"x\n")
-        daemon.wait_for(lambda: daemon.ledger()["accepted"] == 1, 10, "one accepted")
 
 
 def test_durability_memory_leaves_no_arena(make_daemon: MakeDaemon) -> None:

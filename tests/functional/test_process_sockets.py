@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,52 @@ def test_unknown_owners_are_faults_of_the_configuration(tmp_path: Path) -> None:
         bind_all(config(stream(tmp_path / "app", owner="no-such-user", group="no-such-group")), {})
     assert [fault.value for fault in caught.value.faults] == ["no-such-user", "no-such-group"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["stream", "datagram", "udp"])
+def test_what_a_dying_predecessor_still_holds_is_waited_for(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = str(tmp_path / "app")
+    match kind:
+        case "stream":
+            held, listener = socket.socket(socket.AF_UNIX), stream(tmp_path / "app")
+            held.bind(path + ".1")
+            held.listen()
+        case "datagram":
+            held, listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM), datagram(tmp_path / "app")
+            held.bind(path)
+        case _:
+            held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind(("127.0.0.1", 0))
+            listener = structs.replace(APP, address=Address("udp", host="127.0.0.1", port=held.getsockname()[1]))
+    with pytest.raises(HostResourceInUseError):
+        bind_all(config(listener), {}, wait_ms=100)
+    assert len(list(tmp_path.iterdir())) <= 1, "what could be bound stayed behind"
+    timer = threading.Timer(0.3, held.close)
+    timer.start()
+    close_all(bind_all(config(listener), {}, wait_ms=10_000))
+    timer.join()
+    assert "waiting: " in caplog.text
+
+
+def test_a_socket_of_systemd_outlives_the_wait_for_another(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as given, socket.socket(socket.AF_UNIX) as client:
+        given.bind(str(tmp_path / "app"))
+        given.listen()
+        held = socket.socket(socket.AF_UNIX)
+        held.bind(str(tmp_path / "app.0"))
+        held.listen()
+        client.connect(str(tmp_path / "app"))
+        timer = threading.Timer(0.2, held.close)
+        timer.start()
+        bound = bind_all(config(stream(tmp_path / "app")), {"app": [given.detach()]}, wait_ms=10_000)
+        timer.join()
+        # Who knocked meanwhile is let in.
+        bound[0].socket.accept()[0].close()
+        close_all(bound)
 
 
 def test_an_inherited_socket_is_used_and_its_file_left_to_systemd(tmp_path: Path) -> None:

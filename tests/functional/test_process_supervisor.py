@@ -1,5 +1,6 @@
 """The supervisor over workers that misbehave: restarts, silence, statuses, stopping."""
 
+import errno
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.supervisor.processes import PidfdChild
 from tests.functional.process_rig import Rig
 
 
@@ -173,6 +175,31 @@ def test_a_dying_daemon_is_waited_for(make_rig: Callable[..., Rig]) -> None:
     assert first.wait_end() == 0
     second.wait_for(lambda: second.row()[1] == "READY" and second.row()[0] != old, "the second daemon")
     second.close()
+
+
+def test_sockets_of_a_dying_daemon_are_waited_for(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+    rig = make_rig()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        held.bind(str(tmp_path / "a"))
+        rig.start()
+        rig.wait_for(lambda: "waiting: " in rig.text, "a line about it")
+    rig.wait_ready()
+
+
+def test_a_worker_that_cannot_be_watched_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def refuse(pid: int) -> int:
+        seen.append(pid)
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with pytest.raises(OSError, match="too many open files"):
+        PidfdChild.spawn(["/bin/sh", "-c", "sleep 60"], lambda _: b"", [])
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    with pytest.raises(ProcessLookupError):
+        os.kill(seen[0], 0)
 
 
 def test_systemd_is_told(make_rig: Callable[..., Rig], tmp_path: Path) -> None:

@@ -21,3 +21,11 @@ def test_arenas_of_removed_workers_are_spread_over_the_others() -> None:
         0: ("worker-2.arena", "worker-4.arena"),
         1: ("worker-3.arena", "worker-3.drain-1.arena"),
     }
+
+
+def test_without_a_file_of_its_own_a_worker_drains_the_one_it_had() -> None:
+    names = [arena_name(0), arena_name(1), arena_name(2), "worker-1.drain-1.arena"]
+    assert assign(names, 2, in_memory=True) == {
+        0: ("worker-0.arena", "worker-2.arena"),
+        1: ("worker-1.arena", "worker-1.drain-1.arena"),
+    }

@@ -1,0 +1,79 @@
+"""A worker slot whose process cannot be made."""
+
+import errno
+import os
+from typing import cast
+
+import pytest
+
+from ingestd.scoreboard import Row, Word, WorkerState
+from ingestd.supervisor.processes import PidfdChild
+from ingestd.supervisor.slot import Slot
+from ingestd.supervisor.states import Event, State
+
+
+class Cells:
+    """A row of the scoreboard that is only remembered."""
+
+    def __init__(self) -> None:
+        self.words: dict[Word, int] = {}
+
+    def set(self, word: Word, value: int) -> None:
+        self.words[word] = value
+
+    def get(self, word: Word) -> int:
+        return self.words.get(word, 0)
+
+
+class Child:
+    pid = 4711
+
+
+def slot_of(outcomes: list[OSError | Child]) -> tuple[Slot, Cells]:
+    """A slot whose starts end so, in this order."""
+    cells = Cells()
+
+    def spawn(_: int) -> PidfdChild:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return cast(PidfdChild, outcome)
+
+    return Slot(0, cast(Row, cells), spawn, stop_timeout_ms=1, starting_silent_ms=1), cells
+
+
+def no_process(number: int = errno.EAGAIN) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_process_that_the_host_cannot_make_now_is_tried_again(number: int, caplog: pytest.LogCaptureFixture) -> None:
+    slot, cells = slot_of([no_process(number), Child()])
+    slot.handle(Event.START, 1000, 0)
+    assert (slot.state, slot.child, slot.deadline_ms) == (State.BACKOFF, None, 1000)
+    assert cells.words[Word.STATE] == WorkerState.BACKOFF
+    assert os.strerror(number) in caplog.text
+    slot.handle(Event.DEADLINE, 1000, 0)
+    assert slot.state is State.STARTING
+    assert cells.words[Word.PID] == Child.pid
+    assert (cells.words[Word.STATE], cells.words[Word.RESTARTS]) == (WorkerState.STARTING, 1)
+
+
+def test_tries_become_rare_and_never_give_the_daemon_up() -> None:
+    slot, _ = slot_of([no_process() for _ in range(12)])
+    slot.handle(Event.START, 0, 0)
+    delays = []
+    for _ in range(11):
+        assert slot.deadline_ms is not None
+        tick_ms = slot.deadline_ms
+        slot.handle(Event.DEADLINE, tick_ms, 0)
+        delays.append(slot.deadline_ms - tick_ms)
+    assert delays[:3] == [250, 500, 1000]
+    assert delays[-1] == 30_000
+
+
+def test_a_slot_that_waits_for_its_next_try_can_be_stopped() -> None:
+    slot, _ = slot_of([no_process()])
+    slot.handle(Event.START, 0, 0)
+    slot.handle(Event.STOP, 1, 0)
+    assert slot.state is State.ABSENT
