@@ -135,9 +135,9 @@ REASON_TEXT: Final[Mapping[Reason, str]] = {
     Failed.MESSAGE_TOO_LARGE: "larger than the broker allows",
     Failed.BROKER_REFUSED: "the broker refused the batch",
     Failed.MAY_HAVE_BEEN_WRITTEN: "given up after an attempt that was never answered: it may be in the log",
-    Dropped.SET_ASIDE: "in an arena that was set aside after repeated faults",
+    Dropped.SET_ASIDE: "in an arena that was set aside: its header was damaged, or opening it failed three times",
     Dropped.QUARANTINED: "in a batch that was damaged and moved to quarantine",
-    Dropped.MEMORY_LOST: "in an arena without a file whose process died",
+    Dropped.MEMORY_LOST: "in an arena without a file when its process died",
 }
 
 

@@ -1,6 +1,6 @@
 """A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 
 from typing_extensions import Buffer
@@ -16,6 +16,7 @@ from ingestd.hotpath.snapshots import BatchState as BatchState
 from ingestd.hotpath.snapshots import Damage as Damage
 from ingestd.hotpath.snapshots import Record as Record
 from ingestd.hotpath.snapshots import Run as Run
+from ingestd.hotpath.snapshots import Salvaged as Salvaged
 from ingestd.hotpath.snapshots import Session as Session
 from ingestd.hotpath.snapshots import Topic as Topic
 
@@ -154,6 +155,14 @@ class Arena:
 
         A second call for the same one adds nothing. The caller then unlinks it.
         """
+    def absorbed_ids(self) -> list[bytes]:
+        """Ids of the arenas whose books are in ours, oldest first; only the newest 32 are remembered."""
+    def take_over(self, salvaged: Salvaged, reason: int, *, now_ms: int) -> int:
+        """Goes on for an arena that is given up: its topics, sessions, cluster id and books become ours.
+
+        The books are closed: what was still in it is dropped for ``reason``. Once: a second call for the same arena
+        changes nothing. Returns how many records were dropped.
+        """
     def sessions(self) -> list[Session]:
         """All sessions in the table."""
     def session_find(self, session_id: bytes) -> Session | None:
@@ -170,3 +179,9 @@ class Arena:
         """The session's connection is gone since ``now_ms``; 0: it is back."""
     def session_forgettable(self, now_ms: int) -> int:
         """Row of the session longest disconnected (before ``now_ms``) with nothing in the arena, or -1."""
+
+def books_closed(found: Sequence[int], buffered_records: int, dropped_word: int) -> tuple[list[int], int]:
+    """(ledger words, records) after everything that was still in the arena is booked in ``dropped_word``.
+
+    Counters that contradict each other are no books: what the directory holds is then all that was ever taken in.
+    """

@@ -3,7 +3,7 @@ import os
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from ingestd.hotpath.crc32c cimport crc32c_update
 from ingestd.hotpath.directory cimport (
@@ -11,9 +11,9 @@ from ingestd.hotpath.directory cimport (
 )
 from ingestd.hotpath.header cimport BatchHeader, header_write
 from ingestd.hotpath.layout cimport (
-    ABSORBED_MAX, BATCH_HEADER_BYTES, LEDGER_DELIVERED, LEDGER_DELIVERED_BYTES, LEDGER_DROPPED, LEDGER_FAILED,
-    LEDGER_POSSIBLE_DUPLICATES, LEDGER_REJECTED, LEDGER_WORDS, PAGE_BYTES, STATE_FAILED, STATE_DONE, STATE_FREE,
-    STATE_OPEN, STATE_SEALED, STATE_STAMPED, Entry,
+    ABSORBED_MAX, BATCH_HEADER_BYTES, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DELIVERED_BYTES, LEDGER_DROPPED,
+    LEDGER_FAILED, LEDGER_POSSIBLE_DUPLICATES, LEDGER_RECEIVED, LEDGER_REJECTED, LEDGER_WORDS, PAGE_BYTES,
+    STATE_FAILED, STATE_DONE, STATE_FREE, STATE_OPEN, STATE_SEALED, STATE_STAMPED, Entry,
 )
 from ingestd.hotpath.recovery cimport recover
 from ingestd.hotpath.tables cimport Tables
@@ -420,8 +420,10 @@ cdef class Arena(Directory):
         """Copies the sessions of an arena that is only drained from now on, so that their clients can resume here;
         those known here already stay as they are. When the table is full, sessions disconnected for longer make
         room."""
-        newest = sorted(other.sessions_list(), key=lambda session: session.disconnected_ms or NEVER_MS, reverse=True)
-        for session in newest:
+        self._sessions_take(other.sessions_list())
+
+    def _sessions_take(self, sessions):
+        for session in sorted(sessions, key=lambda session: session.disconnected_ms or NEVER_MS, reverse=True):
             if session.session_id in self.session_indexes or session.session_id in self.sessions_adopted:
                 continue
             try:
@@ -441,24 +443,90 @@ cdef class Arena(Directory):
         """Takes over the books and the sessions of a drained arena (ValueError if it is not), once: a second call for
         the same one adds nothing. The caller then unlinks it."""
         cdef uint32_t word
-        cdef uint64_t place
         cdef uint64_t* words = (<Tables>other).ledger
         if other is self or other.buffered():
             raise ValueError("only another arena that is empty can be absorbed")
         self.adopt_sessions(other)
-        known = min(self.absorbed.count, <uint64_t>ABSORBED_MAX)
-        for place in range(known):
-            if memcmp(self.absorbed.arena_ids[place], other.header.arena_id, 16) == 0:
-                return
-        place = self.absorbed.count % ABSORBED_MAX
-        for word in range(<uint32_t>LEDGER_WORDS):
-            if words[word]:
-                self.ledger_add(word, words[word])
-        self.intent_add(<uint64_t*>self.absorbed.arena_ids[place], (<uint64_t*>other.header.arena_id)[0])
-        self.intent_add(<uint64_t*>self.absorbed.arena_ids[place] + 1, (<uint64_t*>other.header.arena_id)[1])
-        self.intent_add(&self.absorbed.count, self.absorbed.count + 1)
-        self.intent_commit()
+        if other.arena_id in self.absorbed_ids():
+            return
+        self._books_take(other.ledger_counters(), [other.arena_id])
         for word in range(<uint32_t>LEDGER_WORDS):
             if words[word]:
                 other.intent_add(&words[word], 0)
         other.intent_commit()
+
+    def absorbed_ids(self):
+        """Ids of the arenas whose books are in ours, oldest first; only the newest are remembered."""
+        cdef uint64_t number
+        ids = []
+        for number in range(max(self.absorbed.count, <uint64_t>ABSORBED_MAX) - ABSORBED_MAX, self.absorbed.count):
+            ids.append((<const unsigned char*>self.absorbed.arena_ids[number % ABSORBED_MAX])[:16])
+        return ids
+
+    def _books_take(self, words, arena_ids):
+        # One intent: the counters, and whose they are.
+        cdef uint32_t word
+        cdef uint64_t place, half
+        cdef uint64_t* slot
+        for word in range(<uint32_t>LEDGER_WORDS):
+            if words[word]:
+                self.ledger_add(word, words[word])
+        for number, arena_id in enumerate(arena_ids, self.absorbed.count):
+            place = number % ABSORBED_MAX
+            slot = <uint64_t*>self.absorbed.arena_ids[place]
+            for half in range(2):
+                self.intent_add(slot + half, int.from_bytes(arena_id[8 * half:8 * half + 8], "little"))
+        self.intent_add(&self.absorbed.count, self.absorbed.count + <uint64_t>len(arena_ids))
+        self.intent_commit()
+
+    def take_over(self, salvaged, uint32_t reason, *, now_ms):
+        """Goes on for an arena that is given up (`Salvaged`): topics, sessions, cluster id, and its books, closed: what
+        was in it is dropped for `reason`. Once: a second call for the same arena changes nothing. Returns how many
+        records were dropped."""
+        if salvaged.arena_id in self.absorbed_ids():
+            return 0
+        if salvaged.cluster_id and not self.cluster_id:
+            self.set_cluster_id(salvaged.cluster_id)
+        known = {topic.name: topic for topic in self.topics()}
+        for topic in salvaged.topics:
+            if topic.name not in known and self.topic_count == self.topic_capacity:
+                break
+            if topic.name not in known or not known[topic.name].partition_count:
+                self.topic_update(self.topic_add(topic.name), topic.topic_id, topic.partition_count)
+        for session in salvaged.sessions:
+            row = self.session_find(session.session_id)
+            # Sequences only grow: of two rows, the one that is further is the newer.
+            if row is not None and row.last_accepted < session.last_accepted:
+                self._session_write(
+                    row.index, row.session_id, session.last_accepted, session.rejections, row.disconnected_ms)
+        # Whoever held them is gone.
+        self._sessions_take(
+            [session._replace(disconnected_ms=session.disconnected_ms or now_ms) for session in salvaged.sessions])
+        words, dropped = books_closed(salvaged.words, salvaged.buffered_records, LEDGER_DROPPED + reason)
+        ids = [known_id for known_id in salvaged.absorbed if known_id not in self.absorbed_ids()]
+        ids.append(salvaged.arena_id)
+        self._books_take(words, ids[max(len(ids) - ABSORBED_MAX, 0):])
+        return dropped
+
+
+def books_closed(found, buffered_records, dropped_word):
+    """(ledger words, records) after everything that was still in the arena is booked in `dropped_word`.
+
+    Counters that contradict each other are no books: what the directory holds is then all that was ever taken in.
+    """
+    words = list(found)
+    credible = max(words) < 1 << 62 and words[LEDGER_RECEIVED] == \
+        words[LEDGER_ACCEPTED] + sum(words[LEDGER_REJECTED:LEDGER_REJECTED + REJECTED_REASONS])
+    left = 0
+    if credible:
+        left = words[LEDGER_ACCEPTED] - words[LEDGER_DELIVERED] \
+            - sum(words[LEDGER_FAILED:LEDGER_FAILED + FAILED_REASONS]) \
+            - sum(words[LEDGER_DROPPED:LEDGER_DROPPED + DROPPED_REASONS])
+    if not credible or left < 0:
+        words = [0] * LEDGER_WORDS
+        left = 0
+    more = max(buffered_records - left, 0)
+    for word in (LEDGER_RECEIVED, LEDGER_ACCEPTED):
+        words[word] += more
+    words[dropped_word] += left + more
+    return words, left + more

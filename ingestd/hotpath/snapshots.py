@@ -102,3 +102,15 @@ class Damage(NamedTuple):
     record_count: int  # -1: not known
     reason: str
     quarantined_to: str
+
+
+class Salvaged(NamedTuple):
+    """What could be read of an arena that nobody opens any more; ``words`` is its ledger as it was found."""
+
+    arena_id: bytes
+    cluster_id: str
+    topics: tuple[Topic, ...]
+    sessions: tuple[Session, ...]
+    words: tuple[int, ...]
+    buffered_records: int  # in the batches whose directory line is as it was written; -1: lines could not be checked
+    absorbed: tuple[bytes, ...]  # ids of the arenas whose books are in ``words``, oldest first

@@ -5,6 +5,12 @@ from ingestd.hotpath.intent cimport Intent
 from ingestd.hotpath.layout cimport Absorbed, Cluster, Header, SessionRow, TopicRow
 from ingestd.hotpath.region cimport Region
 
+# What says that a header, or a row of the topic table, is as it was written.
+cdef bint header_good(const Header* header) noexcept
+cdef bint topic_good(const TopicRow* row) noexcept
+# Both copies of a header name the same layout version, and it is not ours.
+cdef bint header_foreign(const Header* first, const Header* second) noexcept
+
 
 cdef class Tables(Region):
     cdef Header* header

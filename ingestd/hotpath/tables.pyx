@@ -39,6 +39,17 @@ cdef uint32_t topic_crc(const TopicRow* row) noexcept:
     return ~crc32c_update(0xFFFFFFFFu, <const unsigned char*>&copy, sizeof(TopicRow))
 
 
+cdef bint header_good(const Header* header) noexcept:
+    return header.magic == MAGIC and header.layout_version == LAYOUT_VERSION and header.crc == header_crc(header) \
+        and end_offset(header) == header.file_bytes
+
+
+cdef bint header_foreign(const Header* first, const Header* second) noexcept:
+    # Of another version only these two fields are known to be where we look; a bit that flipped in one copy is no
+    # version.
+    return first.magic == second.magic == MAGIC and first.layout_version == second.layout_version != LAYOUT_VERSION
+
+
 cdef bint topic_good(const TopicRow* row) noexcept:
     return row.word == 0 or (row.word >> 32 == topic_crc(row) and <uint32_t>row.word <= TOPIC_NAME_BYTES_MAX)
 
@@ -114,13 +125,10 @@ cdef class Tables(Region):
         cdef int copy
         for copy in range(2):
             header = <Header*>(self.base + (HEADER_PAGE + copy) * PAGE_BYTES)
-            if header.magic == MAGIC and header.layout_version == LAYOUT_VERSION and header.crc == header_crc(header) \
-                    and end_offset(header) == header.file_bytes and header.file_bytes <= self.file_bytes:
+            if header_good(header) and header.file_bytes <= self.file_bytes:
                 return copy
         header = <Header*>(self.base + (HEADER_PAGE + 1) * PAGE_BYTES)
-        # Of another version only these two fields are known to be where we look; a bit that flipped in one copy is no
-        # version.
-        if header.magic == MAGIC == first.magic and header.layout_version == first.layout_version != LAYOUT_VERSION:
+        if header_foreign(first, header):
             version = header.layout_version
             raise ArenaLayoutUnknown(f"arena {self.path} has layout version {version}, not {LAYOUT_VERSION}")
         raise ArenaDamaged(f"arena {self.path}: both copies of the header are damaged")

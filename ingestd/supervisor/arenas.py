@@ -1,9 +1,7 @@
 """Which arena file belongs to which worker. Names only: what is in the files is the workers' business."""
 
-import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from ingestd.config.plan import keeper
@@ -31,17 +29,3 @@ def assign(names: Iterable[str], workers: int, *, in_memory: bool = False) -> di
             continue
         adopted[keeper(owner, workers)].append(name)
     return {worker: tuple(found) for worker, found in adopted.items()}
-
-
-def set_aside(path: Path) -> Path:
-    """Renames a damaged arena to the next free ``NAME.set-aside-N`` next to it and returns that; nothing is deleted."""
-    number = 1
-    while (target := path.with_name(f"{path.name}.set-aside-{number}")).exists():
-        number += 1
-    path.rename(target)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-    return target

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Final
 
 from ingestd import scoreboard
+from ingestd.config.arena_files import set_aside
 from ingestd.config.model import Config
 from ingestd.config.plan import PlanSocket, WorkerPlan
 from ingestd.errors import ExitStatus, HostError
@@ -270,7 +271,7 @@ class Supervisor:
 
     def _put_aside(self, slot: Slot, path: Path) -> None:
         try:
-            target = arenas.set_aside(path)
+            target = set_aside(path)
         except OSError as error:
             logger.error("worker %d: cannot set %s aside: %s", slot.index, path, error.strerror)
             return

@@ -10,7 +10,7 @@ import sys
 import msgspec
 
 from ingestd.config.plan import WorkerPlan
-from ingestd.errors import ExitStatus, IngestdError
+from ingestd.errors import DaemonError, ExitStatus, IngestdError
 from ingestd.log import configure_from_environment
 from ingestd.worker import prctl
 from ingestd.worker.status import StatusPipe
@@ -41,6 +41,10 @@ def main() -> int:
         prctl.die_with_parent(plan.supervisor_pid)
         prctl.set_name(f"ingestd-w{plan.index}")
         return Worker(plan, status).run()
+    except DaemonError as error:
+        logger.exception("a fault of our own")
+        status.fault(str(error))
+        return int(error.exit_status)
     except IngestdError as error:
         logger.error("%s", error)
         status.fault(str(error))

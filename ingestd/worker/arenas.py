@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ingestd.config.arena_files import set_aside, sync_directory
 from ingestd.config.plan import WorkerPlan
 from ingestd.errors import HostError, HostOutOfSpaceError, HostResourceInUseError
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.errors import ArenaDamaged, ArenaInUse, ArenaLayoutUnknown
 from ingestd.limits import TOPICS_MAX
+from ingestd.scoreboard import Row
+from ingestd.worker.inheritance import take_over_memory, take_over_set_aside
 from ingestd.worker.status import StatusPipe
 
 logger = logging.getLogger(__name__)
@@ -38,12 +41,17 @@ class Arenas:
         return [self.own, *self.draining]
 
 
-def open_arenas(plan: WorkerPlan, status: StatusPipe, now_ms: int) -> Arenas:
-    """Opens or makes what the plan names; HostError when that cannot be done now."""
+def open_arenas(plan: WorkerPlan, row: Row, status: StatusPipe, now_ms: int) -> Arenas:
+    """Opens or makes what the plan names; HostError when that cannot be done now.
+
+    ``row`` is the worker's on the scoreboard: it tells what became of an arena without a file.
+    """
     buffer_bytes = plan.config.producer.buffer_memory
     draining = [arena for path in plan.adopt if (arena := _open(path, status, now_ms)) is not None]
     if not plan.arena_path:
-        return _together(_create(None, buffer_bytes, now_ms), draining)
+        in_memory = _create(None, buffer_bytes, now_ms)
+        take_over_memory(in_memory, draining, row, now_ms)
+        return _together(in_memory, draining)
     own = _open(plan.arena_path, status, now_ms) if Path(plan.arena_path).exists() else None
     if own is not None and own.buffer_bytes != buffer_bytes:
         logger.info(
@@ -56,6 +64,8 @@ def open_arenas(plan: WorkerPlan, status: StatusPipe, now_ms: int) -> Arenas:
             draining.append(old)
     if own is None:
         own = _create(plan.arena_path, buffer_bytes, now_ms)
+    # Before the sessions of drain-only arenas: the same sessions, but as they stood later.
+    take_over_set_aside(own, draining, plan, status, now_ms)
     return _together(own, draining)
 
 
@@ -86,6 +96,9 @@ def _open(path: str, status: StatusPipe, now_ms: int) -> Arena | None:
             return None
         except OSError as error:
             raise HostError(f"cannot open arena {path}: {error.strerror}") from error
+        except MemoryError as error:
+            # No fault of the arena.
+            raise HostError(f"cannot open arena {path}: out of memory") from error
     for damage in arena.damage:
         logger.error(
             "arena %s: batch %d is damaged (%s); its bytes are in %s",
@@ -125,17 +138,7 @@ def _move_away(path: Path) -> Path:
     while (target := path.with_name(f"{path.stem}.drain-{number}{path.suffix}")).exists():
         number += 1
     path.rename(target)
-    _sync_directory(path.parent)
-    return target
-
-
-def set_aside(path: Path) -> Path:
-    """Renames an arena that cannot be read; nothing is deleted."""
-    number = 1
-    while (target := path.with_name(f"{path.name}.set-aside-{number}")).exists():
-        number += 1
-    path.rename(target)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return target
 
 
@@ -145,12 +148,4 @@ def remove(arena: Arena) -> None:
     if arena.path is not None:
         path = Path(arena.path)
         path.unlink(missing_ok=True)
-        _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_directory(path.parent)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import uvloop
 
 from ingestd.config.plan import WorkerPlan
-from ingestd.errors import ExitStatus
+from ingestd.errors import DaemonError, ExitStatus, IngestdError
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.listeners.room import Hooks, Room, clock
@@ -46,12 +46,14 @@ class Worker:
         self._pressure = Pressure.RUN
 
     def run(self) -> int:
-        """Opens everything, runs until told to stop, drains. HostError: it cannot start now."""
+        """Opens everything, runs until told to stop, drains. HostError: it cannot start now;
+        DaemonError: an arena could not be opened, and nobody foresaw why.
+        """
         plan = self._plan
         now_ms, _ = clock()
-        self._arenas: Arenas = open_arenas(plan, self._status, now_ms)
         board = Writer.open(Path(plan.scoreboard_path))
         self._row = board.rows[plan.index]
+        self._arenas: Arenas = self._open_arenas(now_ms)
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         self._loop: asyncio.AbstractEventLoop = loop
@@ -63,6 +65,15 @@ class Worker:
             self._on_fault(loop, {"message": "the worker's own task", "exception": error})
         loop.close()
         return int(ExitStatus.DONE)
+
+    def _open_arenas(self, now_ms: int) -> Arenas:
+        """The exit status of an exception that nobody foresaw here blames the arena, as a crash would."""
+        try:
+            return open_arenas(self._plan, self._row, self._status, now_ms)
+        except (IngestdError, MemoryError):
+            raise
+        except Exception as error:
+            raise DaemonError(f"opening the arenas: {error!r}") from error
 
     def _compose(self) -> None:
         """Builds the parts; nothing is read yet."""

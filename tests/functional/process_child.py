@@ -13,8 +13,10 @@ from pathlib import Path
 import msgspec
 
 from ingestd.config.plan import WorkerPlan
+from ingestd.hotpath.arena import Arena
 from ingestd.scoreboard import Writer
-from ingestd.worker import prctl
+from ingestd.worker import __main__ as worker
+from ingestd.worker import arenas, prctl
 from ingestd.worker.status import StatusPipe
 
 
@@ -30,11 +32,23 @@ def next_order(plan: WorkerPlan) -> str:
     return lines[0]
 
 
+class _Faulty:
+    """Stands for an arena that this version cannot open, and nobody foresaw why."""
+
+    create = Arena.create
+
+    @staticmethod
+    def open(path: str, *, now_ms: int) -> Arena:
+        raise AssertionError(f"{path} at {now_ms}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--plan-fd", type=int, required=True)
-    with os.fdopen(parser.parse_args().plan_fd, "rb") as text:
+    plan_fd = parser.parse_args().plan_fd
+    with os.fdopen(os.dup(plan_fd), "rb") as text:
         plan = msgspec.json.decode(text.read(), type=WorkerPlan)
+    os.lseek(plan_fd, 0, os.SEEK_SET)
     prctl.die_with_parent(plan.supervisor_pid)
     order = next_order(plan)
     status = StatusPipe(plan.status_fd)
@@ -42,6 +56,11 @@ def main() -> int:
         case ["exit", number, *words]:
             status.fault(" ".join(words))
             return int(number)
+        case ["real"]:
+            return worker.main()
+        case ["faulty"]:
+            vars(arenas)["Arena"] = _Faulty
+            return worker.main()
         case ["damaged"]:
             Path(plan.arena_path).touch()
             status.opening(plan.arena_path)

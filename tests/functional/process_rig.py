@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ingestd import config, log
 from ingestd.errors import IngestdError
+from ingestd.metrics import Balance, Counted, balance, reasons_counted
 from ingestd.scoreboard import Reader, Row, Word
 from ingestd.supervisor import lock, processes, slot, supervisor
 
@@ -36,6 +37,11 @@ class Rig:
         """What the worker does at its first start, its second, and so on."""
         (self.state / f"orders-{worker}").write_text("\n".join(orders))
 
+    def configure(self, text: str) -> None:
+        """Writes this to the end of the configuration."""
+        with (self.folder / "ingestd.toml").open("a") as file:
+            file.write(text)
+
     def start(self, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -59,6 +65,12 @@ class Rig:
         """(pid, state, restarts, last exit status) of a worker."""
         with Reader.open(self.state / "scoreboard") as board:
             return read_row(board.rows[worker])
+
+    def books(self, worker: int = 0) -> tuple[Balance, list[Counted]]:
+        """What a worker has published: its books summed up, and its reasons."""
+        with Reader.open(self.state / "scoreboard") as board:
+            published = board.rows[worker].published()
+            return balance(published.ledger, published.buffered_records), reasons_counted(published.ledger)
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + SECONDS_MAX
