@@ -127,7 +127,7 @@ cdef class Datagram:
             input.blocked_reason = BLOCKED_PRESSURE
             return FLAG_BLOCKED
         # Whatever is read can be held: with little of the budget left, fewer datagrams are asked for.
-        left = self.window.hold_bytes - min(self.window.hold_bytes, self.window.held_bytes)
+        left = self.window.hold_bytes - min(self.window.hold_bytes, self.window.charged_bytes)
         count = <uint32_t>max(<size_t>1, min(<size_t>DATAGRAM_SLOTS, left // DATAGRAM_BYTES_MAX))
         self.ring.arm(self.udp)
         if fed is None:

@@ -69,6 +69,10 @@ cdef size_t frame_begin(Appender appender, Input* input, const unsigned char* da
         input.need_bytes = FRAME_HEAD_BYTES if length else 0
         return 0
     frame_bytes = load_u32(data)
+    # Nothing is taken, or given up, before the control frames in front of it were: only more of them are looked for.
+    if input.control_seen and (data[4] == TYPE_RECORDS or frame_bytes < 4 or frame_bytes > CONTROL_FRAME_BYTES_MAX):
+        input.flags |= FLAG_CONTROL
+        return 0
     if frame_bytes < 4:
         frames_break(appender, input, REJECTED_BAD_FRAMING, b"a frame's length is less than its own head")
         return 0
@@ -77,9 +81,6 @@ cdef size_t frame_begin(Appender appender, Input* input, const unsigned char* da
         return 0
     if data[4] != TYPE_RECORDS:
         return control_begin(appender, input, frame_bytes, length)
-    if input.control_seen:
-        input.flags |= FLAG_CONTROL
-        return 0
     if data[5] & FRAME_TOPIC_NAME:
         head_bytes += 2
     if frame_bytes + 4 < head_bytes:

@@ -46,7 +46,7 @@ BLOCKED_BY_CONFIRM: Final = 3
 ``resume()``. Without go on calling ``read()``, which now only looks for such frames."""
 BLOCKED_BY_HOLD: Final = 4
 """The budget of held bytes is used up and this stream needs more than a little of it: call ``read()`` again when
-others have gone on."""
+``Intake.hold_turn`` is its ``hold_ticket``, or when others have let go of bytes."""
 BLOCKED_BY_PRESSURE: Final = 5
 """The supervisor said pause: call ``read()`` again when the pressure is gone."""
 
@@ -64,8 +64,11 @@ class Intake:
     ) -> None:
         """``row``: this worker's scoreboard row, 4096 writable bytes, or None. ``window_bytes``: what one read takes
         at most. ``hold_bytes``: what all connections and datagram sockets together may hold (at least the longest
-        line or record that a listener allows); each may hold 4096 bytes besides."""
+        line or record that a listener allows); each may hold 4096 bytes besides, and one of them a unit."""
 
+    hold_turn: int
+    """Ticket of the stream whose turn it is to exceed the budget of held bytes; 0: none waits. It changes in calls of
+    any stream or datagram socket."""
     held_bytes: int
     """Of all connections and datagram sockets together."""
 

@@ -296,5 +296,10 @@ cdef class Intake:
         self.publisher.detach(arena)
 
     @property
+    def hold_turn(self) -> int:
+        self.window.pass_on()
+        return self.window.first.ticket if self.window.first != NULL else 0
+
+    @property
     def held_bytes(self) -> int:
         return self.window.held_bytes

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from ingestd.hotpath.appender cimport Appender
 from ingestd.hotpath.input cimport Input, Listener
-from ingestd.hotpath.window cimport Window
+from ingestd.hotpath.window cimport Waiter, Window
 
 cdef class Stream:
     cdef object intake             # owns the listener and the topics that `input` points to
@@ -22,17 +22,20 @@ cdef class Stream:
     cdef size_t held_at
     cdef size_t held_length
     cdef size_t held_capacity
+    cdef Waiter waiter             # for the budget
     cdef size_t looked_bytes       # so much of the held bytes has been searched for a CONFIRM frame; may lead beyond them
     cdef readonly bint records_begun
 
     cdef uint32_t _read(self, int64_t now_ms, int64_t tick_ms, const unsigned char* fed, size_t fed_bytes, size_t* taken) except? 0
     cdef uint32_t _not_now(self, uint32_t reason) noexcept
     cdef unsigned char* _room(self, size_t* room) noexcept
+    cdef unsigned char* _place(self, bint turn, size_t* room) noexcept
     cdef int64_t _receive(self, unsigned char* place, size_t room, const unsigned char* fed, size_t fed_bytes, size_t* taken) noexcept
     cdef uint32_t _parse(self, const unsigned char* data, size_t length, bint last) except? 0
     cdef size_t _parse_frames(self, const unsigned char* data, size_t length) except? 0
     cdef void _hold(self, const unsigned char* data, size_t length) noexcept
-    cdef bint _hold_capacity(self, size_t capacity) noexcept
+    cdef void _keep_turn(self) noexcept
+    cdef bint _hold_capacity(self, size_t capacity, bint turn) noexcept
     cdef uint32_t _resume(self, int64_t now_ms, int64_t tick_ms) except? 0
     cdef uint32_t _look_ahead(self, int64_t now_ms, int64_t tick_ms, const unsigned char* fed, size_t fed_bytes, size_t* taken) except? 0
     cdef int _find_confirm(self) except -1

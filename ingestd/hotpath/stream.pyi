@@ -13,6 +13,12 @@ class Stream:
     """Whether a RECORDS frame was found on it, be it an empty or an unfinished one."""
     held_bytes: int
     """Bytes that were read and wait: an incomplete unit, or all behind the place where it stopped."""
+    hold_ticket: int
+    """With BLOCKED_BY_HOLD: its number in the queue; see ``Intake.hold_turn``."""
+    crowding: bool
+    """It holds more than its free bytes while more than half of the common budget is used."""
+    awaited: bool
+    """It exceeds the budget, as the one stream that may, or is about to; others wait for it to finish its unit."""
     error_reason: int
     """With BROKEN: a rejection reason."""
     error_text: str

@@ -2,8 +2,8 @@
 
 The bytes of a read go to the worker's shared window, behind what the stream held; whole records leave from there for the arena. What is
 left is either an incomplete unit, or, when the stream is parked, everything behind the place where it stopped. An incomplete unit of
-more than 64 KiB is read on in an allocation of its own, taken out of the common budget in one piece before the first byte, so that
-streams that have begun such a unit can always finish it.
+more than 64 KiB is read on in an allocation of its own, which grows by doubling. All of it comes out of a common budget; window.pyx
+says who waits when that is used up.
 """
 
 from libc.errno cimport EAGAIN, EINTR, errno
@@ -20,7 +20,7 @@ from ingestd.hotpath.input cimport (
     FLAG_READ_MORE, FLAG_TOPIC_WAIT, FORMAT_FRAMES, Input, Listener,
 )
 from ingestd.hotpath.layout cimport REJECTED_CUT, REJECTED_STALLED
-from ingestd.hotpath.limits cimport HOLD_COPY_BYTES_MAX, TOPIC_IDS_MAX
+from ingestd.hotpath.limits cimport HOLD_BYTES_FREE, HOLD_COPY_BYTES_MAX, TOPIC_IDS_MAX
 from ingestd.hotpath.lines cimport lines_parse
 from ingestd.hotpath.origin cimport origin_connection, origin_session
 from ingestd.hotpath.ranges cimport ranges_free, ranges_take
@@ -47,6 +47,7 @@ cdef class Stream:
     def __dealloc__(self):
         if self.window is not None:
             self.window.account(self.held_capacity, 0)
+            self.window.leave(&self.waiter)
         free(self.held)
         free(self.input.topics)
         ranges_free(&self.input)
@@ -102,17 +103,37 @@ cdef class Stream:
         self.input.blocked_reason = reason
         return FLAG_BLOCKED
 
-    # Where the next bytes go: behind held ones, in their own allocation if the unit is long, else in the window. NULL: no budget now.
+    # Where the next bytes go. NULL: no budget now.
     cdef unsigned char* _room(self, size_t* room) noexcept:
-        if self.input.need_bytes > HOLD_COPY_BYTES_MAX:
-            if self.held_capacity < self.input.need_bytes and not self._hold_capacity(self.input.need_bytes):
-                return NULL
+        cdef Window window = self.window
+        cdef bint turn = window.first == &self.waiter and window.charged_bytes > window.hold_bytes
+        cdef unsigned char* place = self._place(turn, room)
+        if turn:
+            return place
+        if place == NULL:
+            return self._place(True, room) if window.turn(&self.waiter) else NULL
+        window.leave(&self.waiter)
+        return place
+
+    # Behind held bytes, in their own allocation if the unit is long, else in the window. `turn`: whatever the budget says, but no more than
+    # the unit needs.
+    cdef unsigned char* _place(self, bint turn, size_t* room) noexcept:
+        cdef size_t need = self.input.need_bytes
+        cdef size_t least = HOLD_BYTES_FREE
+        if self.input.listener.format == FORMAT_FRAMES and need > self.held_length:
+            least = need - self.held_length
+        if need > HOLD_COPY_BYTES_MAX:
+            if self.held_length == self.held_capacity:
+                if not self._hold_capacity(min(need, max(2 * self.held_length, <size_t>HOLD_BYTES_FREE)), turn):
+                    return NULL
             if self.held_at:
                 memmove(self.held, self.held + self.held_at, self.held_length)
                 self.held_at = 0
-            room[0] = self.input.need_bytes - self.held_length
+            room[0] = min(need, self.held_capacity) - self.held_length
+            if turn:
+                room[0] = min(room[0], least)
             return self.held + self.held_length
-        room[0] = self.window.readable(self.held_capacity, self.held_length)
+        room[0] = self.window.readable(self.held_capacity, self.held_length, least, turn)
         if room[0] == 0:
             return NULL
         if self.held_length:
@@ -145,7 +166,7 @@ cdef class Stream:
             used = self._parse_frames(data, length)
         else:
             used = lines_parse(self.appender, input, data, length, last)
-            # How long a line will get is not known: one that has outgrown the window gets the room of the longest.
+            # How long a line will get is not known: one that has outgrown the window may get as long as the longest.
             input.need_bytes = input.listener.line_bytes_max + 1 if input.scanned_bytes > HOLD_COPY_BYTES_MAX else 0
         self.parked = (input.flags & PARKING) != 0
         if input.flags & FLAG_BROKEN:
@@ -182,6 +203,7 @@ cdef class Stream:
             if length == self.held_length or (length and 2 * length >= self.held_capacity):
                 self.held_at = data - self.held
                 self.held_length = length
+                self._keep_turn()
                 return
         if length:
             kept = <unsigned char*>malloc(length)
@@ -193,11 +215,19 @@ cdef class Stream:
         self.held = kept
         self.held_at = 0
         self.held_length = self.held_capacity = length
+        self._keep_turn()
 
-    # Grows the allocation to `capacity`, if the budget allows.
-    cdef bint _hold_capacity(self, size_t capacity) noexcept:
+    # As long as what is held exceeds the budget, and no longer.
+    cdef void _keep_turn(self) noexcept:
+        if self.waiter.ticket:
+            self.waiter.parked = self.parked
+            if self.held_capacity <= HOLD_BYTES_FREE or self.window.charged_bytes <= self.window.hold_bytes:
+                self.window.leave(&self.waiter)
+
+    # Grows the allocation to `capacity`, if the budget or the turn allows.
+    cdef bint _hold_capacity(self, size_t capacity, bint turn) noexcept:
         cdef unsigned char* grown
-        if not self.window.allows(self.held_capacity, capacity):
+        if not turn and not self.window.allows(self.held_capacity, capacity):
             return False
         grown = <unsigned char*>realloc(self.held, capacity)
         if grown == NULL:
@@ -224,7 +254,8 @@ cdef class Stream:
             memmove(self.held, self.held + self.held_at, self.held_length)
             self.held_at = 0
         room = min(self.window.read_bytes, <size_t>LOOK_AHEAD_BYTES_MAX - min(<size_t>LOOK_AHEAD_BYTES_MAX, self.held_length))
-        if room == 0 or not self._hold_capacity(max(self.held_capacity, self.held_length + room)):
+        room = min(room, max(self.held_length, <size_t>HOLD_BYTES_FREE))
+        if room == 0 or not self._hold_capacity(max(self.held_capacity, self.held_length + room), False):
             self.appender.begin(&self.input, now_ms, tick_ms)
             frames_break(self.appender, &self.input, REJECTED_STALLED, b"16 rejections are unconfirmed and no CONFIRM frame is in sight")
             self.parked = False
@@ -349,6 +380,18 @@ cdef class Stream:
     @property
     def held_bytes(self) -> int:
         return self.held_length
+
+    @property
+    def hold_ticket(self) -> int:
+        return self.waiter.ticket
+
+    @property
+    def crowding(self) -> bool:
+        return self.held_capacity > HOLD_BYTES_FREE and self.window.short()
+
+    @property
+    def awaited(self) -> bool:
+        return self.window.first == &self.waiter and self.waiter.next != NULL
 
     @property
     def error_reason(self) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import select
 import socket
 from collections.abc import Callable
 from enum import IntFlag
@@ -21,6 +22,11 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 5.0
 """How long a connection that is being closed may take to read its last answers."""
+PARTIAL_MS: Final = 30_000
+"""How long a frame may stand unfinished without any record of it coming in; and a line, if the bytes of it that are
+held are missed elsewhere."""
+TURN_MS: Final = 2_000
+"""How long a peer may take to finish the one unit that exceeds the budget of held bytes, while others wait for that."""
 _PROGRESS: Final = path.ACCEPTED | path.REJECTED | path.CONTROL
 _PARKED: Final = path.BLOCKED | path.TOPIC_WAIT
 _ENDED: Final = path.EOF | path.BROKEN | path.ERRNO
@@ -66,7 +72,9 @@ class Connection:
         self.unsettled: set[tuple[int, int]] | None = None
         """After CLOSE: batches (arena, entry) whose outcome the session still has to hear."""
         self.partial_since_ms = 0
-        """Monotonic time since which an unfinished frame made no progress; 0: none."""
+        """Monotonic time since which an unfinished frame or line made no progress; 0: none."""
+        self._turn = 0, 0
+        """Ticket of the turn that others wait for, and since when."""
 
     def start(self) -> None:
         """Begins to read."""
@@ -80,6 +88,15 @@ class Connection:
         if not self._pause and not self._reading and not self._closed:
             self._reading = True
             self._room.loop.add_reader(self._fd, self._readable)
+            if no_longer:
+                self._watch(0, clock()[1])
+
+    def _watch(self, flags: int, tick_ms: int) -> None:
+        """Notes since when the peer has owed the rest of a frame or line."""
+        if not self._stream.held_bytes:
+            self.partial_since_ms = 0
+        elif flags & _PROGRESS or not self.partial_since_ms:
+            self.partial_since_ms = tick_ms
 
     def _stop_reading(self, reason: Pause) -> None:
         self._pause |= reason
@@ -105,11 +122,14 @@ class Connection:
 
     def _after(self, flags: int, now_ms: int, tick_ms: int) -> None:
         """What a read led to. Most have only brought records, and leave the connection as it was."""
-        if flags & _BATCHES:
-            self._room.note(flags)
+        room = self._room
+        if flags & _BATCHES or room.budget_awaited:
+            room.note(flags)
         talk = self.conversation
         if talk is not None:
             flags = self._converse(talk, flags, now_ms, tick_ms)
+        else:
+            self._watch(flags, tick_ms)
         if (flags & _STOPPED or self._ended) and not self._closed:
             self._stop(flags, now_ms, tick_ms)
         if self._replies.size_bytes:
@@ -132,10 +152,7 @@ class Connection:
             if flags & _PROGRESS:
                 for reply in talk.progress():
                     self._replies.add(reply)
-            if not self._stream.held_bytes:
-                self.partial_since_ms = 0
-            elif flags & _PROGRESS or not self.partial_since_ms:
-                self.partial_since_ms = tick_ms
+            self._watch(flags, tick_ms)
             if not flags & path.CONTROL:
                 return flags
             for reply in talk.control(now_ms, tick_ms):
@@ -157,7 +174,8 @@ class Connection:
             # What unblocks it is a CONFIRM frame from this very connection: goes on reading, to find that.
             return
         self._stop_reading(Pause.PARKED)
-        self._room.park(self, flags, reason, self._stream.wanted_topic)
+        stream = self._stream
+        self._room.park(self, flags, reason, stream.wanted_topic, stream.hold_ticket)
 
     # Ending
 
@@ -243,11 +261,37 @@ class Connection:
         """Whether everything that it had sent was taken in."""
         return self._closed or (self._ended and not self._pause & Pause.PARKED)
 
+    def overdue(self, tick_ms: int) -> bool:
+        """Whether the peer has left a frame or a line unfinished for too long. Asked once a second."""
+        stream = self._stream
+        turn = stream.hold_ticket if self._reading and stream.awaited else 0
+        if turn != self._turn[0]:
+            self._turn = turn, tick_ms
+        if turn and tick_ms - self._turn[1] >= TURN_MS:
+            return True
+        if not self.partial_since_ms or tick_ms - self.partial_since_ms <= PARTIAL_MS:
+            return False
+        # A program whose output is buffered may rest in the middle of a line for as long as it likes.
+        return self.conversation is not None or stream.crowding
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the peer is gone after CLOSE, when nothing is read that would tell.
+
+        One that has only closed its half still listens.
+        """
+        if self.unsettled is None:
+            return False
+        poll = select.poll()
+        poll.register(self._fd, 0)
+        return bool(poll.poll(0))
+
     def stalled(self) -> None:
-        """A frame did not arrive in time."""
+        """A frame or line did not arrive in time."""
         now_ms, tick_ms = clock()
         self._stream.refuse_frame(Rejected.STALLED, now_ms, tick_ms)
-        self._replies.add(wire.error(Rejected.STALLED, "a frame did not arrive in time"))
+        if self.conversation is not None:
+            self._replies.add(wire.error(Rejected.STALLED, "a frame did not arrive in time"))
         self._stop_reading(Pause.ENDING)
         self._close_when_flushed()
 

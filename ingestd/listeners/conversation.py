@@ -134,7 +134,7 @@ class Conversation:
         """Batches whose outcome this connection still has to tell before its session may end."""
         if self.session < 0 or self.answer is not Answer.DELIVERED:
             return set()
-        return self._sessions.unsettled(self.session)
+        return self._sessions.unsettled(self.session, self._holder)
 
     def end_session(self) -> None:
         """The client closed its session and everything in it was answered."""

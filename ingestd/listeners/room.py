@@ -62,6 +62,7 @@ class Room:
         self._for_pages: dict[Reader, None] = {}
         self._for_pressure: dict[Reader, None] = {}
         self._for_topic: dict[int, dict[Reader, None]] = {}
+        self._for_budget: dict[int, Reader] = {}
         self._look_again = False
         self._pass_left = 0
         self._pass_timer: asyncio.Handle | None = None
@@ -72,14 +73,26 @@ class Room:
             self.hooks.sealed()
         if flags & path.OPENED:
             self.hooks.opened()
+        if self._for_budget:
+            # Whoever has read may have left the budget of held bytes to the next.
+            reader = self._for_budget.pop(self.intake.hold_turn, None)
+            if reader is not None:
+                self.loop.call_soon(reader.resume)
 
-    def park(self, reader: Reader, flags: int, blocked_reason: int, wanted_topic: int) -> None:
+    @property
+    def budget_awaited(self) -> bool:
+        """Whether somebody waits for the budget of held bytes: then :meth:`note` is called after every read."""
+        return bool(self._for_budget)
+
+    def park(self, reader: Reader, flags: int, blocked_reason: int, wanted_topic: int, hold_ticket: int = 0) -> None:
         """Remembers who has to be resumed; ``flags`` holds BLOCKED or TOPIC_WAIT."""
         if flags & path.TOPIC_WAIT:
             self._for_topic.setdefault(wanted_topic, {})[reader] = None
             self.hooks.topic_wanted(wanted_topic)
         elif blocked_reason == path.BLOCKED_BY_PRESSURE:
             self._for_pressure[reader] = None
+        elif blocked_reason == path.BLOCKED_BY_HOLD:
+            self._for_budget[hold_ticket] = reader
         elif blocked_reason != path.BLOCKED_BY_CONFIRM:
             first = not self._for_pages
             self._for_pages[reader] = None
@@ -93,6 +106,8 @@ class Room:
         self._for_pressure.pop(reader, None)
         for waiting in self._for_topic.values():
             waiting.pop(reader, None)
+        for ticket in [ticket for ticket, waiting in self._for_budget.items() if waiting is reader]:
+            del self._for_budget[ticket]
 
     def waits_for_topic(self, index: int) -> bool:
         return bool(self._for_topic.get(index))
@@ -117,7 +132,12 @@ class Room:
             self._pass_timer = self.loop.call_soon(self._pass)
 
     def look_again(self) -> None:
-        """Once a second: a partition that was held back may be open again, or others have let go of held bytes."""
+        """Once a second: a partition that was held back may be open again, or others have let go of held bytes.
+
+        Who is first in line for these is told at once; those behind him need him only if there is still too little.
+        """
+        for ticket in list(self._for_budget)[:PASS_READERS]:
+            self.loop.call_soon(self._for_budget.pop(ticket).resume)
         if self._look_again:
             self._look_again = False
             self.pages_freed()

@@ -35,6 +35,9 @@ class Holder(Protocol):
     def answer(self, frame: bytes) -> None:
         """Sends an answer that came up behind the reading."""
 
+    def settled(self, arena: int, entry: int) -> None:
+        """The batch ``entry`` of an arena has its outcome, which was told; whether it concerns the session or not."""
+
 
 class Greeting(NamedTuple):
     """How HELLO is met: replies in order, and the row to use (-1: none); ``close`` when this is the wrong place."""
@@ -65,6 +68,7 @@ class Sessions:
         self._buffered = buffered
         self._unsettled = unsettled
         self._holders: dict[int, Holder] = {}
+        self._closing: set[Holder] = set()
 
     @property
     def count(self) -> int:
@@ -79,19 +83,32 @@ class Sessions:
 
     def lost(self, index: int, holder: Holder, now_ms: int) -> None:
         """The connection is gone, the session waits to be resumed (if it has no other connection by now)."""
+        self._closing.discard(holder)
         if self._holders.get(index) is holder:
             del self._holders[index]
             self._table.session_disconnected(index, now_ms)
 
     def end(self, index: int, holder: Holder) -> None:
         """The client closed the session and has all its answers."""
+        self._closing.discard(holder)
         if self._holders.get(index) is holder:
             del self._holders[index]
             self._table.session_close(index)
 
-    def unsettled(self, index: int) -> set[tuple[int, int]]:
-        """The batches (arena, entry) that hold records of the session; those still open were sealed."""
-        return self._unsettled(index)
+    def unsettled(self, index: int, holder: Holder) -> set[tuple[int, int]]:
+        """The batches (arena, entry) that hold records of the session; those still open were sealed.
+
+        If there are any, ``holder`` is told by :meth:`Holder.settled` of all outcomes until its session ends.
+        """
+        batches = self._unsettled(index)
+        if batches:
+            self._closing.add(holder)
+        return batches
+
+    def settled(self, arena: int, entry: int) -> None:
+        """A batch has its outcome. Who waits for it may have no records in it any more, if it was repaired."""
+        for holder in self._closing:
+            holder.settled(arena, entry)
 
     def greet(self, hello: Hello, own_paths: Sequence[bytes], record_bytes_max: int, now_ms: int) -> Greeting:
         """Decides on HELLO; ``own_paths`` are those of the listener that it came by, by worker index."""

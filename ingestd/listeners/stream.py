@@ -16,8 +16,6 @@ logger = logging.getLogger(__name__)
 
 ACCEPTS_MAX: Final = 4
 """Connections taken per wake-up: all workers wait on the shared path, and the others should get some too."""
-PARTIAL_MS: Final = 30_000
-"""How long a frame may stand unfinished without any record of it coming in."""
 _OUT_OF_FILES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Greet = Callable[[Connection, Stream], None]
@@ -125,10 +123,13 @@ class StreamListener:
         self._room.hooks.connections(-1)
 
     def sweep(self, tick_ms: int) -> None:
-        """Ends connections whose unfinished frame makes no progress."""
-        for connection in [c for c in self.connections if c.partial_since_ms]:
-            if tick_ms - connection.partial_since_ms > PARTIAL_MS:
+        """Once a second: ends connections whose unfinished frame or line makes no progress, or whose peer is gone."""
+        for connection in list(self.connections):
+            if connection.overdue(tick_ms):
+                logger.warning("listener %s: closed a connection whose record did not arrive in time", self._name)
                 connection.stalled()
+            elif connection.abandoned:
+                connection.close()
 
     def drain(self) -> None:
         """Takes what waits in the backlogs, then nothing more; all connections are read to their end."""

@@ -92,7 +92,8 @@ class Answers:
             connection = self._connection(arena, row)
             if connection is not None:
                 connection.answer(frame)
-                connection.settled(id(arena), entry)
+        if self.sessions is not None:
+            self.sessions.settled(id(arena), entry)
 
     def _connection(self, arena: Arena, row: int) -> Connection | None:
         sessions = self.sessions

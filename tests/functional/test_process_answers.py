@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.client import answers, frame
-from tests.fakes.broker import FakeCluster, Request, Silence
+from tests.fakes.broker import FakeCluster, Request, Silence, error
 from tests.functional.test_process_daemon import APP, OPEN, Peer, hello, records
 from tests.kafka.daemon import Daemon
 
@@ -91,6 +91,23 @@ def test_close_waits_for_the_outcome_and_no_longer(make_daemon: Callable[..., Da
     assert [peer.read(), peer.read()] == [(frame.CLOSED, b""), (0, b"")]
     again = Peer(f"{daemon.sockets}/app", hello(frame.ANSWER_DELIVERED, session))
     assert again.grant().resumed == frame.SESSION_FORGOTTEN
+
+
+def test_close_does_not_wait_for_records_that_were_refused_one_by_one(
+    make_daemon: Callable[..., Daemon], cluster: FakeCluster
+) -> None:
+    daemon = make_daemon(linger_ms=60_000)
+    refused, other = [Peer(f"{daemon.sockets}/app", hello(frame.ANSWER_DELIVERED)) for _ in range(2)]
+    for peer, value in ((refused, b"bad"), (other, b"good")):
+        peer.grant()
+        # Without a key both go to the same open batch.
+        peer.socket.sendall(records(1, value))
+        assert peer.accepted() == (1, 1)
+    cluster.brokers[1].control(PRODUCE, error(87, record_errors=((0, "no"),)))
+    refused.socket.sendall(frame.frame(frame.CLOSE, b""))
+    assert refused.read()[0] == frame.FAILED
+    assert delivered(other).runs[0].record_count == 1
+    assert [refused.read(), refused.read()] == [(frame.CLOSED, b""), (0, b"")]
 
 
 def test_a_stop_tells_outcomes_before_it_closes(make_daemon: Callable[..., Daemon]) -> None:

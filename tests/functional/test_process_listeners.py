@@ -10,25 +10,29 @@ import pytest
 from ingestd.client import answers, frame
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake, ListenerSpec, Stream
-from ingestd.listeners.connection import Connection
+from ingestd.listeners.connection import PARTIAL_MS, Connection
 from ingestd.listeners.conversation import Conversation, Terms
 from ingestd.listeners.room import Hooks, Room, clock
 from ingestd.listeners.sessions import Sessions
-from ingestd.listeners.stream import PARTIAL_MS, ReserveDescriptor, StreamListener
+from ingestd.listeners.stream import ReserveDescriptor, StreamListener
 from ingestd.metrics import Rejected
 
 
 class Setup:
-    """One frames listener of a worker, without a worker."""
+    """One listener of a worker, without a worker. ``unsettled``: what a session has to wait for at CLOSE."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, format_: str = "frames", **intake: int) -> None:
+        self.path = str(folder / "app")
+        self.clients: list[socket.socket] = []
+        self.unsettled: set[tuple[int, int]] = set()
         self.loop = asyncio.new_event_loop()
         self.arena = Arena.create(None, buffer_bytes=4 << 20, now_ms=1)
-        self.intake = Intake(self.arena, None, seed=1)
+        self.intake = Intake(self.arena, None, seed=1, **intake)
         topic = self.arena.topic_add("t")
         self.intake.add_topic(topic, batch_bytes=65536, linger_ms=5, record_bytes_max=1 << 20)
         self.intake.set_partitions(topic, b"\1")
-        self.intake.add_listener(ListenerSpec(index=0, format="frames", topics=(topic,), record_bytes_max=1 << 20))
+        named = {"topics": (topic,)} if format_ == "frames" else {"topic": topic}
+        self.intake.add_listener(ListenerSpec(index=0, format=format_, record_bytes_max=1 << 20, **named))
         self.connections = 0
         hooks = Hooks(
             sealed=lambda: None,
@@ -38,23 +42,28 @@ class Setup:
             connections=self._count,
             errors=lambda _: None,
         )
-        room = Room(self.loop, self.intake, hooks)
-        sessions = Sessions(self.arena, 0, 1, lambda _: [], lambda _: set())
+        self.room = Room(self.loop, self.intake, hooks)
+        self.sessions = Sessions(self.arena, 0, 1, lambda _: [], lambda _: set(self.unsettled))
         terms = Terms({b"t": topic}, 1 << 20, [b""])
 
         def begin(connection: Connection, stream: Stream) -> None:
-            connection.conversation = Conversation(stream, sessions, self.arena, terms, connection)
+            connection.conversation = Conversation(stream, self.sessions, self.arena, terms, connection)
 
         self.reserve = ReserveDescriptor()
-        self.listener = StreamListener(room, self.reserve, "app", 0, 100, begin)
+        self.listener = StreamListener(self.room, self.reserve, "app", 0, 100, begin if format_ == "frames" else None)
         self.listening = socket.socket(socket.AF_UNIX)
-        self.listening.bind(str(folder / "app"))
+        self.listening.bind(self.path)
         self.listening.listen()
         self.listener.listen(self.listening)
-        self.client = socket.socket(socket.AF_UNIX)
-        self.client.connect(str(folder / "app"))
-        self.client.setblocking(False)
+        self.client = self.connect()
         self.turn()
+
+    def connect(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(self.path)
+        client.setblocking(False)
+        self.clients.append(client)
+        return client
 
     def _count(self, change: int) -> None:
         self.connections += change
@@ -74,7 +83,8 @@ class Setup:
         self.listener.drain()
         self.listener.close()
         self.reserve.close()
-        self.client.close()
+        for client in self.clients:
+            client.close()
         self.listening.close()
         self.loop.close()
 

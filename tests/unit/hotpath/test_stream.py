@@ -325,20 +325,24 @@ def test_budget_of_held_bytes() -> None:
     large = records_frame([WireRecord(b"x" * 200_000)], topic=b"t0")
     first = rig.stream("frames", record_bytes_max=250_000)
     second = rig.intake.stream(-1, 0, 2)
-    assert not push(first, large[:70_000]) & BLOCKED
-    # The second would need as much and must wait; what it has read it may keep.
-    at = 0
-    while not (flags := second.feed(large[at:], NOW_MS, TICK_MS))[0] & BLOCKED:
-        at += flags[1]
-    assert second.blocked_reason == BLOCKED_BY_HOLD
-    assert second.held_bytes == at - 26 - 2
-    # A third one with little to hold goes on.
     third = rig.intake.stream(-1, 0, 3)
-    push(third, records_frame([V] * 10, topic=b"t0")[:-3])
+    assert not push(first, large[:160_000]) & BLOCKED
+    # The second needs as much and has the turn; the third must wait. What they have read they may keep.
+    assert not push(second, large[:160_000]) & BLOCKED
+    at = 0
+    while not (flags := third.feed(large[at:], NOW_MS, TICK_MS))[0] & BLOCKED:
+        at += flags[1]
+    assert third.blocked_reason == BLOCKED_BY_HOLD
+    assert third.held_bytes == at - 26 - 2
+    # A fourth one with little to hold goes on.
+    fourth = rig.intake.stream(-1, 0, 4)
+    push(fourth, records_frame([V] * 10, topic=b"t0")[:-3])
     assert rig.arena.ledger()["accepted"] == 9
-    push(first, large[70_000:])
-    assert not push(second, large[at:]) & BLOCKED
-    assert [len(value or b"") for value in rig.values()].count(200_000) == 2
+    push(second, large[160_000:])
+    assert rig.intake.hold_turn == third.hold_ticket
+    assert not push(third, large[at:]) & BLOCKED
+    push(first, large[160_000:])
+    assert [len(value or b"") for value in rig.values()].count(200_000) == 3
     rig.check()
 
 
@@ -357,11 +361,25 @@ def test_one_byte_at_a_time_is_no_copy_of_the_whole() -> None:
     data = records_frame([WireRecord(b"x" * 500_000)], topic=b"t0")
     push(stream, data[:400_000])
     held = rig.intake.held_bytes
-    assert held >= 500_000  # taken out of the budget in one piece
+    assert held >= 500_000
     push(stream, data[400_000:400_100], range(400_001, 400_100))
     assert rig.intake.held_bytes == held
     push(stream, data[400_100:])
     assert len(rig.drain()) == 1
+
+
+@pytest.mark.parametrize("length", [0, 3, 3 << 20])
+def test_broken_framing_behind_a_control_frame(length: int) -> None:
+    rig = Rig()
+    stream = rig.stream("frames")
+    broken = struct.pack("<I", length) + b"\x02\0\0\0" + bytes(50)
+    assert push(stream, frame(9, b"note") + frame(9, b"more") + broken) & (CONTROL | BROKEN) == CONTROL
+    assert rig.rejected() == {}
+    assert [body for _, _, body in stream.take_control()] == [b"note", b"more"]
+    assert stream.resume(NOW_MS, TICK_MS) & (CONTROL | BROKEN) == BROKEN
+    assert stream.error_reason == (Rejected.BAD_FRAMING if length < 4 else Rejected.FRAME_TOO_LARGE)
+    assert len(rig.rejected()) == 1
+    assert stream.held_bytes == 0
 
 
 def test_end_and_error_of_the_socket() -> None:

@@ -132,6 +132,35 @@ def test_a_topic_wakes_only_its_own() -> None:
     assert setup.room.waits_for_topic(0)
 
 
+class Budget:
+    """Whose turn it is to exceed the budget of held bytes."""
+
+    hold_turn = 0
+
+
+def test_the_budget_wakes_whose_turn_it_is() -> None:
+    setup = Setup()
+    budget = Budget()
+    setup.room.intake = cast(Any, budget)
+    awaited = [setup.room.budget_awaited]
+    readers = [Reader(setup.room, 1) for _ in range(PASS_READERS + 3)]
+    for ticket, reader in enumerate(readers, 1):
+        setup.room.forget(reader)
+        setup.room.park(reader, path.BLOCKED, path.BLOCKED_BY_HOLD, -1, ticket)
+    awaited.append(setup.room.budget_awaited)
+    assert awaited == [False, True]
+    setup.room.pages_freed()
+    for budget.hold_turn in (0, 2, 2):
+        setup.room.note(0)
+        setup.loop.run()
+    assert [reader.resumed for reader in readers[:3]] == [0, 1, 0]
+    # The others need not wait for one who is slow if there is room by now: some of them try.
+    setup.room.forget(readers[0])
+    setup.room.look_again()
+    setup.loop.run()
+    assert [reader.resumed for reader in readers] == [0] + [1] * (PASS_READERS + 1) + [0]
+
+
 def test_a_closed_reader_is_forgotten_everywhere() -> None:
     setup = Setup()
     readers = [Reader(setup.room, 1), Reader(setup.room, 1, path.BLOCKED_BY_PRESSURE)]

@@ -43,6 +43,10 @@ class Table:
 class Connection:
     def __init__(self) -> None:
         self.was_superseded = False
+        self.told: list[tuple[int, int]] = []
+
+    def settled(self, arena: int, entry: int) -> None:
+        self.told.append((arena, entry))
 
     def superseded(self) -> None:
         self.was_superseded = True
@@ -57,6 +61,23 @@ def hello(session_id: bytes = NO_SESSION_ID, answer: Answer = Answer.DELIVERED) 
 
 def sessions(table: Table, buffered: list[tuple[int, int]] | None = None) -> Sessions:
     return Sessions(table, 1, 3, lambda _: buffered or [], lambda row: {(row, 3)})
+
+
+def test_an_outcome_is_told_to_all_who_close_their_session_until_it_is_closed() -> None:
+    """Also to those whose records in the batch were refused one by one before."""
+    known = sessions(Table())
+    ending, losing, other = Connection(), Connection(), Connection()
+    rows = [known.greet(hello(), PATHS, 1000, 5).session for _ in (ending, losing)]
+    for row, holder in zip(rows, (ending, losing), strict=True):
+        known.hold(row, holder)
+        assert known.unsettled(row, holder) == {(row, 3)}
+    known.settled(0, 3)
+    known.settled(0, 4)
+    known.end(rows[0], ending)
+    known.lost(rows[1], losing, 7)
+    known.settled(0, 5)
+    assert ending.told == losing.told == [(0, 3), (0, 4)]
+    assert other.told == []
 
 
 def grant_of(reply: bytes) -> answers.Grant:
@@ -144,10 +165,6 @@ def test_a_full_table_forgets_the_one_it_may_and_refuses_otherwise() -> None:
     table.forgettable = 1
     assert keeper.greet(hello(), PATHS, 1000, 7).session == 1
     assert grant_of(keeper.greet(hello(forgotten), PATHS, 1000, 8).replies[0]).resumed == Resumed.FORGOTTEN
-
-
-def test_unsettled_asks_for_the_row() -> None:
-    assert sessions(Table()).unsettled(7) == {(7, 3)}
 
 
 @given(
