@@ -5,8 +5,9 @@ numbers and no outcome. Batches leave the window only from an answer (contract 6
 
 - A success settles its batch. Where the broker had memory it also proves the batches in doubt before it (their
   offsets stay unknown), since a broker takes a batch only as a repeat or directly behind its predecessor. A broker
-  without state takes any sequence, so nothing is proven, and only one batch is in flight, until the first success under
-  these numbers and while anything in the window is older than a broker is sure to remember (OLD_MS).
+  without state takes any sequence, so nothing is proven, and only one batch is in flight, until a success or a refusal
+  for order shows memory of these numbers. What was shown lapses with every sweep, when the topic is made anew, and when
+  what was taken last, or anything in the window, is older than a broker is sure to remember (OLD_MS).
 - Any other answer halts the lane until nothing of it is in flight; then ``resolve`` reads the answers as a whole and
   begins a new *sweep* from the first unsettled batch, probes those behind it, fails, repairs or renumbers.
 
@@ -20,8 +21,8 @@ from ingestd.errors import DaemonError
 from ingestd.kafka import errors as codes
 from ingestd.kafka.errors import Action
 from ingestd.metrics import Failed
-from ingestd.producer.item import SEQUENCE_MASK, Fail, Item, Repair, Step, Suspicion
-from ingestd.producer.lane import NEVER_MS, LaneQueue
+from ingestd.producer.item import NEVER_MS, SEQUENCE_MASK, Fail, Item, Repair, Step, Suspicion
+from ingestd.producer.lane import LaneQueue
 
 SUSPICIONS_MAX: Final = 2
 """Sweeps refused as a whole before data loss is suspected: the first may have asked a stale leader."""
@@ -56,7 +57,7 @@ class Lane(LaneQueue):
             if gap or action is None or action is Action.RETRY or action is Action.DENIED:
                 break
             if action is Action.FENCED:
-                self._renumber_at_risk(fresh=True)
+                self._renumber_at_risk(tick_ms, fresh=True)
                 return steps
             if action is Action.REFUSED and not head.in_doubt:
                 gap = self._refuse(head, steps)
@@ -86,7 +87,10 @@ class Lane(LaneQueue):
             reason = Failed.RECORD_REFUSED
         else:
             reason = Failed.MESSAGE_TOO_LARGE if head.code in _TOO_LARGE else Failed.BROKER_REFUSED
-        steps.append(self._give_up(head, reason, maybe=False))
+        if head.risk:
+            # these numbers are not in the log, but those before them may be
+            reason = Failed.MAY_HAVE_BEEN_WRITTEN
+        steps.append(self._give_up(head, reason, maybe=head.risk))
         return True
 
     def _repaired(self, head: Item, bad_count: int) -> None:
@@ -105,10 +109,12 @@ class Lane(LaneQueue):
 
     def _probe_with(self, probe: Item, tick_ms: int, steps: list[Step]) -> list[Step]:
         """The head was refused, but one behind it is in doubt: its answer tells."""
+        if probe.action is Action.RETRY or probe.action is Action.DENIED:
+            # It has met an error meanwhile, and another broker may answer next: what the head met is void.
+            self._sweep(tick_ms)
+            return steps
         self._probe = probe
         self.cursor = 0
-        if probe.action is Action.RETRY or probe.action is Action.DENIED:
-            self._back_off(tick_ms)
         return steps
 
     def _all_refused(self, tick_ms: int, steps: list[Step]) -> list[Step]:
@@ -126,20 +132,18 @@ class Lane(LaneQueue):
             f" sequences {first.sequence}..{end}, last acknowledged offset {self.last_offset}"
         )
         self.last_offset = -1
-        self._renumber_at_risk(fresh=False)
+        self._renumber_at_risk(tick_ms, fresh=False)
         steps.append(Suspicion(tuple(self.window), text))
         return steps
 
     def _sweep(self, tick_ms: int) -> None:
         """Once more from the first unsettled batch, after a pause."""
-        self.cursor = 0
         if not self.window:
+            self.cursor = 0
             return
         if self.window[0].action is not None:
             self._back_off(tick_ms)
-        for item in self.window:
-            if item.action is not Action.REFUSED:
-                item.action = None
+        self._begin_sweep()
 
     def _back_off(self, tick_ms: int) -> None:
         self.failures += 1
@@ -169,7 +173,8 @@ class Lane(LaneQueue):
             item.in_doubt = item.in_doubt and hidden
         self._renumber(list(window), fresh=False)
 
-    def _renumber_at_risk(self, *, fresh: bool) -> None:
+    def _renumber_at_risk(self, tick_ms: int, *, fresh: bool) -> None:
+        self._back_off(tick_ms)
         for item in self.window:
             item.risk = item.risk or item.in_doubt
             item.in_doubt = False
@@ -196,8 +201,9 @@ class Lane(LaneQueue):
         touched = bool(self.window)
         for item in list(self.window):
             item.code = code
-            reason = Failed.MAY_HAVE_BEEN_WRITTEN if item.in_doubt else Failed.TOPIC_DENIED
-            steps.append(self._give_up(item, reason, maybe=item.in_doubt))
+            maybe = item.in_doubt or item.risk
+            reason = Failed.MAY_HAVE_BEEN_WRITTEN if maybe else Failed.TOPIC_DENIED
+            steps.append(self._give_up(item, reason, maybe=maybe))
         while self.queue:
             item = self.queue.popleft()
             self._settle(item)
@@ -208,6 +214,6 @@ class Lane(LaneQueue):
         self._unnumbered = []
         self.cursor = 0
         self._oldest_ms = NEVER_MS
-        if touched and not self._plain:
+        if touched and not self._plain and self._numbers is not None:
             self._renumber([], fresh=False)
         return steps

@@ -12,6 +12,10 @@ FLAG_RISK: Final = 1
 """Stamp flag: this batch is being written under new numbers though it may be in the log under older ones."""
 FLAG_ELSEWHERE: Final = 2
 """Stamp flag: the numbers are of another cluster than the one that the arena's header names."""
+FLAG_RISK_BEHIND: Final = 4
+"""Stamp flag: written in one go with batches behind it of which some carry FLAG_RISK. Where a crash has cut that, those
+not reached had the same risk coming."""
+NEVER_MS: Final = 1 << 62
 
 
 class Item:
@@ -29,9 +33,12 @@ class Item:
         "flying",
         "in_doubt",
         "oldest_ms",
+        "outdated",
+        "overtaken",
         "producer_id",
         "record_count",
         "risk",
+        "risk_behind",
         "sealed_tick_ms",
         "sequence",
         "settled",
@@ -60,6 +67,12 @@ class Item:
         """Some attempt may have put it into the log and has not said so."""
         self.risk = False
         """If it is delivered now, it may be there twice."""
+        self.risk_behind = False
+        """As FLAG_RISK_BEHIND."""
+        self.outdated = False
+        """In flight to an earlier incarnation of its topic: the answer says nothing about this one."""
+        self.overtaken = False
+        """One behind it was taken without proof of this one, so no later success proves it."""
         self.flying = False
         self.settled = False
         self.action: Action | None = None
@@ -77,7 +90,11 @@ class Item:
 
     @property
     def flags(self) -> int:
-        return (FLAG_RISK if self.risk else 0) | (FLAG_ELSEWHERE if self.elsewhere else 0)
+        return (
+            (FLAG_RISK if self.risk else 0)
+            | (FLAG_ELSEWHERE if self.elsewhere else 0)
+            | (FLAG_RISK_BEHIND if self.risk_behind else 0)
+        )
 
 
 def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
@@ -90,6 +107,7 @@ def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
         item.in_doubt = batch.attempts > 0
         item.risk = bool(batch.stamp_flags & FLAG_RISK)
         item.elsewhere = bool(batch.stamp_flags & FLAG_ELSEWHERE)
+        item.risk_behind = bool(batch.stamp_flags & FLAG_RISK_BEHIND)
         if batch.first_send_ms:
             item.oldest_ms = min(item.oldest_ms, batch.first_send_ms)
     return item
@@ -98,7 +116,7 @@ def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
 class Numbers:
     """A (producer id, epoch) on one partition, and what is known of the broker's memory of it."""
 
-    __slots__ = ("confirmed", "epoch", "known", "next_sequence", "producer_id")
+    __slots__ = ("confirmed", "epoch", "known", "next_sequence", "producer_id", "seen_ms")
 
     def __init__(self, producer_id: int, epoch: int, next_sequence: int = 0) -> None:
         self.producer_id = producer_id
@@ -108,10 +126,17 @@ class Numbers:
         """A success was seen: batches may be pipelined."""
         self.known = False
         """A success or a refusal for order was seen: the broker has memory, so a success proves those before it."""
+        self.seen_ms = NEVER_MS
+        """How old the broker's memory may be, if it ends before the window: ``Item.oldest_ms`` of the last success."""
+
+    def lapse(self) -> None:
+        """The broker may have lost its memory: only its next answer tells."""
+        self.confirmed = self.known = False
 
     def give(self, item: Item) -> None:
         item.numbered(self.producer_id, self.epoch, self.next_sequence)
-        self.next_sequence = (self.next_sequence + item.record_count) & SEQUENCE_MASK
+        if self.producer_id >= 0:
+            self.next_sequence = (self.next_sequence + item.record_count) & SEQUENCE_MASK
 
 
 class Fail(NamedTuple):

@@ -9,13 +9,14 @@ from ingestd.errors import DaemonError
 from ingestd.kafka import errors as codes
 from ingestd.kafka.errors import Action, Effect, error_of
 from ingestd.limits import BATCHES_IN_DOUBT_MAX
-from ingestd.producer.item import EPOCH_MAX, SEQUENCE_MASK, Item, Numbers
+from ingestd.producer.item import EPOCH_MAX, NEVER_MS, SEQUENCE_MASK, Item, Numbers
 
 OLD_MS: Final = 23 * 3600 * 1000
 """A broker forgets a producer after producer.id.expiration.ms (24 h by default): an hour less is sure."""
+SHOWN_MS: Final = 60_000
+"""For so long a refusal for order shows that the broker has memory: nobody knows how old that is."""
 TRIES_MAX: Final = 5
 """Answers in a row of a kind that may pass, before they count as a refusal."""
-NEVER_MS: Final = 1 << 62
 
 
 class Want(Enum):
@@ -40,6 +41,7 @@ class LaneQueue:
         "_probe",
         "_retries_max",
         "_runs",
+        "_shown_tick_ms",
         "_suspicions",
         "_unnumbered",
         "carrier",
@@ -61,6 +63,7 @@ class LaneQueue:
         "renumbering",
         "retry_at_ms",
         "route",
+        "timer",
         "topic",
         "waiting_bytes",
         "wants_identity",
@@ -81,10 +84,11 @@ class LaneQueue:
         self.partition = partition
         self.route: Any = None
         """The caller's: where this lane's batches go; ``carrier``: what carries those in flight; ``queued``: waits for
-        its turn there; ``held``: must not be sent."""
+        its turn there; ``held``: must not be sent; ``timer``: wakes it after a pause."""
         self.carrier: Any = None
         self.queued = False
         self.held = False
+        self.timer: Any = None
         self.queue: deque[Item] = deque()
         self.window: list[Item] = []
         self.cursor = 0
@@ -119,6 +123,8 @@ class LaneQueue:
         self._runs: deque[tuple[list[Item], Numbers, list[Item]]] = deque()
         self._unnumbered: list[Item] = []
         self._probe: Item | None = None
+        self._shown_tick_ms = 0
+        """Monotonic time of the last refusal for order."""
         self._suspicions = 0
         self._oldest_ms = NEVER_MS
 
@@ -147,6 +153,15 @@ class LaneQueue:
         elif self.own is None:
             self.own = Numbers(producer_id, epoch)
 
+    def topic_made_anew(self) -> None:
+        """The topic is another one of the same name: offsets begin again, and what its brokers remember is not ours."""
+        self.last_offset = -1
+        for numbers in (self._numbers, self.own):
+            if numbers is not None and not self._plain:
+                numbers.lapse()
+        for item in self.window:
+            item.outdated = item.flying
+
     # -- what goes out
 
     def take(self, now_ms: int, tick_ms: int) -> Item | None:
@@ -158,19 +173,12 @@ class LaneQueue:
             return None
         window = self.window
         if self.cursor < len(window) or self._probe is not None:
-            return self._take_again(now_ms)
+            return self._take_again(now_ms, tick_ms)
         if not window and self._runs:
-            self._begin_run()
-            return None if self.renumbering else self._take_again(now_ms)
+            return self._take_again(now_ms, tick_ms) if self._begin_run() else None
         queue = self.queue
-        if not queue:
+        if not queue or not (window or self._begin_own(now_ms)):
             return None
-        if not window and not self._mine:
-            if self.own is None:
-                self.wants_identity = Want.SHARED
-                return None
-            self._numbers = self.own
-            self._mine = True
         numbers = self.numbers
         item = queue[0]
         oldest_ms = item.oldest_ms if item.oldest_ms < self._oldest_ms else self._oldest_ms
@@ -182,7 +190,6 @@ class LaneQueue:
         ):
             return None
         queue.popleft()
-        self._oldest_ms = oldest_ms
         if not self._plain:
             numbers.give(item)
         window.append(item)
@@ -190,23 +197,36 @@ class LaneQueue:
         self._fly(item, now_ms)
         return item
 
-    def _take_again(self, now_ms: int) -> Item | None:
+    def _take_again(self, now_ms: int, tick_ms: int) -> Item | None:
         """The next batch of a sweep over what has numbers already."""
         numbers = self.numbers
+        if self._probe is not None and numbers.known and tick_ms - self._shown_tick_ms > SHOWN_MS and not self.flying:
+            self._begin_sweep()
         if self._probe is not None:
             if self.flying:
                 return None
             item = self._probe
         else:
             item = self.window[self.cursor]
-            one_at_a_time = not numbers.confirmed or self._is_old(now_ms)
+            one_at_a_time = not numbers.confirmed or self._may_be_forgotten(now_ms)
             if self.flying and (one_at_a_time or item.action is Action.REFUSED):
                 return None
             self.cursor += 1
-        if item.in_doubt and (self._plain or item.oldest_ms < now_ms - OLD_MS):
+        if item.in_doubt and (self._plain or item.overtaken or self._is_old(now_ms)):
             item.risk = True
+        item.outdated = False
         self._fly(item, now_ms)
         return item
+
+    def _begin_sweep(self) -> None:
+        """Once more from the first unsettled batch; whatever was learnt of the broker's memory may be over."""
+        self.cursor = 0
+        self._probe = None
+        if not self._plain:
+            self.numbers.lapse()
+        for item in self.window:
+            if item.action is not Action.REFUSED:
+                item.action = None
 
     def _fly(self, item: Item, now_ms: int) -> None:
         item.flying = True
@@ -214,9 +234,16 @@ class LaneQueue:
         item.attempts += 1
         if now_ms < item.oldest_ms:
             item.oldest_ms = now_ms
+        if item.oldest_ms < self._oldest_ms:
+            self._oldest_ms = item.oldest_ms
         self.flying += 1
 
+    def _may_be_forgotten(self, now_ms: int) -> bool:
+        """As ``_is_old``, or what was taken last is, and nothing behind it was."""
+        return not self._plain and (self.numbers.seen_ms < now_ms - OLD_MS or self._is_old(now_ms))
+
     def _is_old(self, now_ms: int) -> bool:
+        """The broker's memory of what is in the window may have expired."""
         if self._plain:
             return False
         horizon_ms = now_ms - OLD_MS
@@ -225,16 +252,33 @@ class LaneQueue:
         self._oldest_ms = min((item.oldest_ms for item in self.window), default=NEVER_MS)
         return self._oldest_ms < horizon_ms
 
-    def _begin_run(self) -> None:
+    def _begin_own(self, now_ms: int) -> bool:
+        """Nothing is in the window: new batches may begin. False: there is no producer id yet."""
+        if not self._mine:
+            if self.own is None:
+                self.wants_identity = Want.SHARED
+                return False
+            self._numbers = self.own
+            self._mine = True
+        numbers = self.numbers
+        if numbers.seen_ms < now_ms - OLD_MS and not self._plain:
+            numbers.lapse()
+        return True
+
+    def _begin_run(self) -> bool:
+        """The next batches of a dead process. False: they need numbers first."""
         items, numbers, renumbered = self._runs.popleft()
         self.window[:] = items
         self._numbers = numbers
+        numbers.seen_ms = 0
         self._mine = False
         self.cursor = 0
         self._oldest_ms = min(item.oldest_ms for item in items)
-        self.renumbering = list(renumbered)
-        if numbers.epoch > EPOCH_MAX:
+        self._restamp(list(renumbered))
+        if numbers.epoch > EPOCH_MAX and not self._plain:
             self._renumber(list(items), fresh=True)
+            return False
+        return not self.renumbering
 
     @property
     def numbers(self) -> Numbers:
@@ -273,35 +317,48 @@ class LaneQueue:
         self.failures = self._suspicions = 0
         self.retry_at_ms = 0
         self.denied_since_ms = -1
+        window = self.window
+        if window[0] is not item or item.outdated or item.overtaken:
+            return self._succeeded_aside(item, base_offset, now_ms)
         if base_offset >= 0:
             if base_offset <= self.last_offset:
                 self.regressions += 1
             self.last_offset = base_offset
-        window = self.window
         numbers = self.numbers
-        if window[0] is item:
-            numbers.confirmed = numbers.known = True
-            del window[0]
-            self.cursor -= 1
-            self._settle(item)
-            if not window:
-                self._oldest_ms = NEVER_MS
-            return (item,)
-        return self._succeeded_behind(item, numbers, now_ms)
+        numbers.confirmed = numbers.known = True
+        numbers.seen_ms = item.oldest_ms
+        del window[0]
+        self.cursor -= 1
+        self._settle(item)
+        if not window:
+            self._oldest_ms = NEVER_MS
+        return (item,)
 
-    def _succeeded_behind(self, item: Item, numbers: Numbers, now_ms: int) -> Sequence[Item]:
-        """A success of a batch behind unsettled ones: proof of those in doubt, if the broker had memory of them."""
+    def _succeeded_aside(self, item: Item, base_offset: int, now_ms: int) -> Sequence[Item]:
+        """A success of a batch behind unsettled ones: proof of those in doubt, if the broker had memory of them. Or of
+        one whose answer tells less than another's would."""
         self._probe = None
         window = self.window
+        numbers = self.numbers
         at = window.index(item)
-        proves = numbers.known and not self._plain and not self._is_old(now_ms)
-        settled = [before for before in window[:at] if proves and before.in_doubt]
+        proves = numbers.known and not self._plain and not item.outdated and not self._may_be_forgotten(now_ms)
+        if base_offset >= 0 and not item.outdated and not item.overtaken:
+            if base_offset <= self.last_offset:
+                self.regressions += 1
+                proves = False
+            self.last_offset = base_offset
+        settled = [before for before in window[:at] if proves and before.in_doubt and not before.overtaken]
         settled.append(item)
         for one in settled:
             window.remove(one)
             self._settle(one)
-        numbers.confirmed = numbers.known = True
-        for later in window[at + 1 - len(settled) :]:
+        if not item.outdated:
+            numbers.confirmed = numbers.known = True
+            numbers.seen_ms = item.oldest_ms
+        left = at + 1 - len(settled)
+        for before in window[:left]:
+            before.overtaken = True
+        for later in window[left:]:
             # refused for order before this success: that refusal says nothing any more
             later.action = None if later.action is Action.OUT_OF_ORDER else later.action
         self.cursor = len(window)
@@ -329,8 +386,15 @@ class LaneQueue:
         if action is Action.RETRY_FEW:
             item.tries += 1
             action = Action.REFUSED if item.tries > TRIES_MAX else Action.RETRY
-        elif action is Action.OUT_OF_ORDER and not self._plain:
-            self.numbers.known = True
+        elif code != codes.NETWORK_EXCEPTION:
+            item.tries = 0
+            if action is Action.OUT_OF_ORDER and not self._plain and not item.outdated:
+                self._shown_tick_ms = tick_ms
+                numbers = self.numbers
+                numbers.known = True
+                if item is self.window[0]:
+                    # it would have been taken, or recognised, if the broker's memory ended right before it
+                    numbers.seen_ms = NEVER_MS
         if action is Action.RETRY and item.attempts > self._retries_max:
             action = Action.REFUSED
         if action is Action.DENIED:
@@ -354,13 +418,19 @@ class LaneQueue:
         self._unnumbered = items
         self._probe = None
         numbers = self.numbers
+        if self._plain and (fresh or numbers.epoch >= EPOCH_MAX):
+            # Nobody gives out producer ids here.
+            self._assign(Numbers(-1, -1, -1))
+            return
         if fresh or numbers.epoch >= EPOCH_MAX:
             if self._mine:
                 self.own = None
                 self._mine = False
             self.wants_identity = Want.FRESH
             return
-        self._assign(Numbers(numbers.producer_id, numbers.epoch + 1))
+        bumped = Numbers(numbers.producer_id, numbers.epoch + 1)
+        bumped.seen_ms = numbers.seen_ms
+        self._assign(bumped)
 
     def _assign(self, numbers: Numbers) -> None:
         if self._mine:
@@ -370,9 +440,18 @@ class LaneQueue:
             numbers.give(item)
             item.action = None
             item.tries = 0
-        self.renumbering = self._unnumbered
+            item.overtaken = False
+        self._restamp(self._unnumbered)
         self._unnumbered = []
         self.cursor = 0
+
+    def _restamp(self, items: list[Item]) -> None:
+        """The arena must get the numbers of ``items``; a crash may cut that after any of them."""
+        self.renumbering = items
+        behind = False
+        for item in reversed(items):
+            item.risk_behind = behind
+            behind = behind or item.risk
 
     def renumbered(self) -> None:
         """The arena holds the new numbers of ``renumbering``."""

@@ -159,7 +159,7 @@ class Outcomes:
             item.batch.record_count,
             error_of(step.code).name,
         )
-        letter = self._letter(lane, item, reason, step.code, False)
+        letter = self._letter(lane, item, reason, step.code, item.risk)
         bad = (record for record in arena.records(item.batch.entry, decompress) if record.index in texts)
         self._letters.write(letter, bad, texts, "", self._clock.now_ms())
         self._events.on_records_failed(arena, item.batch, texts, reason, step.code)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import ingestd
 from ingestd.config.model import NEVER_MS, Topic
 from ingestd.config.model import Producer as Settings
+from ingestd.errors import ClusterError
 from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.backoff import Backoff
@@ -113,6 +114,8 @@ class Producer:
             client_id,
             ingestd.__version__,
         )
+        self._cluster_id = ""
+        """The cluster that this process writes to."""
         self._identity = Identity(self._brokers.find, self._sender.granted, settings.retry_backoff_ms, random)
         self._sender.start(self._brokers, self._identity)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -272,6 +275,7 @@ class Producer:
 
     def _updated(self, changed: Sequence[metadata.Topic]) -> None:
         """New metadata."""
+        self._keep_to_cluster()
         for attachment in self._attachments.values():
             self._release(attachment)
         for topic in changed:
@@ -307,6 +311,17 @@ class Producer:
                 attachment.parked,
                 self._cluster.cluster_id,
             )
+
+    def _keep_to_cluster(self) -> None:
+        """Producer id, connections and batches under way belong to the cluster that was found first.
+
+        ClusterError: another one answers now. This process ends with that; its successor sorts the arenas.
+        """
+        cluster_id = self._cluster.cluster_id
+        if self._cluster_id not in ("", cluster_id):
+            self._sender.stop()
+            raise ClusterError(f"the cluster was {self._cluster_id} and is {cluster_id} now: this worker starts anew")
+        self._cluster_id = cluster_id
 
     def _compare_cluster(self, attachment: Attachment, waiting: Sequence[Any]) -> None:
         """Numbers mean nothing in another cluster (contract 7.2, condition 7): what has some is not sent there."""

@@ -3,7 +3,8 @@
 Stamped batches keep producer id, epoch and sequence and go first, one run per (producer id, epoch). Two things that a
 crash can have cut in half are finished here, both known by the order of the batches' numbers: a renumbering (a batch
 with a lower epoch behind one with a higher), and a repair (a batch that is only sealed in front of stamped ones). What
-such an operation had decided stays decided: those batches cannot be in the log under their old numbers.
+such an operation had decided stays decided: those batches cannot be in the log under their old numbers, unless the
+renumbering was one at risk (FLAG_RISK_BEHIND), or a repair, of which nothing tells.
 """
 
 from collections.abc import Sequence
@@ -24,13 +25,17 @@ def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
     """``items`` of one partition of one arena, oldest first → (runs to resend, sealed batches behind them)."""
     runs: list[Run] = []
     sealed: list[Item] = []
+    at_risk = False
     for item in items:
         if not item.stamped:
             sealed.append(item)
         elif item.producer_id < 0:
             # Sent without idempotence. Taken over under numbers of its own; an epoch that cannot be asks for them.
-            _add_unnumbered(runs, item)
+            _add_unnumbered(runs, [*sealed, item])
+            sealed = []
         elif sealed:
+            at_risk = True
+            _settle_doubt(item, at_risk)
             numbers = Numbers(item.producer_id, item.epoch + 1)
             for one in (*sealed, item):
                 numbers.give(one)
@@ -40,16 +45,24 @@ def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
             run = runs[-1]
             if item.epoch < run.numbers.epoch:
                 run.numbers.give(item)
-                item.in_doubt = False
+                _settle_doubt(item, at_risk)
                 run.renumbered.append(item)
             else:
                 _follow(run.numbers, item)
+                at_risk = item.risk_behind
             run.items.append(item)
         else:
             numbers = Numbers(item.producer_id, item.epoch)
             _follow(numbers, item)
+            at_risk = item.risk_behind
             runs.append(Run([item], numbers, []))
     return runs, sealed
+
+
+def _settle_doubt(item: Item, at_risk: bool) -> None:
+    """``item`` leaves its old numbers behind."""
+    item.risk = item.risk or (at_risk and item.in_doubt)
+    item.in_doubt = False
 
 
 def _follow(numbers: Numbers, item: Item) -> None:
@@ -59,8 +72,9 @@ def _follow(numbers: Numbers, item: Item) -> None:
     numbers.give(item)
 
 
-def _add_unnumbered(runs: list[Run], item: Item) -> None:
+def _add_unnumbered(runs: list[Run], items: Sequence[Item]) -> None:
     if not runs or runs[-1].numbers.epoch <= EPOCH_MAX:
         runs.append(Run([], Numbers(-1, EPOCH_MAX + 1), []))
-    item.risk = item.risk or item.in_doubt
-    runs[-1].items.append(item)
+    for item in items:
+        item.risk = item.risk or item.in_doubt
+        runs[-1].items.append(item)

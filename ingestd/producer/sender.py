@@ -88,7 +88,8 @@ class Sender:
         for lane in self.accumulator.lanes.values():
             if lane.own is None or lane.wants_identity is not Want.NOTHING:
                 lane.identity(producer_id, epoch)
-                self._settle_numbers(lane)
+                if not lane.held:  # else whoever holds it does that once the steps before are done
+                    self._settle_numbers(lane)
 
     def relocate(self, topics: Iterable[Topic]) -> None:
         """Leaders of ``topics`` have changed."""
@@ -96,8 +97,8 @@ class Sender:
         for lane in self.accumulator.lanes.values():
             if lane.topic.name in names:
                 if lane.offsets_of is not lane.topic.row:
-                    lane.offsets_of = lane.topic.row  # made anew when the topic is: offsets begin again
-                    lane.last_offset = -1
+                    lane.offsets_of = lane.topic.row
+                    lane.topic_made_anew()
                 self.locate(lane)
 
     def locate(self, lane: Lane) -> None:
@@ -287,8 +288,13 @@ class Sender:
         """New numbers go to the arena before anything is sent under them; then the lane runs again."""
         if self._closed:
             return
+        if lane.wants_refresh and self._brokers is not None:
+            lane.wants_refresh = False
+            self._brokers.refresh()
         if lane.wants_identity is Want.FRESH and self._identity is not None:
-            self._identity.want()
+            lane.held = False
+            self._identity.want()  # goes on in `granted`
+            return
         if lane.renumbering:
             if not write_numbers(lane.renumbering, self._clock.now_ms()):
                 lane.held = True
@@ -296,12 +302,18 @@ class Sender:
                 return
             lane.renumbered()
         lane.held = False
-        if lane.wants_refresh and self._brokers is not None:
-            lane.wants_refresh = False
-            self._brokers.refresh()
+        self._go_on(lane)
+
+    def _go_on(self, lane: Lane) -> None:
+        """Wakes ``lane`` once its pause is over, and not before: an event loop's timers may fire a little early."""
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        if self._closed:
+            return
         delay_ms = lane.retry_at_ms - self._clock.tick_ms()
         if delay_ms > 0:
-            self._later(delay_ms, self.wake, lane)
+            lane.timer = self._loop.call_later(delay_ms / 1000, self._go_on, lane)
         elif lane.has_work:
             self.wake(lane)
 

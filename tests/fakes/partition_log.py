@@ -83,6 +83,12 @@ class PartitionLog:
         for state in self.producers.values():
             del state.batches[:-1]
 
+    def expire(self, now_ms: int, expiration_ms: int = 24 * 3600 * 1000) -> None:
+        """What a look at producer.id.expiration.ms does: the clock is the last batch's timestamp."""
+        for producer_id, state in list(self.producers.items()):
+            if now_ms - state.batches[-1].timestamp_ms >= expiration_ms:
+                del self.producers[producer_id]
+
     def forget(self) -> None:
         """The producers' state has expired."""
         self.producers.clear()

@@ -1,0 +1,242 @@
+"""One partition's lane against a broker that follows the contract's table (6.2), and a network that loses answers.
+
+What the broker does besides: it restarts, its memory of producers expires, its topic is made anew, it fences, refuses
+and denies. Batches may be back-dated; hours may pass between two steps.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+from random import Random
+from types import SimpleNamespace
+
+from ingestd.kafka.errors import NETWORK_EXCEPTION
+from ingestd.producer.delivery import Lane
+from ingestd.producer.item import EPOCH_MAX, Fail, Item, Repair, Step, Suspicion
+from ingestd.producer.lane import Want
+from tests.fakes.partition_log import PartitionLog
+
+NOW_MS = 1_700_000_000_000
+HOUR_MS = 3600 * 1000
+LOST = NETWORK_EXCEPTION
+DENIED = 29
+UNKNOWN_TOPIC_ID = 100
+
+
+def make_item(name: int, count: int = 1, timestamp_ms: int = NOW_MS) -> Item:
+    batch = SimpleNamespace(record_count=count, size_bytes=100, max_timestamp_ms=timestamp_ms, name=name)
+    return Item(None, batch, 0)
+
+
+def make_lane(count: int = 0, *, confirmed: bool = False, idempotent: bool = True, records: int = 1) -> Lane:
+    lane = Lane("t", 0, lambda failures: min(100 * failures, 1000), idempotent=idempotent)
+    if idempotent:
+        lane.identity(7, 0)
+        assert lane.own is not None
+        if confirmed:
+            lane.own.confirmed = lane.own.known = True
+    for number in range(count):
+        lane.enqueue(make_item(number, records))
+    return lane
+
+
+@dataclass
+class Flight:
+    """``incarnation``: index of the topic that the request names."""
+
+    item: Item
+    numbers: tuple[int, int, int]
+    incarnation: int
+    outcome: tuple[int, int] | None = None
+
+
+class World:
+    """FIFO, as one connection is. ``forgetful``: the broker's memory and its topic do not last; refusals of all kinds.
+
+    ``run`` ends once nothing waits; then the books are there: ``delivered`` and ``failed`` in the order told, ``risky``
+    those delivered that were told as possible duplicates, ``maybe`` those failed that may have been written.
+    """
+
+    def __init__(self, seed: int, batches: int, *, refusals: bool = False, forgetful: bool = False) -> None:
+        self.random = Random(seed)
+        self.logs = [PartitionLog()]
+        self.incarnation = 0
+        """The topic that metadata names."""
+        self.lane = make_lane()
+        self.sent = 0
+        self.batches = batches
+        self.refusals = refusals
+        self.forgetful = forgetful
+        self.failed: list[int] = []
+        self.maybe: set[int] = set()
+        self.delivered: list[int] = []
+        self.risky: set[int] = set()
+        self.repaired: set[int] = set()
+        self.suspicions = 0
+        self.flights: deque[Flight] = deque()
+        self.late: list[Flight] = []
+        self.tick_ms = 0
+        self.now_ms = NOW_MS
+        self.next_id = 8
+
+    @property
+    def log(self) -> PartitionLog:
+        return self.logs[-1]
+
+    def run(self) -> None:
+        idle = 0
+        while self.lane.has_work or self.sent < self.batches:
+            self.tick_ms += self.random.choice((0, 1, 50, 2000))
+            before = len(self.delivered) + len(self.failed)
+            self.step()
+            idle = 0 if len(self.delivered) + len(self.failed) > before else idle + 1
+            assert idle < 3000, "the lane is stuck"
+
+    def step(self) -> None:
+        chance = self.random.random()
+        if self.sent < self.batches and chance < 0.4:
+            self.lane.enqueue(make_item(self.sent, self.random.randint(1, 3), self.timestamp()))
+            self.sent += 1
+        self.send()
+        if self.flights and chance < 0.8:
+            self.answer()
+        elif self.flights and chance > 0.93:
+            self.cut()
+        elif chance > 0.90:
+            self.log.restart()
+        if self.late and chance > 0.85:
+            self.arrive(self.late.pop(0))
+        if self.forgetful:
+            self.forget()
+        if self.lane.must_resolve:
+            self.apply(self.lane.resolve(self.tick_ms))
+
+    def timestamp(self) -> int:
+        hours = self.random.choice((0, 0, 0, 10, 22, 30)) if self.forgetful else 0
+        return self.now_ms - hours * HOUR_MS
+
+    def send(self) -> None:
+        while self.random.random() < 0.8 and (item := self.lane.take(self.now_ms, self.tick_ms)) is not None:
+            assert all(item is not flight.item for flight in self.flights)
+            item.stamped = True
+            self.flights.append(Flight(item, (item.producer_id, item.epoch, item.sequence), self.incarnation))
+
+    # -- the broker
+
+    def arrive(self, flight: Flight) -> tuple[int, int]:
+        """The broker's own work on a request. Refusals depend on the batch only, as validation does."""
+        if flight.outcome is None:
+            flight.outcome = self.work(flight)
+        return flight.outcome
+
+    def work(self, flight: Flight) -> tuple[int, int]:
+        name = flight.item.batch.name
+        if flight.incarnation != len(self.logs) - 1:
+            return UNKNOWN_TOPIC_ID, -1
+        if self.refusals and name % 11 == 5:
+            return 10, -1
+        if self.forgetful and name % 11 == 7 and flight.item.record_count > 1 and name not in self.repaired:
+            return 87, -1
+        if self.random.random() < 0.1:
+            return self.random.choice((19, 19, -1, 6)) if self.forgetful else 19, -1
+        code, offset, _ = self.log.append(
+            *flight.numbers, flight.item.record_count, flight.item.batch.max_timestamp_ms, name.to_bytes(2, "big")
+        )
+        if code == 0 and self.random.random() < 0.1:
+            code = self.random.choice((7, 20, 6))
+        return code, offset
+
+    def forget(self) -> None:
+        chance = self.random.random()
+        if chance < 0.03:
+            self.log.expire(self.now_ms)
+        elif chance < 0.04:
+            self.wait(self.random.choice((1, 20, 23, 25, 60)) * HOUR_MS)
+        elif chance < 0.05:
+            self.logs.append(PartitionLog())
+        elif chance < 0.055:
+            for state in self.log.producers.values():
+                # somebody else's numbers, far above ours
+                state.epoch = EPOCH_MAX
+                state.batches = [replace(state.batches[-1], sequence=1 << 30)]
+        elif chance < 0.057 and not self.lane.flying:
+            self.apply(self.lane.deny(DENIED))
+        if self.incarnation != len(self.logs) - 1 and chance > 0.8:
+            self.incarnation = len(self.logs) - 1
+            self.lane.topic_made_anew()
+
+    def wait(self, hours_ms: int) -> None:
+        """No byte is on its way for hours: what is in flight has arrived or is lost, answers may wait unread."""
+        self.late = []
+        if self.random.random() < 0.5:
+            for flight in self.flights:
+                self.arrive(flight)
+        else:
+            self.cut()
+            self.late = []
+        self.now_ms += hours_ms
+        self.tick_ms += hours_ms
+        self.log.expire(self.now_ms)
+
+    # -- answers
+
+    def answer(self) -> None:
+        flight = self.flights.popleft()
+        code, offset = self.arrive(flight)
+        if code == 0:
+            for item in self.lane.succeeded(flight.item, offset, self.now_ms):
+                self.delivered.append(item.batch.name)
+                if item.risk:
+                    self.risky.add(item.batch.name)
+        else:
+            self.lane.failed(flight.item, code, self.tick_ms, ((0, "bad"),) if code == 87 else ())
+
+    def cut(self) -> None:
+        """The connection dies: a prefix of what is in flight has arrived, some of the rest arrives later."""
+        arrived = self.random.randint(0, len(self.flights))
+        flights = list(self.flights)
+        self.flights.clear()
+        for flight in flights[:arrived]:
+            self.arrive(flight)
+        self.late = flights[arrived : arrived + self.random.randint(0, 2)] if self.random.random() < 0.3 else []
+        for flight in flights:
+            self.lane.failed(flight.item, LOST, self.tick_ms)
+
+    def apply(self, steps: list[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Fail):
+                self.failed.append(step.item.batch.name)
+                if step.maybe:
+                    self.maybe.add(step.item.batch.name)
+            elif isinstance(step, Repair):
+                self.repaired.add(step.item.batch.name)
+            else:
+                assert isinstance(step, Suspicion)
+                self.suspicions += 1
+        if self.lane.wants_identity is Want.FRESH:
+            self.lane.identity(self.next_id, 0)
+            self.next_id += 1
+        if self.random.random() < 0.5:
+            # the old connection's last bytes may come before the new numbers are used
+            for flight in self.late:
+                self.arrive(flight)
+            self.late = []
+        for item in self.lane.renumbering:
+            item.stamped = True
+        self.lane.renumbered()
+
+    # -- the judge
+
+    @property
+    def written(self) -> list[int]:
+        """What is in the log, in order."""
+        return [int.from_bytes(batch.payload, "big") for batch in self.log.batches]
+
+    def judge(self) -> None:
+        """Nothing is lost silently, and whatever may be there twice was told as such."""
+        logs = [Counter(int.from_bytes(batch.payload, "big") for batch in log.batches) for log in self.logs]
+        everywhere = sum(logs, Counter[int]())
+        assert sorted(self.delivered + self.failed) == list(range(self.batches))
+        assert [name for name in self.delivered if not everywhere[name]] == []
+        assert [name for name in self.failed if everywhere[name] and name not in self.maybe] == []
+        twice = {name for log in logs for name, count in log.items() if count > 1}
+        assert twice - self.risky - self.maybe == set()
