@@ -1,4 +1,4 @@
-# A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool (design section 5).
+# A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool (DESIGN.md 4).
 #
 # Region (mapping, lock) <- Tables (header, intent, ledger, topics, sessions) <- Directory (batches, as intake and
 # recovery see them)

@@ -1,4 +1,4 @@
-# Encodes records of Kafka's record batch v2 (producer contract, 4.3) into the open run of a batch.
+# Encodes records of Kafka's record batch v2 (DefaultRecord.writeTo; docs/kafka.md 10) into the open run of a batch.
 #
 #   length varint | attributes i8 = 0 | timestampDelta varlong | offsetDelta varint | keyLength varint (-1 null) key | valueLength varint (-1 null)
 #   value | headerCount varint | per header: nameLength varint, name, valueLength varint (-1 null), value          (all varints zigzag)

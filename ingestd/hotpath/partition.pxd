@@ -1,4 +1,4 @@
-# Which partition a record goes to: Kafka's murmur2 for keys, KIP-794 sticky for records without one (producer contract, section 3).
+# Which partition a record goes to: Kafka's murmur2 for keys, KIP-794 sticky for records without one (docs/kafka.md 12).
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t, uint64_t
 

@@ -1,8 +1,7 @@
 """Kafka's error codes as a table of flags: the sender reads flags, it never lists codes.
 
 Every code speaks of *one request* only. ``effect`` says whether that request may have put its batch into the log;
-whatever it says, an earlier unanswered attempt of the same batch stays in doubt (contract, section 6.1; what a 4.1.1
-broker was seen to do wins where the two differ).
+whatever it says, an earlier unanswered attempt of the same batch stays in doubt (Kafka's Errors; docs/kafka.md 4, 5).
 """
 
 from enum import Enum

@@ -138,7 +138,7 @@ def api_versions_request(version: int, correlation_id: int, client_id: str, soft
 
 
 def api_versions_response(version: int, data: bytes, at: int) -> ApiRanges:
-    """A broker too old for ``version`` answers with error 35 and a body of version 0 (contract 5.3)."""
+    """A broker too old for ``version`` answers with error 35 and a body of version 0 (KIP-511)."""
     if len(data) >= at + 2 and int.from_bytes(data[at : at + 2], signed=True) == UNSUPPORTED_VERSION:
         try:
             entity = _read(API_VERSIONS, 0, data, at)
@@ -193,7 +193,7 @@ def metadata_response(version: int, data: bytes, at: int) -> ClusterInfo:
 
 
 def init_producer_id_request(version: int, correlation_id: int, client_id: str) -> bytes:
-    """A fresh producer id without a transactional id (contract 5.7)."""
+    """A fresh producer id without a transactional id (docs/kafka.md 7)."""
     cls = _request_class(INIT_PRODUCER_ID, version)
     body = cls(transactional_id=None, transaction_timeout=datetime.timedelta(milliseconds=2**31 - 1))
     return _frame(INIT_PRODUCER_ID, version, correlation_id, client_id, body)

@@ -1,6 +1,6 @@
 """The produce request's envelope around batches that are not copied, and its response. Versions 3 and 7 to 13.
 
-Byte-tested against kio and the golden frames of the contract. Layouts (contract 5.1, 5.5):
+Byte-tested against kio and golden frames. Layouts (Kafka's RequestHeader.json, ProduceRequest.json; docs/kafka.md 9):
 
     request header v1   size int32 | api key int16 | version int16 | correlation id int32 | client id nullable string
     request header v2   the same, then a tag section

@@ -150,5 +150,5 @@ class Session(Generic[Context]):
 
 
 def produce_version(highest: int) -> int:
-    """The version to produce with; the advertised minimum of 4.x brokers lies and is not looked at (contract 5.2)."""
+    """The version to produce with; the advertised minimum of 4.x brokers lies and is not looked at (KAFKA-18659)."""
     return max((version for version in produce.VERSIONS if version <= highest), default=-1)

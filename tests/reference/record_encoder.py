@@ -1,4 +1,4 @@
-"""Kafka's record batch v2 and murmur2, slow and obvious, as the producer contract describes them (3.1, 4.1, 4.3)."""
+"""Kafka's record batch v2 and murmur2, slow and obvious, as Kafka has them (docs/kafka.md 10, 12)."""
 
 import struct
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ def board(path: Path) -> Iterator[Writer]:
         yield board
 
 
-def test_the_file_has_the_bytes_of_the_contract(board: Writer, path: Path) -> None:
+def test_the_file_has_the_bytes_of_its_layout(board: Writer, path: Path) -> None:
     board.rows[1].set(Word.PID, 99)
     board.rows[1].beat(1234)
     content = path.read_bytes()
@@ -41,7 +41,7 @@ def test_the_file_has_the_bytes_of_the_contract(board: Writer, path: Path) -> No
     assert path.stat().st_mode & 0o777 == 0o640 & ~os.umask(os.umask(0))
 
 
-def test_words_are_where_the_contract_has_them() -> None:
+def test_words_are_where_the_layout_has_them() -> None:
     assert (Word.SEQLOCK, Word.LEDGER, Word.BUFFERED_RECORDS) == (64, 65, 65 + LEDGER_WORDS)
     assert (Word.OPEN_BATCHES, Word.IN_DOUBT_BATCHES, Word.LISTENER_ERRORS) == (194, 202, 12)
     assert scoreboard.PUBLISHED_END <= ROW_BYTES // 8

@@ -12,7 +12,7 @@ from tests.reference.rig import NOW_MS, Rig, push
 T = 1_700_000_000_000
 LEADER_EPOCH = slice(12, 16)  # overwritten by the broker and outside of the checksum
 
-# Producer contract 4.7, built alike by several independent clients.
+# Built alike by several independent clients of Kafka.
 G1 = """00000000000000000000003d0000000002e641a44b0000000000000000018bcf
 e568000000018bcfe56800ffffffffffffffffffffffffffff00000001160000
 00010a68656c6c6f00"""

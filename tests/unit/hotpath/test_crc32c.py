@@ -1,4 +1,4 @@
-"""CRC-32C: the values that Kafka's contract gives, and the slow reference for everything else."""
+"""CRC-32C: known values of the Castagnoli polynomial, and the slow reference for everything else."""
 
 import pytest
 from hypothesis import given

@@ -8,7 +8,7 @@ from ingestd.hotpath.partition import murmur2, partition_for_key
 from tests.reference.record_encoder import murmur2 as murmur2_slow
 
 COUNTS = (3, 6, 10, 12, 100)
-# Producer contract 3.1: Java's own output.
+# What Kafka's Utils.murmur2 itself puts out.
 VECTORS = [
     (b"", 0x106E08D9, (0, 3, 1, 9, 81)),
     (b"a", 0xA2D0B27C, (1, 4, 4, 4, 24)),

@@ -1,4 +1,4 @@
-"""Messages against the golden frames of the contract, and against answers built with kio."""
+"""Messages against golden frames that another client of Kafka made, and against answers built with kio."""
 
 import datetime
 import io

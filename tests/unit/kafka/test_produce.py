@@ -1,4 +1,4 @@
-"""Produce frames against the contract's golden bytes and against kio."""
+"""Produce frames against golden bytes that other clients of Kafka made, and against kio."""
 
 import datetime
 import io
