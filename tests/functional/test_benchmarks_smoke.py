@@ -17,7 +17,7 @@ from benchmarks.programs import Generator, Relay, Sink, program
 from benchmarks.report import Figure, table, write_json
 from benchmarks.rival_producer import records_of
 
-# Golden frames of requests, as other clients of Kafka send them: client id "c1", correlation id 7, topic "t", partition 0.
+# Golden frames, as other clients of Kafka send them: client id "c1", correlation id 7, topic "t", partition 0.
 REQUESTS = {
     ("api_versions", 0): "0000000c001200000000000700026331",
     ("api_versions", 3): "0000001a0012000300000007000263310008696e676573746404312e3000",

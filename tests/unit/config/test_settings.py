@@ -1,4 +1,4 @@
-"""The tables: every setting of Kafka's producer is in one of them at most, and the reference file says what they say."""
+"""The tables: every setting of Kafka's producer is in one at most, and the reference file says what they say."""
 
 import re
 import tomllib
