@@ -388,13 +388,8 @@ class LaneQueue:
             action = Action.REFUSED if item.tries > TRIES_MAX else Action.RETRY
         elif code != codes.NETWORK_EXCEPTION:
             item.tries = 0
-            if action is Action.OUT_OF_ORDER and not self._plain and not item.outdated:
-                self._shown_tick_ms = tick_ms
-                numbers = self.numbers
-                numbers.known = True
-                if item is self.window[0]:
-                    # it would have been taken, or recognised, if the broker's memory ended right before it
-                    numbers.seen_ms = NEVER_MS
+            if action is Action.OUT_OF_ORDER:
+                self._refused_for_order(item, tick_ms)
         if action is Action.RETRY and item.attempts > self._retries_max:
             action = Action.REFUSED
         if action is Action.DENIED:
@@ -410,6 +405,17 @@ class LaneQueue:
         item.text = text
         self.wants_refresh = self.wants_refresh or row.refresh
         self.halted = True
+
+    def _refused_for_order(self, item: Item, tick_ms: int) -> None:
+        """A refusal that shows memory of the numbers that ``item`` has."""
+        if self._plain or item.outdated:
+            return
+        self._shown_tick_ms = tick_ms
+        numbers = self.numbers
+        numbers.known = True
+        if item is self.window[0]:
+            # it would have been taken, or recognised, if the broker's memory ended right before it
+            numbers.seen_ms = NEVER_MS
 
     # -- new numbers
 

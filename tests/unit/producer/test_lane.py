@@ -1,4 +1,4 @@
-"""What a broker is believed to remember: no success is proof where its memory may be gone. And whose numbers are used."""
+"""What a broker is believed to remember (no success is proof where that may be gone), and whose numbers are used."""
 
 import pytest
 

@@ -1,5 +1,7 @@
 """The order of a dead process's batches, and what a crash had cut in half."""
 
+from collections import Counter
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from ingestd.hotpath.snapshots import Batch, BatchState
 from ingestd.producer.delivery import Lane
-from ingestd.producer.item import EPOCH_MAX, FLAG_RISK, Item, Suspicion, recovered_item
+from ingestd.producer.item import EPOCH_MAX, FLAG_RISK, FLAG_RISK_BEHIND, Fail, Item, Numbers, Suspicion, recovered_item
 from ingestd.producer.lane import Want
 from ingestd.producer.recovery import Run, plan
 from tests.fakes.partition_log import PartitionLog
@@ -78,11 +80,36 @@ def test_a_renumbering_cut_in_half_is_finished() -> None:
     assert not run.items[1].in_doubt
 
 
+def test_a_renumbering_at_risk_cut_in_half_keeps_the_risk() -> None:
+    done = make(1, (7, 1, 0), attempts=0, stamp_flags=FLAG_RISK | FLAG_RISK_BEHIND)
+    [run], _ = plan([done, make(2, (7, 0, 40)), make(3, (7, 0, 42), attempts=0)])
+    assert [(item.in_doubt, item.risk) for item in run.items] == [(False, True), (False, True), (False, False)]
+
+
+def test_the_flag_of_a_renumbering_says_what_was_still_to_come() -> None:
+    lane = Lane("t", 0, lambda _: 0)
+    items = [make(number, (7, 0, 2 * number)) for number in range(3)]
+    items[2].in_doubt = False
+    lane.add_run(items, Numbers(7, 0, 6), [])
+    assert lane.take(NOW_MS, 0) is items[0]
+    lane.failed(items[0], 47, 0)
+    lane.resolve(0)
+    lane.identity(8, 0)
+    assert [item.flags for item in lane.renumbering] == [FLAG_RISK | FLAG_RISK_BEHIND, FLAG_RISK, 0]
+
+
 def test_a_repair_cut_in_half_goes_in_front_at_the_next_epoch() -> None:
     [run], sealed = plan([make(1), make(2, (7, 0, 40)), make(3, (7, 0, 42)), make(4)])
     assert stamps(run.items) == [(7, 1, 0), (7, 1, 2), (7, 1, 4)]
     assert entries(run.renumbered) == [1, 2, 3]
+    assert [(item.in_doubt, item.risk) for item in run.items] == [(False, False), (False, True), (False, True)]
     assert entries(sealed) == [4]
+
+
+def test_a_repair_cut_in_half_without_idempotence_goes_in_front() -> None:
+    [run], sealed = plan([make(1), make(2, (-1, -1, -1)), make(3)])
+    assert entries(run.items) == [1, 2]
+    assert entries(sealed) == [3]
 
 
 def test_batches_sent_without_idempotence_ask_for_numbers() -> None:
@@ -99,8 +126,12 @@ def test_batches_sent_without_idempotence_ask_for_numbers() -> None:
 class Life:
     """What is in the arena, the broker's log, and a process that may die anywhere; its requests may arrive later."""
 
-    def __init__(self, seed: int, batches: int) -> None:
+    def __init__(self, seed: int, batches: int, *, damaging: bool = False) -> None:
         self.random = Random(seed)
+        self.damaging = damaging
+        """The broker's memory changes now and then, to what fits nothing that was sent."""
+        self.risky: set[int] = set()
+        self.maybe: set[int] = set()
         self.log = PartitionLog()
         self.batches = batches
         self.sealed = 0
@@ -141,6 +172,7 @@ class Life:
                 self.late += [batch for _, batch in flights[arrived:]][: self.random.randint(0, 3)]
                 if self.random.random() < 0.5:
                     self.log.restart()
+                self.damage(0.2)
                 return
             if not self.step(lane, flights):
                 return
@@ -161,6 +193,11 @@ class Life:
             item, batch = flights.pop(0)
             self.answer(lane, item, self.arrive(batch))
         return not lane.must_resolve or self.resolve(lane)
+
+    def damage(self, chance: float) -> None:
+        if self.damaging and self.random.random() < chance:
+            for state in self.log.producers.values():
+                state.batches = [replace(state.batches[-1], sequence=1 << 30)]
 
     def put(self, item: Item, attempts: int) -> Batch:
         entry = item.batch.entry
@@ -186,7 +223,7 @@ class Life:
 
     def write_numbers(self, lane: Lane) -> bool:
         for index, item in enumerate(lane.renumbering):
-            if self.dies():
+            if self.dies() or (self.damaging and self.random.random() < 0.2):
                 # Nothing written yet: its successor finds a gap that looks as if the broker had lost something.
                 self.gaps_left += index == 0
                 return False
@@ -211,6 +248,8 @@ class Life:
             return
         for settled in lane.succeeded(item, offset, NOW_MS):
             self.delivered.append(settled.batch.entry)
+            if settled.risk:
+                self.risky.add(settled.batch.entry)
             del self.arena[settled.batch.entry]
 
     def resolve(self, lane: Lane) -> bool:
@@ -218,7 +257,10 @@ class Life:
             if isinstance(step, Suspicion):
                 self.suspicions += 1
                 continue
+            assert isinstance(step, Fail)
             self.failed.append(step.item.batch.entry)
+            if step.maybe:
+                self.maybe.add(step.item.batch.entry)
             del self.arena[step.item.batch.entry]
         if lane.wants_identity is Want.FRESH:
             self.fresh(lane)
@@ -234,3 +276,14 @@ def test_deaths_at_any_point_neither_lose_nor_repeat_nor_reorder(seed: int) -> N
     assert sorted(life.delivered) == expected
     assert sorted(life.failed) == [number for number in range(80) if number % 13 == 6]
     assert life.suspicions <= life.gaps_left
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_deaths_in_the_middle_of_new_numbers_lose_nothing_and_count_what_may_be_there_twice(seed: int) -> None:
+    life = Life(seed, 80, damaging=True)
+    life.run()
+    log = Counter(batch.payload[0] for batch in life.log.batches)
+    assert sorted(life.delivered + life.failed) == list(range(80))
+    assert [number for number in life.delivered if not log[number]] == []
+    assert [number for number in life.failed if log[number] and number not in life.maybe] == []
+    assert {number for number, count in log.items() if count > 1} - life.risky - life.maybe == set()
