@@ -1,4 +1,4 @@
-"""Exponential backoff with jitter, by Kafka's formula (contract 1.2, utils.ExponentialBackoff)."""
+"""Exponential backoff with jitter, by Kafka's formula (KIP-580, ExponentialBackoff)."""
 
 from math import log2
 from random import Random

@@ -1,6 +1,6 @@
 """What is known of the cluster: brokers, topics, leaders with their epochs; and when to ask again. No I/O, no clock.
 
-Rules (contract 5.4): the highest leader epoch wins unless the topic's id has changed; an answer that leaves a need
+Rules (docs/kafka.md 14): the highest leader epoch wins unless the topic's id has changed; an answer that leaves a need
 unmet, or says nothing new, backs off like a failure; all configured topics are asked for at once.
 """
 

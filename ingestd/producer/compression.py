@@ -1,6 +1,6 @@
 """Codecs of record batches: the one place that imports them.
 
-Kafka's Java side takes one LZ4 frame with *independent* blocks, or one zstd frame (contract 4.5, 4.6; broker-facts 5).
+Kafka's Java side takes one LZ4 frame with *independent* blocks, or one zstd frame (docs/kafka.md 11).
 """
 
 from collections.abc import Callable

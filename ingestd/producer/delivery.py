@@ -1,7 +1,7 @@
 """What becomes of one partition's batches: pure decisions, no I/O and no clock.
 
 A *lane* keeps the batches of a partition in order: a queue of sealed ones, and a *window* of at most five that have
-numbers and no outcome. Batches leave the window only from an answer (contract 6.2, 7.3; broker-facts 2, 3, 9):
+numbers and no outcome. Batches leave the window only from an answer (docs/kafka.md 1 to 4):
 
 - A success settles its batch. Where the broker had memory it also proves the batches in doubt before it (their
   offsets stay unknown), since a broker takes a batch only as a repeat or directly behind its predecessor. A broker
@@ -160,7 +160,7 @@ class Lane(LaneQueue):
             return
         if len(window) == 1 and not window[0].stamped:
             numbers = self.numbers
-            # Repaired, and nothing was sent behind it: the refused numbers were not consumed (broker-facts 6).
+            # Repaired, and nothing was sent behind it: the refused numbers were not consumed (docs/kafka.md 6).
             numbers.next_sequence = (window[0].sequence + window[0].record_count) & SEQUENCE_MASK
             self.renumbering = [window[0]]
             self.cursor = 0

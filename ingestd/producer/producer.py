@@ -324,7 +324,7 @@ class Producer:
         self._cluster_id = cluster_id
 
     def _compare_cluster(self, attachment: Attachment, waiting: Sequence[Any]) -> None:
-        """Numbers mean nothing in another cluster (contract 7.2, condition 7): what has some is not sent there."""
+        """Numbers mean nothing in another cluster (docs/kafka.md 8): what has some is not sent there."""
         arena, cluster_id = attachment.arena, self._cluster.cluster_id
         if not cluster_id or arena.cluster_id == cluster_id or attachment.elsewhere:
             return

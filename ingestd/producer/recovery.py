@@ -1,4 +1,4 @@
-"""The order in which a dead process's batches go out again (design section 5, contract 7.3). Pure.
+"""The order in which a dead process's batches go out again (docs/kafka.md 8). Pure.
 
 Stamped batches keep producer id, epoch and sequence and go first, one run per (producer id, epoch). Two things that a
 crash can have cut in half are finished here, both known by the order of the batches' numbers: a renumbering (a batch

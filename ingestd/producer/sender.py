@@ -229,7 +229,7 @@ class Sender:
         self, lane: Lane, item: Item, answer: Answer | None, endpoints: tuple[tuple[int, str, int], ...]
     ) -> None:
         if answer is None:
-            # a partition that the answer leaves out is not forgotten (contract 5.5)
+            # a partition that the answer leaves out is not forgotten (docs/kafka.md 9)
             lane.failed(item, NETWORK_EXCEPTION, self._clock.tick_ms())
         elif answer.code in (NONE, DUPLICATE_SEQUENCE_NUMBER):
             for settled in lane.succeeded(item, answer.base_offset, self._clock.now_ms()):

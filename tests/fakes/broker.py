@@ -1,4 +1,4 @@
-"""A scripted Kafka broker: real TCP, real bytes, the contract's decision table as its append logic.
+"""A scripted Kafka broker: real TCP, real bytes, Kafka's decision table (docs/kafka.md 1) as its append logic.
 
 Requests are parsed and answers are built with kio, so that the code under test is judged by another's codec. Like a
 real broker it serves the requests of a connection one after the other. One-shot controls change single answers:
@@ -90,7 +90,7 @@ class Appended:
 
 
 def parse_batch(raw: bytes) -> tuple[int, Appended | None]:
-    """(error code, batch): what a broker checks of the bytes (contract 4.4)."""
+    """(error code, batch): what a broker checks of the bytes (docs/kafka.md 10)."""
     if len(raw) < _BATCH.size:
         return 87, None
     (_, length, _, magic, crc, attributes, last, _, latest, producer_id, epoch, sequence, count) = _BATCH.unpack_from(

@@ -1,4 +1,4 @@
-"""One partition's lane against a broker that follows the contract's table (6.2), and a network that loses answers.
+"""One partition's lane against a broker that follows Kafka's table (docs/kafka.md 1), and a network that loses answers.
 
 What the broker does besides: it restarts, its memory of producers expires, its topic is made anew, it fences, refuses
 and denies. Batches may be back-dated; hours may pass between two steps.

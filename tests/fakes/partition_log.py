@@ -1,4 +1,4 @@
-"""One partition's log as a broker keeps it: the decision table of the contract (6.2), nothing else."""
+"""One partition's log as a broker keeps it: the decision table (docs/kafka.md 1), nothing else."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The decisions about one partition's batches, against a broker that follows the contract's table."""
+"""The decisions about one partition's batches, against a broker that follows Kafka's table (docs/kafka.md 1)."""
 
 import pytest
 
