@@ -75,6 +75,9 @@ class Holder:
     def answer(self, frame: bytes) -> None:
         pass
 
+    def settled(self, arena: int, entry: int) -> None:
+        pass
+
 
 class Setup:
     def __init__(self) -> None:
