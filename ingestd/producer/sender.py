@@ -75,9 +75,15 @@ class Sender:
         if broker is None:
             if lane.has_work and self._brokers is not None:
                 self._brokers.refresh()
-        elif broker not in self._pumping:
+        else:
+            self._soon(broker)
+
+    def _soon(self, broker: Broker) -> None:
+        """A request once the loop has read again: what is sealed by then goes along. One large request costs the kernel
+        on both sides far less than two small ones."""
+        if broker.ready_lanes and broker not in self._pumping:
             self._pumping.add(broker)
-            self._loop.call_soon(self._pump_soon, broker)
+            self._loop.call_soon(self._loop.call_soon, self._pump_soon, broker)
 
     def _pump_soon(self, broker: Broker) -> None:
         self._pumping.discard(broker)
@@ -149,7 +155,7 @@ class Sender:
                 key = (row.topic_id if by_id else row.name, lane.partition)
                 self._answered(lane, item, found.get(key), response.endpoints)
         self._events.on_freed()
-        self._pump(connection.broker)
+        self._soon(connection.broker)
 
     def lost(self, connection: Connection, contexts: list[Any]) -> None:
         if self._closed:
