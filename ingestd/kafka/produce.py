@@ -28,6 +28,9 @@ _I32: Final = Struct(">i")
 _HEAD: Final = Struct(">ihhi")
 _PARTITION: Final = Struct(">ihqqq")
 _PARTITION_V3: Final = Struct(">ihqq")
+# From version 9 on, with what follows in the usual answer: no record errors (as 1), no message, no tags.
+_PARTITION_USUAL: Final = Struct(">ihqqq3s")
+_USUAL_END: Final = b"\1\0\0"
 _LEADER: Final = Struct(">ii")
 # Version 13, one partition of one topic, no error texts, no tags: header tags, topics 1 (as 2), id, partitions 1
 # (as 2), the partition's fields, no record errors (as 1), no message, ends of structs, throttle before the last one.
@@ -42,6 +45,9 @@ def uvarint(value: int) -> bytes:
     """``value`` >= 0 as an unsigned base-128 varint, low group first."""
     if value < 0x80:
         return bytes((value,))
+    if 0x4000 <= value < 0x200000:
+        # The size of most batches.
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -251,6 +257,11 @@ def _partition(version: int, flexible: bool, topic: str | bytes, reader: _Reader
         index, code, base_offset, append_ms = _PARTITION_V3.unpack_from(reader.data, at)
         reader.at = at + 22
         return Answer(topic, index, code, base_offset, append_ms, -1, (), "", -1, -1)
+    if flexible and len(reader.data) - at >= _PARTITION_USUAL.size:
+        index, code, base_offset, append_ms, start, end = _PARTITION_USUAL.unpack_from(reader.data, at)
+        if end == _USUAL_END:
+            reader.at = at + _PARTITION_USUAL.size
+            return Answer(topic, index, code, base_offset, append_ms, start, (), "", -1, -1)
     index, code, base_offset, append_ms, start = _PARTITION.unpack_from(reader.data, at)
     reader.at = at + 30
     errors: tuple[tuple[int, str], ...] = ()

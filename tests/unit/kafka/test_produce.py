@@ -13,7 +13,7 @@ from kio.schema.errors import ErrorCode
 from kio.serial import entity_reader, entity_writer
 
 from ingestd.kafka.errors import ProtocolError
-from ingestd.kafka.produce import VERSIONS, Answer, Encoder, TopicRow, decode, topic_row
+from ingestd.kafka.produce import VERSIONS, Answer, Encoder, TopicRow, decode, topic_row, uvarint
 
 G1 = bytes.fromhex(
     "00000000000000000000003d0000000002e641a44b0000000000000000018bcfe568000000018bcfe56800"
@@ -46,6 +46,14 @@ def test_request_is_the_golden_frame(version: int) -> None:
     tail = b"\0\0\0" if version >= 9 else b""
     frame = encode(version, [(topic_row("t", TOPIC_ID), [(0, memoryview(G1))])])
     assert frame.hex() == (bytes.fromhex(REQUESTS[version]) + G1 + tail).hex()
+
+
+@pytest.mark.parametrize("value", [0, 0x7F, 0x80, 0x3FFF, 0x4000, 131_073, 0x1FFFFF, 0x200000, 0x7FFFFFFF])
+def test_a_varint_has_seven_bits_per_byte_low_ones_first(value: int) -> None:
+    encoded = uvarint(value)
+    assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(encoded)) == value
+    assert [byte >= 0x80 for byte in encoded] == [True] * (len(encoded) - 1) + [False]
+    assert len(encoded) == max(-(-value.bit_length() // 7), 1)
 
 
 def answers_of(version: int) -> tuple[list[Answer], int, tuple[tuple[int, str, int], ...]]:
