@@ -38,6 +38,15 @@ BATCHES_IN_DOUBT_MAX: Final = 5
 SESSION_REJECTIONS_MAX: Final = 16
 """Rejected sequences a session row keeps until its client confirms them."""
 
+# The part of an arena that only compression and repair take (``hotpath/tables.pyx``; a test compares)
+RESERVE_SHARE: Final = 32
+RESERVE_SHARE_SMALL: Final = 16
+RESERVE_BYTES_SMALL: Final = 1 << 20
+"""Below this much, the reserve is a larger share."""
+RESERVE_BYTES_MAX: Final = 16 << 20
+PAGE_BYTES: Final = 4096
+"""Batches are given whole pages."""
+
 # Configuration
 WORKERS_MAX: Final = 128
 LISTENERS_MAX: Final = 128

@@ -4,7 +4,17 @@ import ipaddress
 
 from ingestd.config.faults import Faults
 from ingestd.config.model import Config, Daemon, Producer, Topic
-from ingestd.limits import BATCH_OVERHEAD_BYTES, BATCHES_IN_DOUBT_MAX, BUFFER_MEMORY_MIN, RECORD_OVERHEAD_BYTES_MAX
+from ingestd.limits import (
+    BATCH_OVERHEAD_BYTES,
+    BATCHES_IN_DOUBT_MAX,
+    BUFFER_MEMORY_MIN,
+    PAGE_BYTES,
+    RECORD_OVERHEAD_BYTES_MAX,
+    RESERVE_BYTES_MAX,
+    RESERVE_BYTES_SMALL,
+    RESERVE_SHARE,
+    RESERVE_SHARE_SMALL,
+)
 
 BATCHES_PER_BUFFER_MIN = 4
 """One batch that is sent, one that is compressed, one that is filled, and one to spare."""
@@ -13,6 +23,17 @@ BATCHES_PER_BUFFER_MIN = 4
 def record_bytes_max(max_request_size: int) -> int:
     """Key, value and headers of the largest record that a request can carry, by Kafka's estimate of a batch of one."""
     return max(1, max_request_size - BATCH_OVERHEAD_BYTES - RECORD_OVERHEAD_BYTES_MAX)
+
+
+def reserve_bytes(buffer_memory: int) -> int:
+    """What an arena of that size keeps free for compression and repair."""
+    found = max(buffer_memory // RESERVE_SHARE, min(buffer_memory // RESERVE_SHARE_SMALL, RESERVE_BYTES_SMALL))
+    return min(found, RESERVE_BYTES_MAX) // PAGE_BYTES * PAGE_BYTES
+
+
+def batch_size_max(buffer_memory: int) -> int:
+    """The largest batch that still can be repaired in a full arena; its last page may be one that senders need."""
+    return reserve_bytes(buffer_memory) - PAGE_BYTES
 
 
 def check_daemon(daemon: Daemon, faults: Faults) -> None:
@@ -28,12 +49,24 @@ def check_daemon(daemon: Daemon, faults: Faults) -> None:
 def check_producer(producer: Producer, given: frozenset[str], faults: Faults) -> None:
     """Contradictions within ``[producer]``; ``given`` holds the names that the file sets."""
     _check_idempotence(producer, given, faults)
+    _check_hosts(producer, faults)
     _check_delivery_timeout("producer.", producer.delivery_timeout_ms, producer.linger_ms, producer, faults)
     _check_batch_size("producer.", producer.batch_size, producer, faults)
     floor = max(BUFFER_MEMORY_MIN, BATCHES_PER_BUFFER_MIN * producer.max_request_size)
     if producer.buffer_memory < floor:
         text = f"too small for max.request.size = {producer.max_request_size}"
         faults.add("producer.buffer.memory", producer.buffer_memory, text, f"Write at least {floor}")
+
+
+def _check_hosts(producer: Producer, faults: Faults) -> None:
+    """A host whose name no resolver can be asked for."""
+    for seed in producer.bootstrap_servers:
+        host = seed.rpartition(":")[0]
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            text = f"{seed} has an empty part or one of more than 63 bytes between its dots"
+            faults.add("producer.bootstrap.servers", list(producer.bootstrap_servers), text, "Correct the host's name")
 
 
 def _check_idempotence(producer: Producer, given: frozenset[str], faults: Faults) -> None:
@@ -73,6 +106,10 @@ def _check_batch_size(place: str, batch_size: int, producer: Producer, faults: F
         faults.add(
             f"{place}batch.size", batch_size, text, "Lower it, or raise max.request.size with the broker's limits"
         )
+    elif batch_size > batch_size_max(producer.buffer_memory):
+        text = f"too large for buffer.memory = {producer.buffer_memory}"
+        cure = f"Write at most {batch_size_max(producer.buffer_memory)}, or raise buffer.memory"
+        faults.add(f"{place}batch.size", batch_size, text, cure)
 
 
 def check_topic(topic: Topic, config: Config, place: str, faults: Faults) -> None:
@@ -82,10 +119,6 @@ def check_topic(topic: Topic, config: Config, place: str, faults: Faults) -> Non
         _check_delivery_timeout(place, settings.delivery_timeout_ms, settings.linger_ms, config.producer, faults)
     if topic.batch_size is not None:
         _check_batch_size(place, topic.batch_size, config.producer, faults)
-        if topic.batch_size * BATCHES_PER_BUFFER_MIN > config.producer.buffer_memory:
-            text = f"too large for buffer.memory = {config.producer.buffer_memory}"
-            cure = f"Write at most {config.producer.buffer_memory // BATCHES_PER_BUFFER_MIN}, or raise buffer.memory"
-            faults.add(f"{place}batch.size", topic.batch_size, text, cure)
 
 
 def notes(config: Config) -> list[str]:

@@ -75,7 +75,7 @@ class Arena:
         """Data pages outside the reserve."""
     @property
     def reserve_pages(self) -> int:
-        """Pages that only compression and repair may take."""
+        """Pages that only compression and repair may take, for the moment of a swap."""
     @property
     def level(self) -> float:
         """Share of the pages outside the reserve that is in use, 0 to 1."""
@@ -127,10 +127,12 @@ class Arena:
         bad_indexes: Iterable[int],
         reason: int,
         decompress: Callable[[int, bytes], bytes] | None = None,
+        tell: Callable[[], object] | None = None,
     ) -> Batch:
         """Takes records out of a batch that a broker refused for them, and books those as failed for ``reason``.
 
-        The batch is SEALED again, uncompressed. ArenaFull: no pages for it now; ValueError: all are bad, or none.
+        The batch is SEALED again, uncompressed. ``tell()`` is called once nothing can fail any more, and while the
+        batch still is as it was. ArenaFull: no pages for it now; ValueError: all are bad, or none.
         """
     def records(self, entry: int, decompress: Callable[[int, bytes], bytes] | None = None) -> Iterator[Record]:
         """The batch's records with their senders. ``decompress(codec, payload)`` is needed for compressed batches."""

@@ -9,6 +9,7 @@ from ingestd.hotpath.crc32c cimport crc32c_update
 from ingestd.hotpath.directory cimport (
     Directory, Identity, Stamp, codec_of, generation_of, run_word, state_of, state_word,
 )
+from ingestd.hotpath.geometry cimport whole_pages
 from ingestd.hotpath.header cimport BatchHeader, header_write
 from ingestd.hotpath.layout cimport (
     ABSORBED_MAX, BATCH_HEADER_BYTES, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DELIVERED_BYTES, LEDGER_DROPPED,
@@ -97,7 +98,7 @@ cdef class Arena(Directory):
 
     @property
     def reserve_pages(self):
-        """Pages that only compression and repair may take."""
+        """Pages that only compression and repair may take, for the moment of a swap."""
         return self.header.reserve_pages
 
     @property
@@ -306,28 +307,22 @@ cdef class Arena(Directory):
 
     # --- other bytes under the same entry
 
-    cdef bint _swap(self, uint32_t entry, const unsigned char* records, uint32_t record_bytes, uint32_t record_count,
-                    uint32_t codec, const unsigned char* provenance, uint32_t provenance_bytes,
-                    object timestamps) except -1:
-        # Everything is copied to a run of its own; one intent then makes it the batch's. Until then, and if we die,
-        # nothing has changed.
-        cdef uint64_t used = <uint64_t>BATCH_HEADER_BYTES + record_bytes + provenance_bytes
-        cdef uint32_t pages = <uint32_t>((used + PAGE_BYTES - 1) // PAGE_BYTES)
-        cdef int64_t first = self.run_take(pages)
+    cdef int _swap(self, uint32_t entry, uint64_t new_run, const unsigned char* records, uint32_t record_bytes,
+                   uint32_t record_count, uint32_t codec, const unsigned char* provenance, uint32_t provenance_bytes,
+                   object timestamps) except -1:
+        # Everything is copied to a run of its own, which was taken for it; one intent then makes it the batch's. Until
+        # then, and if we die, nothing has changed.
         cdef uint64_t old_run = self.directory[entry].run
         cdef uint32_t seed = self.content_seed(entry, generation_of(&self.directory[entry]))
-        cdef unsigned char* start
+        cdef unsigned char* start = self.data + (new_run & LOW_HALF) * PAGE_BYTES
         cdef Identity line
         cdef Stamp stamp
-        if first < 0:
-            return False
-        start = self.data + first * PAGE_BYTES
         memcpy(start + BATCH_HEADER_BYTES, records, record_bytes)
-        memcpy(start + pages * PAGE_BYTES - provenance_bytes, provenance, provenance_bytes)
+        memcpy(start + (new_run >> 32) * PAGE_BYTES - provenance_bytes, provenance, provenance_bytes)
         self.identity_read(entry, &line)
         self.stamp_read(entry, &stamp)
         line.state = state_word(generation_of(&self.directory[entry]), codec, STATE_SEALED)
-        line.run = run_word(first, pages)
+        line.run = new_run
         line.commit = <uint64_t>crc32c_update(seed, start + BATCH_HEADER_BYTES, record_bytes) << 32 | record_bytes
         line.count = record_count
         if timestamps is not None:
@@ -337,27 +332,54 @@ cdef class Arena(Directory):
         self.stamp_stage(entry, &stamp)
         self.intent_commit()
         self.run_give(old_run)
-        return True
+        return 0
+
+    cdef int _leave_reserve(self, uint32_t entry) except -1:
+        # The reserve is for the moment of a swap: what stayed in it would be missing at the next one, and with Kafka
+        # away, batch after batch would stay. The run that the batch has just left is mostly where it fits.
+        cdef uint64_t run = self.directory[entry].run
+        cdef uint32_t pages = run >> 32
+        cdef int64_t first = self.pages.find(pages)
+        cdef uint32_t provenance_bytes = <uint32_t>self.directory[entry].provenance
+        if (run & LOW_HALF) + pages <= self.intake_pages or first < 0 or first + pages > <int64_t>self.intake_pages:
+            return 0
+        return self._swap(
+            entry, run_word(self.run_take(pages), pages), self.run_start(entry) + BATCH_HEADER_BYTES,
+            <uint32_t>self.directory[entry].commit, <uint32_t>self.directory[entry].count,
+            codec_of(&self.directory[entry]), self.run_start(entry) + self.run_bytes(entry) - provenance_bytes,
+            provenance_bytes, None)
 
     def compress(self, entry, const unsigned char[::1] payload not None, codec):
         """Swaps a SEALED batch's records for their compressed form. False: no pages for it, the batch stays as it is.
         """
         cdef uint32_t index = self._expect(entry, 1u << STATE_SEALED)
         cdef uint32_t provenance_bytes = <uint32_t>self.directory[index].provenance
+        cdef uint32_t pages
+        cdef int64_t first
         if not 0 < codec <= 4 or payload.shape[0] == 0:
             raise ValueError(f"codec {codec} of {payload.shape[0]} bytes")
         self._unseen(index)
-        return self._swap(index, &payload[0], <uint32_t>payload.shape[0], <uint32_t>self.directory[index].count, codec,
-                          self.run_start(index) + self.run_bytes(index) - provenance_bytes, provenance_bytes, None)
+        pages = whole_pages(<uint64_t>BATCH_HEADER_BYTES + payload.shape[0] + provenance_bytes)
+        first = self.run_take(pages)
+        if first < 0:
+            return False
+        self._swap(index, run_word(first, pages), &payload[0], <uint32_t>payload.shape[0],
+                   <uint32_t>self.directory[index].count, codec,
+                   self.run_start(index) + self.run_bytes(index) - provenance_bytes, provenance_bytes, None)
+        self._leave_reserve(index)
+        return True
 
-    def repair(self, entry, bad_indexes, reason, decompress=None):
+    def repair(self, entry, bad_indexes, reason, decompress=None, tell=None):
         """Takes records out of a batch that a broker refused for them, and books those as failed for `reason`; the
-        batch is SEALED again, uncompressed. `decompress(codec, payload)` is needed for compressed ones. ArenaFull: no
-        pages for it now; ValueError: all are bad, or none."""
+        batch is SEALED again, uncompressed. `decompress(codec, payload)` is needed for compressed ones. `tell()` is
+        called once nothing can fail any more, and while the batch still is as it was. ArenaFull: no pages for it now;
+        ValueError: all are bad, or none."""
         cdef uint32_t index = self._expect(entry, 1u << STATE_SEALED | 1u << STATE_STAMPED)
         cdef bint stamped = state_of(&self.directory[index]) == STATE_STAMPED
         cdef bytes payload, provenance
         cdef uint32_t reason_word = LEDGER_FAILED + <uint32_t>reason
+        cdef uint32_t pages
+        cdef int64_t first
         bad = frozenset(bad_indexes)
         count = self.directory[index].count & LOW_HALF
         if not 0 < reason < FAILED_REASONS or not 0 < len(bad) < count or not all(0 <= item < count for item in bad):
@@ -365,11 +387,20 @@ cdef class Arena(Directory):
         self._unseen(index)
         payload, provenance, base_ms, max_ms = repaired(
             self._payload(index, decompress), count, self.directory[index].base_timestamp_ms, self._runs(index), bad)
-        self.ledger_add(reason_word, len(bad))
-        if not self._swap(index, payload, <uint32_t>len(payload), <uint32_t>(count - len(bad)), 0,
-                          provenance, <uint32_t>len(provenance), (base_ms, max_ms)):
-            self.intent.count = self.intent.charged = 0
+        pages = whole_pages(<uint64_t>BATCH_HEADER_BYTES + <uint64_t>len(payload) + <uint64_t>len(provenance))
+        first = self.run_take(pages)
+        if first < 0:
             raise ArenaFull("no pages to repair the batch")
+        if tell is not None:
+            try:
+                tell()
+            except BaseException:
+                self.run_give(run_word(first, pages))
+                raise
+        self.ledger_add(reason_word, len(bad))
+        self._swap(index, run_word(first, pages), payload, <uint32_t>len(payload), <uint32_t>(count - len(bad)), 0,
+                   provenance, <uint32_t>len(provenance), (base_ms, max_ms))
+        self._leave_reserve(index)
         self.buffered_records -= len(bad)
         if stamped:
             self.stamped_batches -= 1

@@ -25,6 +25,12 @@ from ingestd.hotpath.snapshots import Session, Topic
 # "INGARENA" on a little-endian host; a big-endian one reads something else and refuses
 cdef uint64_t MAGIC = 0x414E455241474E49
 cdef uint32_t ENTRIES_DENSE = 196608   # 3/4 of 1 GiB of pages: an entry per page up to there, then one per four
+# A batch being compressed or repaired is there twice for a moment, so the reserve takes the largest one; the check of
+# `batch.size` knows these numbers (limits.py, a test compares).
+cdef uint32_t RESERVE_SHARE = 32
+cdef uint32_t RESERVE_SHARE_SMALL = 16
+cdef uint64_t RESERVE_BYTES_SMALL = 1 << 20
+cdef uint64_t RESERVE_BYTES_MAX = 16 << 20
 cdef uint32_t SEQUENCE_BITS = 48
 cdef uint64_t SEQUENCE_MASK = (<uint64_t>1 << SEQUENCE_BITS) - 1
 
@@ -81,7 +87,11 @@ cdef class Tables(Region):
             if whole_pages(<uint64_t>header.entry_count * sizeof(Entry)) + header.page_count <= rest:
                 break
             header.page_count -= 1 + (header.page_count + header.entry_count // 32 - <uint32_t>rest) // 2
-        header.reserve_pages = min(4096, max(4, header.page_count // 32)) if reserve_pages is None else reserve_pages
+        if reserve_pages is None:
+            reserve_pages = max(
+                buffer_bytes // RESERVE_SHARE, min(buffer_bytes // RESERVE_SHARE_SMALL, RESERVE_BYTES_SMALL))
+            reserve_pages = max(4, min(reserve_pages, RESERVE_BYTES_MAX) // PAGE_BYTES)
+        header.reserve_pages = reserve_pages
         if header.reserve_pages >= header.page_count:
             raise ValueError(f"a reserve of {header.reserve_pages} pages leaves nothing of {header.page_count}")
         header.file_bytes = end_offset(&header)

@@ -101,6 +101,18 @@ class Lane(LaneQueue):
         head.tries = 0
         head.errors = ()
 
+    def abandon(self, step: Repair) -> Fail:
+        """The repair cannot be made: the batch fails as a whole, and those behind it take new numbers once more."""
+        item = step.item
+        item.record_count = item.batch.record_count
+        item.errors = step.errors
+        reason = Failed.MAY_HAVE_BEEN_WRITTEN if item.risk else Failed.RECORD_REFUSED
+        fail = self._give_up(item, reason, maybe=item.risk)
+        self.renumbering = [one for one in self.renumbering if one is not item]
+        if not self._plain:
+            self._renumber(list(self.window), fresh=False)
+        return fail
+
     def _give_up(self, item: Item, reason: int, *, maybe: bool) -> Fail:
         self.window.remove(item)
         self._settle(item)

@@ -13,6 +13,8 @@ from ingestd.producer.delivery import Lane
 from ingestd.producer.item import Fail, Item, Repair, Step, Suspicion
 
 OFFSET_UNKNOWN: Final = -1
+REPAIRS_MAX: Final = 60
+"""Attempts to repair a batch, a second apart, before it fails as a whole: its partition must not stand still."""
 
 
 class DeliveryEvents(Protocol):
@@ -54,7 +56,8 @@ class Outcomes:
         self._letters = letters
         self._clock = clock
         self._counters = counters
-        self._told: set[Item] = set()
+        self._repairs: dict[Item, int] = {}
+        """Attempts so far at those that found no room."""
 
     def deliver(self, item: Item, base_offset: int, log_append_time_ms: int) -> None:
         """``item`` is in the log."""
@@ -87,7 +90,10 @@ class Outcomes:
                 self._fail(lane, step)
             elif isinstance(step, Repair):
                 if not self._repair(lane, step):
-                    return False
+                    if self._repairs.get(step.item, 0) < REPAIRS_MAX:
+                        return False
+                    del self._repairs[step.item]
+                    self._fail(lane, lane.abandon(step))
             else:
                 self._suspect(lane, step)
             del steps[0]
@@ -133,14 +139,16 @@ class Outcomes:
         old = item.batch
         reason = int(Failed.RECORD_REFUSED)
         texts = dict(step.errors)
-        if item not in self._told:
-            self._told.add(item)
+
+        def tell() -> None:
             self._tell_refused(lane, step, texts, reason)
+
         try:
-            batch = arena.repair(old.entry, list(texts), reason, decompress)
+            batch = arena.repair(old.entry, list(texts), reason, decompress, tell)
         except ArenaFull:
+            self._repairs[item] = self._repairs.get(item, 0) + 1
             return False
-        self._told.discard(item)
+        self._repairs.pop(item, None)
         batch = compress_batch(arena, batch, old.codec)
         lane.waiting_bytes += batch.size_bytes - item.size_bytes
         item.size_bytes = batch.size_bytes
@@ -148,7 +156,6 @@ class Outcomes:
         return True
 
     def _tell_refused(self, lane: Lane, step: Repair, texts: dict[int, str], reason: int) -> None:
-        """Once per repair, which may need several tries."""
         item = step.item
         arena = item.arena
         log.error(

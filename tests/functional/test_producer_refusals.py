@@ -1,17 +1,22 @@
 """What brokers refuse: bad records, whole batches, topics; and what is kept of it."""
 
+import asyncio
 import json
+import uuid
 from base64 import b64decode
 from collections.abc import Coroutine
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import uvloop
 
+from ingestd.hotpath.arena import Arena
 from ingestd.metrics import Failed
-from tests.fakes.broker import CLOSE, PRODUCE, FakeCluster, error
-from tests.functional.producer_rig import lines_of, running
+from ingestd.producer import outcomes, sender
+from tests.fakes.broker import CLOSE, PRODUCE, FakeCluster, Partition, error
+from tests.functional.producer_rig import Rig, clock, lines_of, running
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -172,5 +177,96 @@ def test_an_unknown_error_code_is_retried() -> None:
             rig.send(b"a")
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"a"]
+
+    run(scenario())
+
+
+def fill_up(rig: Rig) -> None:
+    """No page is left; what took them is never sent."""
+    while rig.arena.free_pages:
+        rig.fill(b"x" * 3000, topic="waiting")
+
+
+def without_reserve() -> Arena:
+    return Arena.create(None, buffer_bytes=1 << 20, topic_capacity=4, reserve_pages=0, now_ms=clock()[0])
+
+
+@pytest.mark.parametrize("behind", [0, 2])
+def test_a_repair_that_never_finds_room_fails_its_batch_as_a_whole(
+    behind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "REPAIRS_MAX", 3)
+    monkeypatch.setattr(sender, "ROOM_WAIT_MS", 10)
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        changes = {"topics": ("t", "waiting"), "arena": without_reserve(), "state_directory": tmp_path}
+        async with running(cluster, **changes) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, error(87, record_errors=((0, "bad"),)))
+            rig.send(b"a" * 3000, b"b")
+            for number in range(behind):
+                rig.send(b"%d" % number)
+            fill_up(rig)
+            await rig.idle()
+            assert rig.events.failed == [(Failed.RECORD_REFUSED, 87, False)]
+            assert rig.events.refused == []
+            rig.send(b"next")
+            await rig.until(lambda: lines_of(cluster.log("t"))[-1] == b"next")
+            assert lines_of(cluster.log("t")) == [b"first", *[b"%d" % number for number in range(behind)], b"next"]
+            assert rig.arena.ledger()["failed"] == 2
+        assert [(b64decode(letter["value"])[:1], letter["text"]) for letter in letters(tmp_path)] == [
+            (b"a", "bad"),
+            (b"b", "bad"),
+        ]
+
+    run(scenario())
+
+
+def test_a_repair_that_had_to_wait_for_room_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "ROOM_WAIT_MS", 10)
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        changes = {"topics": ("t", "waiting"), "arena": without_reserve(), "state_directory": tmp_path}
+        async with running(cluster, **changes) as rig:
+            cluster.brokers[1].control(PRODUCE, error(87, record_errors=((0, "bad"),)))
+            rig.send(b"a" * 3000, b"b")
+            fill_up(rig)
+            await asyncio.sleep(0.1)
+            assert not rig.producer.idle
+            assert (rig.events.refused, letters(tmp_path)) == ([], [])
+            rig.producer.sealed(rig.arena, rig.arena.take_sealed()[:2])
+            cluster.topics["waiting"] = type(cluster.topics["t"])(uuid.uuid4(), [Partition(1)])
+            await rig.idle()
+            assert rig.events.refused == [({0: "bad"}, Failed.RECORD_REFUSED, 87)]
+            assert lines_of(cluster.log("t")) == [b"b"]
+        assert len(letters(tmp_path)) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_an_outage_that_fills_the_arena_leaves_room_for_repairs(codec: str) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, compression_type=codec, buffer_memory=4 << 20, batch_size=1 << 17) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            await cluster.brokers[1].stop()
+            await rig.until(lambda: not rig.producer.brokers_connected)
+            random = Random(1)
+            while rig.arena.free_pages > 300:
+                rig.send(*[random.randbytes(1000).hex().encode() + b"0" * 4000 for _ in range(12)])
+            while rig.arena.free_pages:
+                rig.fill(random.randbytes(1500).hex().encode())
+            rig.producer.sealed(rig.arena, rig.arena.take_sealed())
+            assert rig.arena.free_reserve_pages == rig.arena.reserve_pages
+            cluster.brokers[1].control(PRODUCE, error(87, record_errors=((0, "bad"),)))
+            await cluster.brokers[1].start()
+            await rig.idle(10)
+            assert rig.arena.ledger()["failed"] == 1
+            assert rig.events.failed == []
 
     run(scenario())

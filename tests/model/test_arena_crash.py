@@ -155,6 +155,18 @@ def test_a_crash_after_any_store_leaves_all_of_an_operation_or_nothing(name: str
     assert not any(outcome["damage"] for outcome in found)
 
 
+@pytest.mark.parametrize("name", ["compress", "repair stamped"])
+def test_in_a_full_arena_a_batch_is_in_the_reserve_for_a_moment(name: str, tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "a.arena")
+    while bench.arena.free_pages:
+        bench.batch(0, 20)
+    before, moment, after = outcomes(tmp_path, bench, lambda: OPERATIONS[name](bench))
+    assert before["free"][1] == after["free"][1] == 4
+    assert moment["free"][1] == 3
+    assert moment | {"free": ()} == after | {"free": ()}
+    assert moment["damage"] == []
+
+
 def test_a_page_and_an_entry_used_again_show_the_old_batch_or_the_new_one(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "a.arena")
     found = outcomes(tmp_path, bench, lambda: reuse(bench))

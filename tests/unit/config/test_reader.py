@@ -193,6 +193,18 @@ CASES: list[tuple[str, str, str, str]] = [
     (PRODUCER_SECTION + "delivery.timeout.ms = 30000\n", "producer.delivery.timeout.ms", "30000", "at least 30005"),
     (PRODUCER_SECTION + 'delivery.timeout.ms = "ever"\n', "producer.delivery.timeout.ms", '"ever"', 'or "never"'),
     (PRODUCER_SECTION + "batch.size = 1048577\n", "producer.batch.size", "1048577", "max.request.size = 1048576"),
+    (
+        PRODUCER_SECTION + "batch.size = 262144\nbuffer.memory = 4194304\n",
+        "producer.batch.size",
+        "262144",
+        "at most 258048",
+    ),
+    (
+        PRODUCER_SECTION + "buffer.memory = 4194304\n[topics.logs]\nbatch.size = 258049\n",
+        "topics.logs.batch.size",
+        "258049",
+        "raise buffer.memory",
+    ),
     (PRODUCER_SECTION + "buffer.memory = 4194303\n", "producer.buffer.memory", "4194303", "at least 4194304"),
     (PRODUCER_SECTION + "max.request.size = 67108864\n", "producer.buffer.memory", "67108864", "at least 268435456"),
     (PRODUCER_SECTION + "metadata.max.age.ms = 99\n", "producer.metadata.max.age.ms", "99", "from 100"),
@@ -230,6 +242,8 @@ def test_servers_are_checked_one_by_one() -> None:
         '["kafka-1:0"]': "no legal port",
         '["kafka-1:99999"]': "no legal port",
         '["a:1", "a:1"]': "twice",
+        '["a:1", "kafka..svc:9092"]': "kafka..svc:9092 has an empty part",
+        f'["{"a" * 64}.svc:9092"]': "more than 63 bytes",
         "[]": "no broker",
         '"kafka-1:9092"': "not a list",
     }.items():

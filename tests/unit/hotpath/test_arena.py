@@ -35,6 +35,12 @@ def fill(arena: Arena, records: list[Sent], *, partition: int = 0, wanted: int =
     return entry
 
 
+def fill_rest(arena: Arena) -> None:
+    """No page outside the reserve is left free."""
+    while arena.free_pages:
+        fill(arena, [Sent(NOW_MS, None, bytes(3500))])
+
+
 def contents(arena: Arena, entry: int) -> bytes:
     """The batch as it would go to a broker."""
     with arena.view(entry) as view:
@@ -132,7 +138,36 @@ def test_compression_without_a_page_for_it_leaves_the_batch_as_it_is() -> None:
     assert not arena.compress(entries[0], bytes(5000), 4)
     assert arena.batch(entries[0]) == before
     assert arena.compress(entries[0], bytes(100), 4)
-    assert (arena.free_pages, arena.free_reserve_pages) == (1, 0)
+    assert arena.batch(entries[0]) == before._replace(codec=4, size_bytes=161)
+
+
+def test_what_was_compressed_in_a_full_arena_leaves_the_reserve() -> None:
+    arena = small_arena(None, pages=40, reserve_pages=2)
+    entries = [fill(arena, [Sent(NOW_MS, None, bytes(7000))], partition=index) for index in range(12)]
+    fill_rest(arena)
+    runs = arena.provenance(entries[3])
+    # One that shrinks, one that does not: neither may cost the reserve a page.
+    for entry, size in zip(entries, [3000, 5000] * 6, strict=True):
+        assert arena.compress(entry, bytes(size), 4)
+        assert arena.free_reserve_pages == 2
+    assert contents(arena, entries[3])[61:] == bytes(5000)
+    assert arena.provenance(entries[3]) == runs
+    assert arena.free_pages == 6
+    assert balanced(arena)
+
+
+def test_a_full_arena_of_compressed_batches_can_still_be_repaired() -> None:
+    arena = small_arena(None, pages=40, reserve_pages=2)
+    records = [Sent(NOW_MS, None, bytes(3400))] * 2
+    plain = encode(records, NOW_MS, 0)
+    entries = [fill(arena, records, partition=index) for index in range(arena.page_count // 2)]
+    for entry in entries:
+        assert arena.compress(entry, zlib.compress(plain, 0)[:6000], 4)
+    fill_rest(arena)
+    for entry in entries:
+        assert arena.repair(entry, [0], 1, lambda _codec, _data: plain).record_count == 1
+        assert arena.free_reserve_pages == 2
+    assert balanced(arena)
 
 
 def test_intake_cannot_touch_the_reserve() -> None:
@@ -409,6 +444,37 @@ def test_repair_without_pages_changes_nothing() -> None:
     assert arena.ledger()["failed"] == 0
     arena.fail(entries[1], 2)
     assert arena.repair(entries[0], [1], 1).record_count == 1
+    assert balanced(arena)
+
+
+def test_a_repair_is_told_once_it_is_sure_and_before_it_happens() -> None:
+    arena = small_arena(None, pages=16, reserve_pages=0)
+    entries = [fill(arena, sent(2, 1000), partition=index) for index in range(arena.page_count)]
+    told: list[int] = []
+
+    def tell() -> None:
+        told.append(arena.batch(entries[0]).record_count)
+
+    with pytest.raises(ArenaFull):
+        arena.repair(entries[0], [1], 1, None, tell)
+    assert told == []
+    arena.fail(entries[1], 2)
+    arena.repair(entries[0], [1], 1, None, tell)
+    assert told == [2]
+
+
+def test_who_cannot_tell_of_a_repair_stops_it() -> None:
+    arena = small_arena(None)
+    entry = fill(arena, sent(2))
+    before = arena.batch(entry), arena.free_pages, arena.ledger()
+
+    def tell() -> None:
+        raise OSError("no space for dead letters")
+
+    with pytest.raises(OSError, match="no space"):
+        arena.repair(entry, [1], 1, None, tell)
+    assert (arena.batch(entry), arena.free_pages, arena.ledger()) == before
+    assert arena.repair(entry, [1], 1).record_count == 1
     assert balanced(arena)
 
 

@@ -3,9 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 import ingestd.hotpath
 from ingestd import limits, metrics, scoreboard
+from ingestd.config import checks
 from ingestd.hotpath import intake
+from ingestd.hotpath.arena import Arena
 
 HOTPATH = Path(ingestd.hotpath.__file__).parent
 CONSTANT = re.compile(r"^ +([A-Z0-9_]+) = (\d+)", re.MULTILINE)
@@ -29,6 +33,14 @@ def test_reasons_and_ledger() -> None:
     assert reasons == {f"REJECTED_{reason.name}": reason.value for reason in metrics.Rejected}
     for name in ("RECEIVED", "ACCEPTED", "REPEATED", "RECEIVED_BYTES", "ACCEPTED_BYTES", "KERNEL_DROPPED"):
         assert compiled[f"LEDGER_{name}"] == metrics.Ledger[name]
+
+
+@pytest.mark.parametrize("buffer_bytes", [1 << 20, 5_000_000, 16 << 20, 33_554_433, 64 << 20, 600 << 20])
+def test_the_reserve_takes_the_largest_batch_that_the_configuration_allows(buffer_bytes: int) -> None:
+    arena = Arena.create(None, buffer_bytes=buffer_bytes, topic_capacity=limits.TOPICS_MAX, now_ms=1)
+    assert arena.reserve_pages * 4096 == checks.reserve_bytes(buffer_bytes)
+    assert checks.batch_size_max(buffer_bytes) == (arena.reserve_pages - 1) * 4096
+    arena.close()
 
 
 def test_scoreboard_words() -> None:

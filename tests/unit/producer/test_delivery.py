@@ -445,3 +445,33 @@ def test_refused_batches_fail_and_leave_no_gap(seed: int) -> None:
     assert world.delivered == expected
     assert world.failed == refused
     assert world.suspicions == 0
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+@pytest.mark.parametrize("behind", [0, 3])
+def test_a_batch_whose_repair_is_abandoned_fails_and_leaves_no_gap(behind: int, idempotent: bool) -> None:
+    lane = make_lane(1 + behind, confirmed=True, idempotent=idempotent, records=4)
+    head, *others = take_all(lane)
+    lane.failed(head, 87, 0, ((1, "no key"), (3, "")))
+    for item in others:
+        refuse(lane, item, 45)
+    [step] = lane.resolve(0)
+    assert isinstance(step, Repair)
+    fail = lane.abandon(step)
+    assert fail == Fail(head, Failed.RECORD_REFUSED, 87, False, "no key; ")
+    assert (head.record_count, head.errors) == (4, ((1, "no key"), (3, "")))
+    assert head not in lane.window
+    assert lane.waiting_bytes == 100 * behind
+    assert names(lane.renumbering) == (names(others) if idempotent else [])
+    lane.renumbered()
+    new = make_item(9)
+    lane.enqueue(new)
+    sent = []
+    while lane.has_work:
+        sent += take_all(lane, lane.retry_at_ms)
+        lane.succeeded(lane.window[0], len(sent), NOW_MS)
+    assert names(dict.fromkeys(sent)) == [*range(1, behind + 1), 9]
+    if idempotent:
+        assert [item.sequence for item in (*others, new)] == [4 * number for number in range(behind + 1)]
+        assert len({item.epoch for item in (*others, new)}) == 1
+        assert new.epoch > 0
