@@ -109,6 +109,11 @@ class Room:
         for ticket in [ticket for ticket, waiting in self._for_budget.items() if waiting is reader]:
             del self._for_budget[ticket]
 
+    @property
+    def pages_awaited(self) -> bool:
+        """Whether somebody waits for pages."""
+        return bool(self._for_pages)
+
     def waits_for_topic(self, index: int) -> bool:
         return bool(self._for_topic.get(index))
 

@@ -97,9 +97,12 @@ class Connection(asyncio.Protocol):
                 self._write([again])
                 return
             self._negotiated()
-        elif not request.context.done():
-            request.context.set_result((request.version, frame, at))
-            self.broker.failures = 0
+        else:
+            if not request.context.done():
+                request.context.set_result((request.version, frame, at))
+                self.broker.failures = 0
+            # it took one of the places of max.in.flight.requests.per.connection
+            self.broker.owner.writable(self.broker)
 
     def pause_writing(self) -> None:
         self.drained = False
@@ -153,6 +156,7 @@ class Connection(asyncio.Protocol):
         correlation_id = self.session.expect(produce.API_KEY, encoder.version, context, tick_ms)
         if self.broker.settings.acks == 0:
             self.session.pending.pop()
+            self._last_ms = tick_ms
         self._transport.writelines(encoder.request(correlation_id, topics))
         if self._timer is None:
             self._arm(self.broker.settings.request_timeout_ms)
@@ -176,12 +180,16 @@ class Connection(asyncio.Protocol):
             self.throttled_until_ms = self.broker.clock.tick_ms() + throttle_ms
             self.broker.loop.call_later(throttle_ms / 1000 + 0.001, self.broker.owner.writable, self.broker)
 
-    def close(self, reason: str) -> None:
-        """Ends the connection now; what was not answered is lost."""
+    def close(self, reason: str, *, flushed: bool = False) -> None:
+        """Ends the connection; what was not answered is lost. ``flushed``: what the kernel has taken still goes out."""
         if not self.closing:
             self.closing = True
             log.log(self.broker.log_level, "connection to %s closed: %s", self.broker.address, reason)
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if flushed and self.drained:
+            self._transport.close()
+        else:
             self._transport.abort()
 
     # -- inside
@@ -220,7 +228,7 @@ class Connection(asyncio.Protocol):
         else:
             left_ms = self._last_ms + settings.connections_max_idle_ms - tick_ms
             if left_ms <= 0:
-                self.close("idle")
+                self.close("idle", flushed=True)
                 return
             left_ms = min(left_ms, settings.request_timeout_ms)
         self._arm(left_ms)
@@ -283,10 +291,19 @@ class Broker:
         """Connect, if not connected or on the way; the owner is told when it is ready."""
         if self._task is None and self.connection is None and not self._closed:
             self._task = self.loop.create_task(self._connect())
+            self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            # our own fault, and nobody would ever look for this broker again
+            self.loop.call_exception_handler(
+                {"message": f"connecting to {self.address}", "exception": task.exception(), "task": task}
+            )
 
     async def wait_attempt(self) -> None:
-        """Until the present attempt has succeeded or failed."""
-        await self._waiter.wait()
+        """Until the present attempt has succeeded or failed; it may have failed already."""
+        if self._task is not None:
+            await self._waiter.wait()
 
     async def _connect(self) -> None:
         connection: Connection | None = None
@@ -336,7 +353,11 @@ class Broker:
 
     async def _open(self) -> Connection:
         """Tries every address of the host (client.dns.lookup = use_all_dns_ips)."""
-        found = await self.loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        try:
+            found = await self.loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            # an empty label, or one too long: metadata may name any host
+            raise OSError(f"no legal host name: {error}") from error
         last: OSError = OSError("the name has no address")
         for family, kind, protocol, _, address in found:
             sock = socket.socket(family, kind, protocol)
@@ -375,7 +396,8 @@ class Broker:
             self._task.cancel()
         self._tell_waiters()
         if self.connection is not None:
-            self.connection.close("the producer closes")
+            # Without answers, what was handed to the kernel counts as delivered.
+            self.connection.close("the producer closes", flushed=self.settings.acks == 0)
 
 
 def prepare(sock: socket.socket, settings: Producer) -> None:

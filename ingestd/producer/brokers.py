@@ -89,7 +89,9 @@ class Brokers:
         broker = self.by_node.get(node)
         if broker is None or (broker.host, broker.port) != address:
             if broker is not None:
+                # Other partitions are led there too: the next metadata finds them their broker.
                 broker.close()
+                self.refresh()
             broker = self.by_node[node] = self._broker(node, *address)
         return broker
 
@@ -181,8 +183,9 @@ class Brokers:
 
     def _take(self, info: messages.ClusterInfo) -> None:
         changed = self.cluster.update(info, self._clock.tick_ms())
-        for node in [node for node in self.by_node if node not in info.brokers]:
-            self.by_node.pop(node).close()
+        for node, broker in list(self.by_node.items()):
+            if info.brokers.get(node) != (broker.host, broker.port):
+                self.by_node.pop(node).close()
         for node in info.brokers:
             self.get(node)
         self._updated(changed)
@@ -199,6 +202,15 @@ class Brokers:
         self.cluster.brokers = {}
         self.cluster.failed(self._clock.tick_ms())
         self._updated(list(self.cluster.topics.values()))
+
+    @property
+    def drained(self) -> bool:
+        """The kernel has taken all that was written to any broker."""
+        return all(broker.connection is None or broker.connection.drained for broker in self._all())
+
+    @property
+    def disconnected(self) -> bool:
+        return all(broker.connection is None for broker in self._all())
 
     def close(self) -> None:
         for broker in self._all():

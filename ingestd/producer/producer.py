@@ -23,7 +23,7 @@ from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
 from ingestd.producer.item import STATE_STAMPED, Item, recovered_item
 from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes
-from ingestd.producer.recovery import plan
+from ingestd.producer.recovery import joined, plan
 from ingestd.producer.sender import Sender
 
 HOUSEKEEPING_MS: Final = 1000
@@ -132,14 +132,14 @@ class Producer:
     # -- the worker's calls
 
     def attach(self, arena: Any, intake: Any = None) -> None:
-        """An arena to drain; what it holds from before goes first in its partitions."""
+        """An arena to drain; what it holds from before goes first in its partitions, in the order of attaching."""
         attachment = Attachment(arena, intake)
         for topic in arena.topics():
             attachment.topic_names[topic.index] = topic.name
         self._attachments[arena] = attachment
         attachment.waiting = list(arena.recovered())
         if self._cluster.cluster_id:
-            self._release(attachment)
+            self._release()
 
     def detach(self, arena: Any) -> None:
         """A drained arena is about to be closed."""
@@ -159,13 +159,14 @@ class Producer:
     def sealed(self, arena: Any, batches: Sequence[Any]) -> None:
         """Batches that ``arena.take_sealed()`` gave, in that order."""
         attachment = self._attachments[arena]
+        # The cluster is not known yet: what was there before goes first, whichever arena it is in.
+        waits = any(other.waiting for other in self._attachments.values())
         tick_ms = self._clock.tick_ms()
         for batch in batches:
             lane, codec = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
             if codec != NONE:
                 batch = compress_batch(arena, batch, codec)
-            if attachment.waiting:
-                # The cluster is not known yet: what was there before goes first.
+            if waits:
                 attachment.waiting.append(batch)
                 continue
             lane.enqueue(Item(arena, batch, tick_ms, attachment.elsewhere))
@@ -184,9 +185,9 @@ class Producer:
         True: nothing is left. What is left stays in the arenas as it is.
         """
         deadline_ms = self._clock.tick_ms() + timeout_ms
-        while not self.idle and self._clock.tick_ms() < deadline_ms:  # noqa: ASYNC110 (many events make it idle)
+        while not self._flushed and self._clock.tick_ms() < deadline_ms:  # noqa: ASYNC110 (many events do that)
             await asyncio.sleep(FLUSH_POLL_MS / 1000)
-        done = self.idle
+        done = self._flushed
         self._closing = True
         self._sender.stop()
         for task in self._tasks:
@@ -199,8 +200,13 @@ class Producer:
         return done
 
     @property
+    def _flushed(self) -> bool:
+        """Without answers (acks = 0), what waits in this process counts as delivered: the kernel must have it."""
+        return self.idle and self._brokers.drained
+
+    @property
     def _views_held(self) -> bool:
-        return any(
+        return not self._brokers.disconnected or any(
             item.arena.view_count(item.batch.entry) for lane in self._accumulator.lanes.values() for item in lane.window
         )
 
@@ -216,6 +222,11 @@ class Producer:
     @property
     def brokers_connected(self) -> int:
         return self._brokers.reachable
+
+    @property
+    def holds_back(self) -> bool:
+        """Some partition is held back so that the others keep room in the arena."""
+        return any(attachment.budget.held for attachment in self._attachments.values())
 
     @property
     def in_doubt_batches(self) -> int:
@@ -276,17 +287,30 @@ class Producer:
     def _updated(self, changed: Sequence[metadata.Topic]) -> None:
         """New metadata."""
         self._keep_to_cluster()
-        for attachment in self._attachments.values():
-            self._release(attachment)
+        self._release()
         for topic in changed:
             self._partitions_changed(topic.name, topic.topic_id, topic.leader_bytes if topic.code == 0 else b"")
         # Every lane is looked at: a broker's address may have changed without any leader's change.
         self._sender.relocate(self._cluster.topics.values())
 
-    def _release(self, attachment: Attachment) -> None:
+    def _release(self) -> None:
         """Recovered batches enter their lanes, now that it is known which cluster this is."""
-        waiting, attachment.waiting = attachment.waiting, []
-        self._compare_cluster(attachment, waiting)
+        partitions: dict[Lane, list[list[Item]]] = {}
+        for attachment in self._attachments.values():
+            waiting, attachment.waiting = attachment.waiting, []
+            self._compare_cluster(attachment, waiting)
+            for lane, items in self._recovered(attachment, waiting).items():
+                partitions.setdefault(lane, []).append(items)
+        for lane, arenas in partitions.items():
+            runs, sealed = plan(joined(arenas))
+            for run in runs:
+                lane.add_run(*run)
+            for item in sealed:
+                lane.enqueue(item)
+            self._sender.wake(lane)
+
+    def _recovered(self, attachment: Attachment, waiting: Sequence[Any]) -> dict[Lane, list[Item]]:
+        """The batches as items by lane, except those that are left in the arena."""
         tick_ms = self._clock.tick_ms()
         partitions: dict[Lane, list[Item]] = {}
         for batch in waiting:
@@ -298,19 +322,13 @@ class Producer:
                 attachment.parked += 1
                 continue
             partitions.setdefault(lane, []).append(item)
-        for lane, items in partitions.items():
-            runs, sealed = plan(items)
-            for run in runs:
-                lane.add_run(*run)
-            for item in sealed:
-                lane.enqueue(item)
-            self._sender.wake(lane)
         if waiting and attachment.parked:
             log.error(
                 "%d batches were sent to another cluster than %s: they stay in the arena unsent",
                 attachment.parked,
                 self._cluster.cluster_id,
             )
+        return partitions
 
     def _keep_to_cluster(self) -> None:
         """Producer id, connections and batches under way belong to the cluster that was found first.

@@ -7,10 +7,10 @@ such an operation had decided stays decided: those batches cannot be in the log 
 renumbering was one at risk (FLAG_RISK_BEHIND), or a repair, of which nothing tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ingestd.producer.item import EPOCH_MAX, Item, Numbers
+from ingestd.producer.item import EPOCH_MAX, SEQUENCE_MASK, Item, Numbers
 
 
 class Run(NamedTuple):
@@ -21,8 +21,43 @@ class Run(NamedTuple):
     renumbered: list[Item]
 
 
+def joined(arenas: Iterable[Sequence[Item]]) -> list[Item]:
+    """One partition's batches of several arenas, each oldest first, in one order for ``plan``.
+
+    A process numbers the batches of all its arenas as one sequence, so what is stamped under one producer id belongs
+    together, in the order of the numbers. What was only sealed at the end of an arena follows behind all stamped ones.
+    """
+    blocks: dict[int, list[list[list[Item]]]] = {}
+    tails: list[Item] = []
+    for arena in arenas:
+        found: dict[int, list[list[Item]]] = {}
+        block: list[Item] = []
+        for item in arena:
+            block.append(item)
+            if item.stamped:
+                found.setdefault(item.producer_id, []).append(block)
+                block = []
+        tails += block
+        for producer_id, some in found.items():
+            blocks.setdefault(producer_id, []).append(some)
+    items: list[Item] = []
+    for producer_id, parts in blocks.items():
+        merged = [block for part in parts for block in part]
+        if len(parts) > 1 and producer_id >= 0:
+            first = merged[0][-1].sequence
+            merged.sort(key=lambda block: _place(block[-1], first))
+        items += [item for block in merged for item in block]
+    return items + tails
+
+
+def _place(item: Item, near: int) -> tuple[int, int]:
+    """A renumbering begins at the front, so the higher epoch is in front; sequences near each other may wrap."""
+    ahead = (item.sequence - near) & SEQUENCE_MASK
+    return -item.epoch, ahead if ahead <= SEQUENCE_MASK // 2 else ahead - SEQUENCE_MASK - 1
+
+
 def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
-    """``items`` of one partition of one arena, oldest first → (runs to resend, sealed batches behind them)."""
+    """``items`` of one partition, oldest first → (runs to resend, sealed batches behind them)."""
     runs: list[Run] = []
     sealed: list[Item] = []
     at_risk = False

@@ -21,6 +21,7 @@ from ingestd.scoreboard import Pressure, Word, Writer
 from ingestd.worker.answers import Answers
 from ingestd.worker.arenas import Arenas, open_arenas, remove
 from ingestd.worker.doors import Doors
+from ingestd.worker.page_watch import PageWatch
 from ingestd.worker.status import StatusPipe
 from ingestd.worker.topics import Topics
 
@@ -34,6 +35,16 @@ LINGER_MS_LONG: Final = 100
 """Batches that wait longer than this are sealed at once when somebody waits for pages."""
 
 
+def pressure_in_force(given: Pressure, memory: Pressure, *, emptied: bool, holds_back: bool) -> Pressure:
+    """``given`` is the supervisor's word for both, ``memory`` what it is for memory alone.
+
+    An arena that has ``emptied`` since lets everybody in again at once: the supervisor looks once a second, and a fast
+    producer would stand still until then. While the producer ``holds_back`` sick partitions, theirs may be most of the
+    arena for long, and the rest is for the healthy ones, to the last page.
+    """
+    return memory if emptied or holds_back else given
+
+
 class Worker:
     """One worker process from its plan to its exit status."""
 
@@ -44,6 +55,7 @@ class Worker:
         self._hurry = False
         self._linger_timer: asyncio.Handle | None = None
         self._pressure = Pressure.RUN
+        self._page_watch = PageWatch()
 
     def run(self) -> int:
         """Opens everything, runs until told to stop, drains. HostError: it cannot start now;
@@ -106,10 +118,11 @@ class Worker:
             state_directory=Path(config.daemon.state_directory),
             listeners=[listener.name for listener in config.listeners],
         )
-        self._producer.attach(own, self._intake)
+        # What was accepted first goes out first: before the worker's own come the arenas that it only drains.
         for arena in self._arenas.draining:
             self._intake.attach(arena)
             self._producer.attach(arena, None)
+        self._producer.attach(own, self._intake)
 
     def _counter(self, word: Word) -> Any:
         row = self._row
@@ -150,9 +163,16 @@ class Worker:
     # Batches
 
     def _sealed(self) -> None:
+        self._look_for_pages()
         batches = self._arenas.own.take_sealed()
         if batches:
             self._producer.sealed(self._arenas.own, batches)
+            self._look_for_pages()
+
+    def _look_for_pages(self) -> None:
+        """Sealing and compression give pages back without any batch having ended."""
+        if self._page_watch.look(self._arenas.own.free_pages, awaited=self._room.pages_awaited):
+            self._room.pages_freed()
 
     def _opened(self) -> None:
         if self._linger_timer is None:
@@ -169,6 +189,7 @@ class Worker:
 
     def _memory_short(self) -> None:
         """Somebody waits for pages: what is open goes out now, unless its linger is short anyway."""
+        self._look_for_pages()
         if self._topics.linger_ms_max > LINGER_MS_LONG:
             self._intake.seal_all()
             self._sealed()
@@ -186,18 +207,16 @@ class Worker:
         for arena in list(self._arenas.draining):
             if not arena.oldest_created_ms and self._producer.drained(arena):
                 self._absorb(arena)
+        self._look_for_pages()
         self._room.look_again()
         self._intake.publish(self._producer.in_doubt_batches)
         self._loop.call_later(BEAT_SECONDS, self._beat)
 
     def _obey_pressure(self) -> None:
-        """Takes the supervisor's word, except that an arena which has emptied since lets everybody in again at once.
-
-        The supervisor looks once a second; a fast producer empties the arena in less, and would stand still until then.
-        """
-        memory = Pressure(self._row.get(Word.MEMORY_PRESSURE))
+        """Takes the supervisor's word, as far as the arena's level may have its share in it."""
         emptied = self._arenas.own.level < self._plan.config.daemon.pressure_low
-        pressure = memory if emptied else self._row.pressure
+        memory = Pressure(self._row.get(Word.MEMORY_PRESSURE))
+        pressure = pressure_in_force(self._row.pressure, memory, emptied=emptied, holds_back=self._producer.holds_back)
         if pressure is not self._pressure:
             self._pressure = pressure
             self._intake.set_pressure(pressure)
@@ -207,6 +226,7 @@ class Worker:
         """Pages came back."""
         if self._pressure:
             self._obey_pressure()
+        self._page_watch.look(self._arenas.own.free_pages, awaited=True)
         self._room.pages_freed()
 
     def _absorb(self, arena: Arena) -> None:

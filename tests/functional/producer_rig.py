@@ -90,6 +90,7 @@ class Rig:
         path: Path | None = None,
         state_directory: Path | None = None,
         arena: Arena | None = None,
+        draining: tuple[Arena, ...] = (),
         partitions: int = 1,
         **changes: Any,
     ) -> None:
@@ -119,6 +120,8 @@ class Rig:
             listeners=[f"listener-{name}" for name in topics],
             seed=1,
         )
+        for each in draining:
+            self.producer.attach(each)
         self.producer.attach(self.arena, self.intake)
 
     def fill(self, *lines: bytes, topic: str = "t") -> None:

@@ -4,12 +4,14 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine
+from random import Random
 from typing import Any
 
 import pytest
 import uvloop
 
 from ingestd.producer import broker as broker_module
+from ingestd.producer import producer as producer_module
 from tests.fakes.broker import API_VERSIONS, CLOSE, METADATA, PRODUCE, SILENCE, FakeCluster
 from tests.functional.producer_rig import Rig, lines_of, running
 
@@ -180,5 +182,136 @@ def test_a_slow_partition_is_held_once_the_arena_runs_short() -> None:
             await rig.idle()
             await rig.until(lambda: len(held) == 2)
             assert held[1] == (0, 1, False)
+
+    run(scenario())
+
+
+def test_with_one_request_in_flight_a_batch_waits_only_for_the_metadata_answer() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, max_in_flight_requests_per_connection=1) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            broker = cluster.brokers[1]
+            asked = broker.requests[METADATA]
+            broker.delay_s = 0.1
+            rig.producer._brokers.refresh()
+            await rig.until(lambda: broker.requests[METADATA] > asked)
+            broker.delay_s = 0
+            rig.send(b"b")
+            await rig.idle(2)
+            assert lines_of(cluster.log("t")) == [b"a", b"b"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("shuffled", range(4))
+def test_a_host_name_that_no_resolver_takes_is_a_server_that_is_away(
+    shuffled: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer_module, "Random", lambda _: Random(shuffled))
+
+    async def scenario() -> None:
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            rig = Rig(("kafka..svc:9092", *cluster.bootstrap))
+            rig.send(b"a")
+            await rig.idle()
+            await rig.close()
+            assert lines_of(cluster.log("t")) == [b"a"]
+            assert faults == []
+
+    run(scenario())
+
+
+def test_an_unforeseen_fault_while_connecting_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: broker_module.Broker) -> broker_module.Connection:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(broker_module.Broker, "_open", broken)
+
+    async def scenario() -> None:
+        faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        rig = Rig(("127.0.0.1:9",))
+        await rig.until(lambda: faults)
+        assert isinstance(faults[0]["exception"], ZeroDivisionError)
+        await rig.close()
+
+    run(scenario())
+
+
+def test_a_broker_that_a_hint_finds_elsewhere_takes_its_other_partitions_along() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(nodes=2, topics={"a": 1, "b": 1})
+        cluster.move("b", 0, 2)
+        async with running(cluster, topics=("a", "b")) as rig:
+            for topic in ("a", "b"):
+                rig.send(b"1", topic=topic)
+            await rig.idle()
+            second = cluster.brokers[2]
+            await second.stop()
+            second.port = 0
+            await second.start()
+            await rig.until(lambda: rig.producer.brokers_connected == 1)
+            cluster.move("a", 0, 2)
+            rig.send(b"2", topic="a")
+            await rig.idle()
+            rig.send(b"2", topic="b")
+            await rig.idle(2)
+            assert [lines_of(cluster.log(topic)) for topic in ("a", "b")] == [[b"1", b"2"], [b"1", b"2"]]
+
+    run(scenario())
+
+
+NO_ANSWERS: dict[str, Any] = {"acks": 0, "enable_idempotence": False}
+
+
+def test_without_answers_what_counts_as_delivered_is_still_sent_at_the_end() -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            rig = Rig(cluster.bootstrap, buffer_memory=32 << 20, **NO_ANSWERS)
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].delay_s = 0.02
+            for _ in range(60):
+                rig.send(b"x" * 100_000)
+            assert await rig.producer.close(5000)
+            assert rig.arena.ledger()["delivered"] == 61
+            rig.arena.close()
+            await rig.until(lambda: len(lines_of(cluster.log("t"))) == 61)
+            await rig.close()
+
+    run(scenario())
+
+
+def test_a_stop_that_does_not_wait_leaves_no_view_behind_without_answers() -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            rig = Rig(cluster.bootstrap, buffer_memory=32 << 20, **NO_ANSWERS)
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].delay_s = 5
+            for _ in range(250):
+                rig.send(b"x" * 100_000)
+            await asyncio.sleep(0.05)
+            assert not await rig.producer.close(0)
+            rig.arena.close()
+            await rig.close()
+
+    run(scenario())
+
+
+def test_without_answers_a_connection_in_use_is_not_idle() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        changes = {"connections_max_idle_ms": 150, "request_timeout_ms": 50, **NO_ANSWERS}
+        async with running(cluster, **changes) as rig:
+            for number in range(30):
+                rig.send(b"%d" % number)
+                await asyncio.sleep(0.02)
+            assert cluster.brokers[1].connections == 2
+            await rig.until(lambda: len(lines_of(cluster.log("t"))) == 30)
 
     run(scenario())

@@ -321,3 +321,20 @@ def test_a_delivery_timeout_fails_only_what_was_never_sent() -> None:
             assert lines_of(cluster.log("t")) == [b"0"]
 
     run(scenario())
+
+
+def test_while_a_sick_partition_is_held_back_the_producer_says_so() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1, "sick": 1})
+        cluster.move("sick", 0, -1)
+        async with running(cluster, topics=("t", "sick"), buffer_memory=1 << 20, batch_size=1 << 13) as rig:
+            rig.send(b"a")
+            await rig.until(lambda: lines_of(cluster.log("t")))
+            assert not rig.producer.holds_back
+            while rig.arena.level < 0.85:
+                rig.send(b"x" * 3000, topic="sick")
+            await rig.until(lambda: rig.producer.holds_back)
+            cluster.move("sick", 0, 1)
+            await rig.until(lambda: not rig.producer.holds_back)
+
+    run(scenario())

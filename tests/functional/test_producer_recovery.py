@@ -182,3 +182,68 @@ def test_sealed_batches_of_an_adopted_arena_are_delivered_and_it_is_drained(tmp_
         await rig.close()
 
     run(scenario())
+
+
+def left(cluster: FakeCluster, path: Path, *lines: bytes) -> Arena:
+    """An arena in which a process without brokers has left ``lines``, as its successor opens it."""
+    rig = Rig(cluster.bootstrap, path=path)
+    for line in lines:
+        rig.fill(line)
+    for _, ours, theirs in rig.streams.values():
+        ours.close()
+        theirs.close()
+    rig.producer._closing = True
+    rig.arena.close()
+    return Arena.open(path, now_ms=clock()[0])
+
+
+def test_what_a_draining_arena_holds_goes_before_what_came_later(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            older, old = left(cluster, tmp_path / "a", b"1", b"2"), left(cluster, tmp_path / "b", b"3")
+            rig = Rig(cluster.bootstrap, draining=(older, old))
+            rig.send(b"4")
+            rig.send(b"5")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"1", b"2", b"3", b"4", b"5"]
+            await rig.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("own_first", [False, True])
+@pytest.mark.parametrize("taken", [0, 1, 2, 3])
+def test_batches_in_doubt_in_several_arenas_are_one_sequence(tmp_path: Path, taken: int, own_first: bool) -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            old = left(cluster, tmp_path / "old", b"old 1", b"old 2")
+            rig = Rig(cluster.bootstrap, path=tmp_path / "own", request_timeout_ms=60_000)
+            rig.send(b"first")
+            await rig.idle()
+            requests: list[Request] = []
+
+            def hold(request: Request) -> Nothing:
+                requests.append(request)
+                if len(requests) <= taken:
+                    request.handle()
+                return NOTHING
+
+            cluster.brokers[1].control(PRODUCE, hold, times=4)
+            rig.producer.attach(old)
+            rig.send(b"new 1")
+            rig.send(b"new 2")
+            await rig.until(lambda: len(requests) == 4)
+            await rig.close()
+            rig.arena.close()
+            old.close()
+            both = [Arena.open(tmp_path / name, now_ms=clock()[0]) for name in ("old", "own")]
+            if own_first:
+                both.reverse()
+            rig = Rig(cluster.bootstrap, arena=both[1], draining=(both[0],))
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"first", b"old 1", b"old 2", b"new 1", b"new 2"]
+            assert [arena.ledger()["possible_duplicates"] for arena in both] == [0, 0]
+            assert rig.producer.counters.data_loss_suspected == 0
+            await rig.close()
+
+    run(scenario())

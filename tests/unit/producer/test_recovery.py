@@ -9,9 +9,19 @@ import pytest
 
 from ingestd.hotpath.snapshots import Batch, BatchState
 from ingestd.producer.delivery import Lane
-from ingestd.producer.item import EPOCH_MAX, FLAG_RISK, FLAG_RISK_BEHIND, Fail, Item, Numbers, Suspicion, recovered_item
+from ingestd.producer.item import (
+    EPOCH_MAX,
+    FLAG_RISK,
+    FLAG_RISK_BEHIND,
+    SEQUENCE_MASK,
+    Fail,
+    Item,
+    Numbers,
+    Suspicion,
+    recovered_item,
+)
 from ingestd.producer.lane import Want
-from ingestd.producer.recovery import Run, plan
+from ingestd.producer.recovery import Run, joined, plan
 from tests.fakes.partition_log import PartitionLog
 
 NOW_MS = 1600
@@ -118,6 +128,32 @@ def test_batches_sent_without_idempotence_ask_for_numbers() -> None:
     assert run.numbers.epoch == EPOCH_MAX + 1
     assert entries(run.items) == [1, 2]
     assert run.items[0].risk
+
+
+def test_arenas_drained_together_are_one_sequence_in_any_order() -> None:
+    old, own = [make(1, (7, 0, 40)), make(2, (7, 0, 42)), make(3)], [make(4, (7, 0, 44)), make(5)]
+    for arenas in ([old, own], [own, old]):
+        [run], sealed = plan(joined(arenas))
+        assert entries(run.items) == [1, 2, 4]
+        assert entries(sealed) == [*entries([item for items in arenas for item in items if not item.stamped])]
+
+
+def test_a_renumbering_cut_in_half_between_two_arenas_is_finished() -> None:
+    [run], _ = plan(joined([[make(3, (7, 0, 44))], [make(1, (7, 1, 0)), make(2, (7, 0, 42))]]))
+    assert stamps(run.items) == [(7, 1, 0), (7, 1, 2), (7, 1, 4)]
+    assert entries(run.items) == [1, 2, 3]
+
+
+def test_sequences_that_wrap_are_joined_in_their_order() -> None:
+    last = SEQUENCE_MASK - 1
+    items = joined([[make(2, (7, 0, 0))], [make(1, (7, 0, last)), make(3, (7, 0, 2))]])
+    assert entries(items) == [1, 2, 3]
+
+
+def test_what_was_never_sent_of_one_arena_is_no_repair_cut_in_half_in_another() -> None:
+    runs, sealed = plan(joined([[make(1)], [make(2, (7, 0, 0))], [make(3, (9, 0, 0)), make(4)]]))
+    assert [stamps(run.items) for run in runs] == [[(7, 0, 0)], [(9, 0, 0)]]
+    assert entries(sealed) == [1, 4]
 
 
 # -- processes that die at random, one after the other, on one partition
