@@ -128,7 +128,7 @@ _PRODUCER: Final = (
     Setting("socket.connection.setup.timeout.max.ms", _TIMEOUT, 30_000, "ms", "Longest such limit after failures."),
     Setting("connections.max.idle.ms", _LONG, 540_000, "ms", "Keep it below the brokers' own (600000)."),
     Setting("metadata.max.age.ms", v.integer(100, LONG_MAX), 300_000, "ms", "Lower it to see new partitions sooner."),
-    Setting("send.buffer.bytes", _BUFFER, -1, "bytes", "Set it to bound the kernel's memory; -1 leaves it to the kernel."),
+    Setting("send.buffer.bytes", _BUFFER, -1, "bytes", "Set it to bound kernel memory; -1 leaves it to the kernel."),
     Setting(
         "receive.buffer.bytes", _BUFFER, 32_768, "bytes", "Answers are small: leave it; -1 leaves it to the kernel."
     ),
