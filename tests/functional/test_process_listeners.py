@@ -26,7 +26,7 @@ class Setup:
         self.clients: list[socket.socket] = []
         self.unsettled: set[tuple[int, int]] = set()
         self.loop = asyncio.new_event_loop()
-        self.arena = Arena.create(None, buffer_bytes=4 << 20, now_ms=1)
+        self.arena = Arena.create(None, buffer_bytes=8 << 20, now_ms=1)
         self.intake = Intake(self.arena, None, seed=1, **intake)
         topic = self.arena.topic_add("t")
         self.intake.add_topic(topic, batch_bytes=65536, linger_ms=5, record_bytes_max=1 << 20)
