@@ -10,8 +10,9 @@ from ingestd.config.faults import ABSENT, Faults, RefusedError, nearest, toml_te
 from ingestd.config.model import Key, Listener
 from ingestd.config.plan import own_path, shard_path
 from ingestd.config.section import Rules, Section, flattened, read_section
-from ingestd.config.settings import LISTENER, REQUIRED, UNSET
+from ingestd.config.settings import LISTENER
 from ingestd.config.topics import check_topic_name
+from ingestd.config.values import REQUIRED, UNSET
 from ingestd.limits import (
     FRAME_BYTES_MAX,
     FRAME_ENVELOPE_BYTES,

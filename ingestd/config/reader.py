@@ -10,17 +10,10 @@ from ingestd.config.faults import ABSENT, Faults, nearest, toml_key
 from ingestd.config.listeners import check_together, read_listeners, topics_named
 from ingestd.config.model import Config, Daemon, Producer
 from ingestd.config.section import Rules, Section, flattened, given_names, read_section
-from ingestd.config.settings import (
-    DAEMON,
-    DAEMON_NOT_YET,
-    LISTENER,
-    PRODUCER,
-    PRODUCER_FOREIGN,
-    PRODUCER_NOT_YET,
-    REQUIRED,
-    UNSET,
-)
+from ingestd.config.settings import DAEMON, LISTENER, PRODUCER
+from ingestd.config.settings_refused import DAEMON_NOT_YET, PRODUCER_FOREIGN, PRODUCER_NOT_YET
 from ingestd.config.topics import gather_topics, read_topics
+from ingestd.config.values import REQUIRED, UNSET
 from ingestd.errors import ConfigurationError, Fault
 
 _SECTIONS: Final = ("daemon", "producer", "topics", "listeners")

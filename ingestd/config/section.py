@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ingestd.config.faults import ABSENT, Faults, RefusedError, nearest, toml_key, toml_text
-from ingestd.config.settings import REQUIRED
-from ingestd.config.values import Setting
+from ingestd.config.values import REQUIRED, Setting
 
 Section = dict[str, Any]
 """Setting name to checked value, defaults filled in. Every known name is a key, also when its own value was a fault."""

@@ -7,7 +7,9 @@ from typing import Any, Final
 from ingestd.config.faults import ABSENT, Faults, RefusedError, nearest, toml_key, toml_text
 from ingestd.config.model import NEVER_MS, Topic
 from ingestd.config.section import Rules, read_section
-from ingestd.config.settings import PRODUCER, PRODUCER_FOREIGN, PRODUCER_NOT_YET, TOPIC, UNSET
+from ingestd.config.settings import PRODUCER, TOPIC
+from ingestd.config.settings_refused import PRODUCER_FOREIGN, PRODUCER_NOT_YET
+from ingestd.config.values import UNSET
 from ingestd.limits import TOPIC_BYTES_MAX, TOPICS_MAX
 
 _CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "._-")

@@ -1,12 +1,24 @@
 """Kinds of values: what may stand behind an equals sign, in words and as a check. Used by the settings tables."""
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Final, NamedTuple
 
 from ingestd.config.faults import RefusedError, toml_text
 
 INT_MAX: Final = 2**31 - 1
 LONG_MAX: Final = 2**63 - 1
+
+
+class Default(Enum):
+    """Defaults that are not values."""
+
+    REQUIRED = "required"
+    UNSET = "derived"
+
+
+REQUIRED: Final = Default.REQUIRED
+UNSET: Final = Default.UNSET
 
 
 class Kind(NamedTuple):

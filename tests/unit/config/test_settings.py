@@ -11,16 +11,9 @@ import pytest
 from ingestd.config.model import NEVER_MS, Producer
 from ingestd.config.reader import load, parse
 from ingestd.config.section import flattened
-from ingestd.config.settings import (
-    DAEMON,
-    LISTENER,
-    OWN_DEFAULTS,
-    PRODUCER,
-    PRODUCER_FOREIGN,
-    PRODUCER_NOT_YET,
-    TOPIC,
-    UNSET,
-)
+from ingestd.config.settings import DAEMON, LISTENER, OWN_DEFAULTS, PRODUCER, TOPIC
+from ingestd.config.settings_refused import PRODUCER_FOREIGN, PRODUCER_NOT_YET
+from ingestd.config.values import UNSET
 from ingestd.errors import ConfigurationError
 
 REFERENCE = Path(__file__).parents[3] / "configs/ingestd.toml"
