@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit kafka lint format sanitize sanitize-sample soak bench build jars lock clean distclean
+.PHONY: help demo test unit kafka lint format sanitize sanitize-sample soak faults bench build jars lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -50,10 +50,13 @@ sanitize: preflight-sanitize $(SANITIZED)/.built  ## the record path's tests und
 	$(SANITIZE_ENVIRONMENT) INGESTD_HYPOTHESIS_PROFILE=thorough $(SANITIZE_PYTEST) --timeout=3600
 
 sanitize-sample: preflight-sanitize $(SANITIZED)/.built
-	$(SANITIZE_ENVIRONMENT) INGESTD_HYPOTHESIS_PROFILE=sample $(SANITIZE_PYTEST) -m "not soak" --durations=5
+	$(SANITIZE_ENVIRONMENT) INGESTD_HYPOTHESIS_PROFILE=sample $(SANITIZE_PYTEST) -m "not soak and not faults" --durations=5
 
 soak: preflight-test $(VENV)/.dev $(VENV)/.built jars  ## the long runs: crashes, broker restarts, outages at full size
 	INGESTD_HYPOTHESIS_PROFILE=thorough $(PYTEST) -m soak --timeout=3600 --durations=0
+
+faults: preflight-test $(VENV)/.dev $(VENV)/.built jars  ## bad days against real brokers; ends with a table
+	$(PYTEST) tests/faults -m "faults or not faults" --timeout=900 --durations=5
 
 bench: preflight-test $(VENV)/.bench $(VENV)/.built jars  ## measures; writes results/ (JSON and one picture)
 	$(BIN)/python -m benchmarks
