@@ -5,15 +5,20 @@ from collections.abc import Iterable
 from typing import Final
 
 from ingestd.errors import ConfigurationError, Fault
+from ingestd.secret import MASK, Secret
 
 VALUE_CHARACTERS_MAX: Final = 120
-_SECRET_WORDS: Final = ("password", "secret", "jaas", "ssl.keystore.key", "token")
+_SECRET_WORDS: Final = ("password", "passphrase", "secret", "jaas", "ssl.keystore.key", "token")
+_PUBLIC_ENDINGS: Final = (".url", ".file", ".location", ".type", ".class")
+"""What a name that holds a secret's word may end with and say only where the secret is, or of what kind."""
 ABSENT: Final = object()
-MASKED: Final = '"***"'
+MASKED: Final = f'"{MASK}"'
 
 
 def toml_text(value: object) -> str:
-    """``value`` as it would stand in a TOML file (inline, also for tables)."""
+    """``value`` as it would stand in a TOML file (inline, also for tables); a secret is masked."""
+    if isinstance(value, Secret):
+        return MASKED
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -44,7 +49,8 @@ def _escaped(character: str) -> str:
 
 def is_secret(key: str) -> bool:
     """Whether the value of ``key`` must never be shown."""
-    return any(word in key.lower() for word in _SECRET_WORDS)
+    name = key.lower()
+    return any(word in name for word in _SECRET_WORDS) and not name.endswith(_PUBLIC_ENDINGS)
 
 
 def shown(key: str, value: object) -> str:

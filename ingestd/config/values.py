@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from ingestd.config.faults import RefusedError, toml_text
+from ingestd.secret import Secret
 
 INT_MAX: Final = 2**31 - 1
 LONG_MAX: Final = 2**63 - 1
@@ -21,12 +22,22 @@ REQUIRED: Final = Default.REQUIRED
 UNSET: Final = Default.UNSET
 
 
+def as_text(text: str) -> object:
+    """A value of a Kafka properties file for kinds that are strings in TOML too."""
+    return text
+
+
 class Kind(NamedTuple):
-    """A type of values: its name, the legal ones in words, and the check (the value to use, or RefusedError)."""
+    """A type of values: its name, the legal ones in words, and the check (the value to use, or RefusedError).
+
+    ``from_text`` makes of a value of a Kafka properties file (always a string, without blanks around it) what would
+    stand in TOML, for ``read`` to check; what it cannot make sense of it gives back as it is.
+    """
 
     name: str
     valid: str
     read: Callable[[object], object]
+    from_text: Callable[[str], object] = as_text
 
 
 class Setting(NamedTuple):
@@ -51,7 +62,14 @@ def integer(low: int, high: int) -> Kind:
             raise RefusedError("out of range", f"Write a whole number {_range(low, high)}")
         return value
 
-    return Kind("integer", _range(low, high), read)
+    return Kind("integer", _range(low, high), read, _whole_number)
+
+
+def _whole_number(text: str) -> object:
+    try:
+        return int(text) if text.isascii() and "_" not in text else text
+    except ValueError:
+        return text
 
 
 def _range(low: int, high: int) -> str:
@@ -68,7 +86,15 @@ def share() -> Kind:
             raise RefusedError("not a share", "Write a number above 0 and up to 1, such as 0.9")
         return float(value)
 
-    return Kind("number", "above 0, up to 1", read)
+    return Kind("number", "above 0, up to 1", read, number_of_text)
+
+
+def number_of_text(text: str) -> object:
+    """``0.8`` as a number, for kinds of fractions."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def boolean() -> Kind:
@@ -77,7 +103,7 @@ def boolean() -> Kind:
             raise RefusedError("neither true nor false", "Write true or false, without quotes")
         return value
 
-    return Kind("boolean", "true, false", read)
+    return Kind("boolean", "true, false", read, lambda text: {"true": True, "false": False}.get(text.lower(), text))
 
 
 def choice(*choices: str, later: Sequence[str] = ()) -> Kind:
@@ -109,9 +135,29 @@ def text(*, empty: bool = False, bytes_max: int = 1024) -> Kind:
     return Kind("string", "text", read)
 
 
+def secret(*, bytes_max: int = 1 << 20) -> Kind:
+    """A string that is never shown; it becomes a :class:`Secret`. Keys and certificates have several lines."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            raise RefusedError("not a string", 'Write it in quotes, or better "${file:PATH}"')
+        if not value:
+            raise RefusedError("empty", "Give it a value or leave it out")
+        if len(value.encode()) > bytes_max:
+            raise RefusedError("too long", f"Use at most {bytes_max} bytes")
+        return Secret(str.__str__(value))
+
+    return Kind("secret", 'text, better "${file:PATH}"', read)
+
+
 def texts() -> Kind:
     """A list of different strings."""
-    return Kind("list", "strings", _read_texts)
+    return Kind("list", "strings", _read_texts, list_of_text)
+
+
+def list_of_text(text: str) -> object:
+    """``a, b`` as Kafka reads lists: parted by commas, blanks around them dropped, nothing for an empty text."""
+    return [item.strip() for item in text.split(",")] if text else []
 
 
 def _read_texts(value: object) -> tuple[str, ...]:
@@ -139,7 +185,7 @@ def integer_or(word: str, low: int, high: int) -> Kind:
         except RefusedError as refused:
             raise RefusedError(refused.text, f'{refused.cure}, or "{word}"') from None
 
-    return Kind("integer or string", f'"{word}" or {number.valid}', read)
+    return Kind("integer or string", f'"{word}" or {number.valid}', read, _whole_number)
 
 
 def acks() -> Kind:
@@ -166,7 +212,12 @@ def servers() -> Kind:
             _check_server(seed)
         return seeds
 
-    return Kind("list", '"host:port", no duplicates', read)
+    return Kind("list", '"host:port", no duplicates', read, _servers_of_text)
+
+
+def _servers_of_text(text: str) -> object:
+    """As a list; Java also takes addresses with a protocol in front, and ignores it (``Utils.getHost``)."""
+    return [item.strip().partition("://")[2] or item.strip() for item in text.split(",")] if text else []
 
 
 def _check_server(seed: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ingestd.config.faults import ABSENT, Faults, is_secret, nearest, shown, toml_key, toml_text
 from ingestd.errors import ConfigurationError
+from ingestd.secret import Secret
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text()),
@@ -26,7 +27,9 @@ def test_secrets_are_never_shown() -> None:
     for key in ("ssl.keystore.password", "sasl.oauthbearer.client.credentials.client.secret", "sasl.jaas.config"):
         assert is_secret(key)
         assert "hunter2" not in shown(key, "hunter2")
-    assert not is_secret("linger.ms")
+    for key in ("linger.ms", "sasl.oauthbearer.token.endpoint.url", "ssl.keystore.type", "sasl.password.file"):
+        assert not is_secret(key)
+    assert "hunter2" not in shown("any", [Secret("hunter2")])
 
 
 def test_long_values_are_cut_and_absent_ones_are_nothing() -> None:
