@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from ingestd.producer.broker import Broker, Connection
+from ingestd.producer.broker import Broker
 from ingestd.producer.cluster import Topic
+from ingestd.producer.connection import Connection
 from ingestd.producer.delivery import Lane
 from ingestd.producer.item import Item
 from ingestd.producer.lane import Want

@@ -8,9 +8,10 @@ from typing import Final
 from ingestd.config.model import Producer
 from ingestd.kafka import messages
 from ingestd.kafka.errors import NONE, REBOOTSTRAP_REQUIRED, ProtocolError, error_of
-from ingestd.producer.broker import Broker, Connection, ConnectionLostError, Owner
+from ingestd.producer.broker import Broker
 from ingestd.producer.cluster import FOREVER_MS, Cluster, Topic
 from ingestd.producer.common import Clock, log
+from ingestd.producer.connection import Connection, ConnectionLostError, Owner
 
 REBOOTSTRAP_AFTER_MS: Final = 300_000
 """metadata.recovery.rebootstrap.trigger.ms"""

@@ -8,8 +8,8 @@ from typing import Final
 from ingestd.kafka import messages
 from ingestd.kafka.errors import NONE, ProtocolError, error_of
 from ingestd.producer.backoff import Backoff
-from ingestd.producer.broker import Connection, ConnectionLostError
 from ingestd.producer.common import log
+from ingestd.producer.connection import Connection, ConnectionLostError
 
 BACKOFF_MAX_MS: Final = 10_000
 

@@ -14,10 +14,11 @@ from ingestd.kafka import produce
 from ingestd.kafka.errors import DUPLICATE_SEQUENCE_NUMBER, NETWORK_EXCEPTION, NONE
 from ingestd.kafka.produce import TOPIC_ID_NONE, TOPIC_ID_SINCE, Answer, TopicRow
 from ingestd.producer.accumulator import Accumulator
-from ingestd.producer.broker import Broker, Connection
+from ingestd.producer.broker import Broker
 from ingestd.producer.brokers import Brokers
 from ingestd.producer.cluster import Topic
 from ingestd.producer.common import Clock, log
+from ingestd.producer.connection import Connection
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
 from ingestd.producer.item import Item, Step
