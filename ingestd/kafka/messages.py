@@ -16,6 +16,8 @@ from kio.serial import entity_reader, entity_writer
 from kio.serial.errors import SerialError
 
 from ingestd.kafka.errors import NONE, UNSUPPORTED_VERSION, ProtocolError
+from ingestd.kafka.newer import read_entity
+from ingestd.kafka.reader import Reader
 
 METADATA: Final = 3
 API_VERSIONS: Final = 18
@@ -87,11 +89,11 @@ def _request_module(api_key: int, version: int) -> Any:
 
 
 @cache
-def _response_reader(api_key: int, version: int) -> tuple[Any, bool]:
+def _response_class(api_key: int, version: int) -> tuple[Any, bool]:
     package, name = _MODULES[api_key]
     entity = getattr(import_module(f"kio.schema.{package}.v{version}.response"), f"{name}Response")
     # A response header of version 1 has a tag section behind the correlation id (ApiVersions: never).
-    return entity_reader(entity), entity.__header_schema__.__version__ >= 1
+    return entity, entity.__header_schema__.__version__ >= 1
 
 
 def _frame(api_key: int, version: int, correlation_id: int, client_id: str, body: Any) -> bytes:
@@ -107,23 +109,18 @@ def _frame(api_key: int, version: int, correlation_id: int, client_id: str, body
 
 
 def _read(api_key: int, version: int, data: bytes, at: int) -> Any:
-    reader, tagged = _response_reader(api_key, version)
+    entity_class, tagged = _response_class(api_key, version)
     try:
         if tagged:
-            at = _skip_tags(data, at)
-        entity, _ = reader(data, at)
-    except (SerialError, ValueError, OverflowError, IndexError) as error:
-        # ValueError is what kio raises for an error code that its tables do not know.
+            header = Reader(data, at)
+            header.tags()
+            at = header.at
+        return entity_reader(entity_class)(data, at)[0]
+    except (KeyError, ValueError):
+        # Tagged fields or error codes that kio's tables do not know: the broker is newer than they are.
+        return read_entity(entity_class, data, at)
+    except (SerialError, OverflowError, IndexError) as error:
         raise ProtocolError(f"api {api_key} version {version}: {error}") from error
-    return entity
-
-
-def _skip_tags(data: bytes, at: int) -> int:
-    count = data[at]
-    at += 1
-    if count:
-        raise ProtocolError("tags in a response header")
-    return at
 
 
 def _milliseconds(value: datetime.timedelta) -> int:

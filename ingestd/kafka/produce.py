@@ -15,6 +15,7 @@ from struct import error as struct_error
 from typing import Final, NamedTuple
 
 from ingestd.kafka.errors import ProtocolError
+from ingestd.kafka.reader import Reader
 
 API_KEY: Final = 0
 VERSIONS: Final = frozenset({3, 7, 8, 9, 10, 11, 12, 13})
@@ -161,60 +162,6 @@ class Response(NamedTuple):
     endpoints: tuple[tuple[int, str, int], ...]
 
 
-class _Reader:
-    """A cursor over one response; every read past the end raises ProtocolError."""
-
-    __slots__ = ("at", "data")
-
-    def __init__(self, data: bytes, at: int) -> None:
-        self.data = data
-        self.at = at
-
-    def i16(self) -> int:
-        self.at += 2
-        return int(_I16.unpack_from(self.data, self.at - 2)[0])
-
-    def i32(self) -> int:
-        self.at += 4
-        return int(_I32.unpack_from(self.data, self.at - 4)[0])
-
-    def uvarint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self.data[self.at]
-            self.at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift > 28:
-                raise ProtocolError("varint of more than five bytes")
-
-    def take(self, length: int) -> bytes:
-        end = self.at + length
-        if length < 0 or end > len(self.data):
-            raise ProtocolError("response ends inside a field")
-        taken = self.data[self.at : end]
-        self.at = end
-        return taken
-
-    def string(self, flexible: bool) -> str:
-        """A nullable string; null reads as empty."""
-        length = self.uvarint() - 1 if flexible else self.i16()
-        return self.take(length).decode("utf-8", "replace") if length > 0 else ""
-
-    def count(self, flexible: bool, least_bytes: int) -> int:
-        """Length of an array whose elements take at least ``least_bytes`` each: a lie ends here, not in memory."""
-        count = self.uvarint() - 1 if flexible else self.i32()
-        if count > (len(self.data) - self.at) // least_bytes:
-            raise ProtocolError("array longer than the response")
-        return max(count, 0)
-
-    def tags(self) -> list[tuple[int, bytes]]:
-        count = self.uvarint()
-        return [(self.uvarint(), self.take(self.uvarint())) for _ in range(count)] if count else []
-
-
 def decode(version: int, data: bytes, at: int) -> Response:
     """Decodes a response body. ``at``: offset behind the correlation id. Raises ProtocolError."""
     if version == TOPIC_ID_SINCE and len(data) - at == _SINGLE.size:
@@ -224,14 +171,14 @@ def decode(version: int, data: bytes, at: int) -> Response:
         if topics == _SINGLE_TOPICS and count == 2 and ends == _SINGLE_ENDS and end == 0:
             answer = Answer(topic_id, index, code, offset, append_ms, start, (), "", -1, -1)
             return Response([answer], throttle_ms, ())
-    reader = _Reader(data, at)
+    reader = Reader(data, at)
     try:
         return _decode(version, reader)
     except (IndexError, struct_error) as error:
         raise ProtocolError("response ends inside a field") from error
 
 
-def _decode(version: int, reader: _Reader) -> Response:
+def _decode(version: int, reader: Reader) -> Response:
     flexible = version >= FLEXIBLE_SINCE
     if flexible:
         reader.tags()
@@ -251,7 +198,7 @@ def _decode(version: int, reader: _Reader) -> Response:
     return Response(answers, throttle_ms, endpoints)
 
 
-def _partition(version: int, flexible: bool, topic: str | bytes, reader: _Reader) -> Answer:
+def _partition(version: int, flexible: bool, topic: str | bytes, reader: Reader) -> Answer:
     at = reader.at
     if version < 5:
         index, code, base_offset, append_ms = _PARTITION_V3.unpack_from(reader.data, at)
@@ -279,7 +226,7 @@ def _partition(version: int, flexible: bool, topic: str | bytes, reader: _Reader
     return Answer(topic, index, code, base_offset, append_ms, start, errors, text, leader_id, leader_epoch)
 
 
-def _record_error(flexible: bool, reader: _Reader) -> tuple[int, str]:
+def _record_error(flexible: bool, reader: Reader) -> tuple[int, str]:
     index, text = reader.i32(), reader.string(flexible)
     if flexible:
         reader.tags()
@@ -287,7 +234,7 @@ def _record_error(flexible: bool, reader: _Reader) -> tuple[int, str]:
 
 
 def _endpoints(value: bytes) -> tuple[tuple[int, str, int], ...]:
-    reader = _Reader(value, 0)
+    reader = Reader(value, 0)
     found = []
     for _ in range(reader.count(True, 11)):
         node, host, port = reader.i32(), reader.string(True), reader.i32()
