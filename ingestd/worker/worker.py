@@ -16,7 +16,7 @@ from ingestd.errors import DaemonError, ExitStatus, IngestdError
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.listeners.room import Hooks, Room, clock
-from ingestd.producer.producer import Producer
+from ingestd.producer.batch_producer import BatchProducer
 from ingestd.scoreboard import Pressure, Word, Writer
 from ingestd.worker.answers import Answers
 from ingestd.worker.arenas import Arenas, open_arenas, remove
@@ -108,7 +108,7 @@ class Worker:
         self._answers.sessions = self._doors.sessions
         config = plan.config
         client_id = config.producer.client_id or f"ingestd-{socket.gethostname()}"
-        self._producer = Producer(
+        self._producer = BatchProducer(
             config.producer,
             config.topics,
             self._topics.changed,

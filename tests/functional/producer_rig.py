@@ -12,8 +12,8 @@ from ingestd.config import model
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.hotpath.listener_spec import ListenerSpec
+from ingestd.producer.batch_producer import BatchProducer
 from ingestd.producer.compression import decompress
-from ingestd.producer.producer import Producer
 from tests.fakes.broker import FakeCluster
 from tests.fakes.partition_log import PartitionLog
 
@@ -109,7 +109,7 @@ class Rig:
             ours, theirs = socket.socketpair()
             ours.setblocking(False)
             self.streams[name] = (self.intake.stream(ours.fileno(), index, 100 + index), ours, theirs)
-        self.producer = Producer(
+        self.producer = BatchProducer(
             self.settings,
             [model.Topic(name) for name in topics],
             lambda name, _, leaders: self.leaders.__setitem__(name, leaders),

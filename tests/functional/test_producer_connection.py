@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from ingestd.producer import batch_producer
 from ingestd.producer import broker as broker_module
-from ingestd.producer import producer as producer_module
 from tests.fakes.broker import API_VERSIONS, CLOSE, METADATA, PRODUCE, SILENCE, FakeCluster
 from tests.functional.producer_rig import Rig, lines_of, running
 
@@ -209,7 +209,7 @@ def test_with_one_request_in_flight_a_batch_waits_only_for_the_metadata_answer()
 def test_a_host_name_that_no_resolver_takes_is_a_server_that_is_away(
     shuffled: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(producer_module, "Random", lambda _: Random(shuffled))
+    monkeypatch.setattr(batch_producer, "Random", lambda _: Random(shuffled))
 
     async def scenario() -> None:
         faults: list[object] = []

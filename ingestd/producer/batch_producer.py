@@ -7,8 +7,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 import ingestd
-from ingestd.config.model import NEVER_MS, Topic
-from ingestd.config.model import Producer as Settings
+from ingestd.config.model import NEVER_MS, Producer, Topic
 from ingestd.errors import ClusterError
 from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
@@ -38,7 +37,7 @@ class InForce(NamedTuple):
     delivery_timeout_ms: int | None
 
 
-def _in_force(topic: Topic, settings: Settings) -> InForce:
+def _in_force(topic: Topic, settings: Producer) -> InForce:
     timeout_ms = settings.delivery_timeout_ms if topic.delivery_timeout_ms is None else topic.delivery_timeout_ms
     codec = CODECS[topic.compression_type or settings.compression_type]
     return InForce(codec, None if timeout_ms == NEVER_MS else timeout_ms)
@@ -63,7 +62,7 @@ class Attachment:
         """Stamped batches of another cluster: not sent, left in the arena."""
 
 
-class Producer:
+class BatchProducer:
     """``topics``: every configured topic; what it leaves open is inherited from ``settings``.
 
     It begins to look for the cluster in the loop's next iteration; arenas attached before that are drained first.
@@ -75,7 +74,7 @@ class Producer:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Producer,
         topics: Iterable[Topic],
         partitions_changed: Callable[[str, bytes, bytes], None],
         events: DeliveryEvents,
