@@ -54,6 +54,10 @@ class Producer(Struct, frozen=True, forbid_unknown_fields=True):
     socket_connection_setup_timeout_max_ms: int
     connections_max_idle_ms: int
     metadata_max_age_ms: int
+    metadata_max_idle_ms: int
+    metadata_recovery_strategy: Literal["rebootstrap", "none"]
+    metadata_recovery_rebootstrap_trigger_ms: int
+    client_dns_lookup: Literal["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"]
     send_buffer_bytes: int
     """-1: what the kernel chooses."""
     receive_buffer_bytes: int

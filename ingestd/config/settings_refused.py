@@ -9,10 +9,6 @@ DAEMON_NOT_YET: Final[Mapping[str, str]] = {
 
 PRODUCER_NOT_YET: Final[Mapping[str, str]] = {
     "security.protocol": "Leave it out: connections are PLAINTEXT",
-    "metadata.max.idle.ms": "Leave it out: all topics of the configuration are asked for",
-    "metadata.recovery.strategy": "Leave it out: seeds are asked again when no broker answers",
-    "metadata.recovery.rebootstrap.trigger.ms": "Leave it out",
-    "client.dns.lookup": "Leave it out: every address of a broker is tried",
     "partitioner.class": "Leave it out: Kafka's built-in partitioner is used",
     "partitioner.ignore.keys": "Leave it out: keys choose the partition",
     "partitioner.adaptive.partitioning.enable": "Leave it out",

@@ -141,3 +141,7 @@ def error_of(code: int) -> KafkaError:
 
 class ProtocolError(Exception):
     """The peer's bytes are not the protocol as spoken; the connection must be closed."""
+
+
+class RebootstrapError(ProtocolError):
+    """The server says that it is none of this cluster's: bootstrap.servers are to be asked again (KIP-1102)."""

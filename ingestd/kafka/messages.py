@@ -68,6 +68,7 @@ class ApiRanges(NamedTuple):
 
     code: int
     ranges: dict[int, tuple[int, int]]
+    throttle_ms: int = 0
 
 
 class ProducerIdentity(NamedTuple):
@@ -145,7 +146,8 @@ def api_versions_response(version: int, data: bytes, at: int) -> ApiRanges:
     else:
         entity = _read(API_VERSIONS, version, data, at)
     ranges = {int(row.api_key): (int(row.min_version), int(row.max_version)) for row in entity.api_keys}
-    return ApiRanges(int(entity.error_code), ranges)
+    throttle_time = getattr(entity, "throttle_time", datetime.timedelta(0))
+    return ApiRanges(int(entity.error_code), ranges, _milliseconds(throttle_time))
 
 
 def metadata_request(

@@ -15,10 +15,25 @@ from struct import Struct
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from ingestd.kafka import messages, produce
-from ingestd.kafka.errors import NONE, UNSUPPORTED_VERSION, ProtocolError, error_of
+from ingestd.kafka.errors import (
+    NONE,
+    REBOOTSTRAP_REQUIRED,
+    UNSUPPORTED_VERSION,
+    ProtocolError,
+    RebootstrapError,
+    error_of,
+)
 
 RESPONSE_BYTES_MAX: Final = 100 << 20
 API_VERSIONS_FIRST: Final = 4
+THROTTLE_SINCE: Final = {
+    produce.API_KEY: 6,
+    messages.METADATA: 6,
+    messages.INIT_PRODUCER_ID: 1,
+    messages.API_VERSIONS: 2,
+}
+"""From these versions on the client keeps silent for the throttle time of an answer; below, the broker has answered
+late (KIP-219; ``shouldClientThrottle`` of Kafka's responses)."""
 _SIZE_AND_ID: Final = Struct(">ii")
 _ID_MASK: Final = 0x7FFFFFFF
 
@@ -51,10 +66,12 @@ class Session(Generic[Context]):
         self.pending: deque[Pending[Context]] = deque()
         self.versions: dict[int, int] = {}
         """Chosen version per api key, once READY."""
+        self.throttle_ms = 0
+        """What the answer to ApiVersions asked for, once READY."""
         self._software_version = software_version
         self._correlation_id = 0
         self._buffer = bytearray()
-        self._negotiation_version = API_VERSIONS_FIRST
+        self.api_versions_version = API_VERSIONS_FIRST
 
     def start(self, context: Context, tick_ms: int) -> bytes:
         """The first request of a connection: ApiVersions."""
@@ -64,7 +81,7 @@ class Session(Generic[Context]):
         return self._negotiate(context, tick_ms)
 
     def _negotiate(self, context: Context, tick_ms: int) -> bytes:
-        version = self._negotiation_version
+        version = self.api_versions_version
         correlation_id = self.expect(messages.API_VERSIONS, version, context, tick_ms)
         return messages.api_versions_request(version, correlation_id, self.client_id, self._software_version)
 
@@ -125,8 +142,10 @@ class Session(Generic[Context]):
         answer = messages.api_versions_response(request.version, frame, at)
         if answer.code == UNSUPPORTED_VERSION and request.version > 0:
             highest = answer.ranges.get(messages.API_VERSIONS, (0, 0))[1]
-            self._negotiation_version = min(request.version - 1, max(highest, 0))
+            self.api_versions_version = min(request.version - 1, max(highest, 0))
             return self._negotiate(request.context, tick_ms)
+        if answer.code == REBOOTSTRAP_REQUIRED:
+            raise RebootstrapError("ApiVersions refused with REBOOTSTRAP_REQUIRED")
         if answer.code != NONE:
             raise ProtocolError(f"ApiVersions refused with {error_of(answer.code).name}")
         for api_key in (messages.METADATA, messages.INIT_PRODUCER_ID):
@@ -137,6 +156,7 @@ class Session(Generic[Context]):
         if version < 0 or messages.METADATA not in self.versions:
             raise ProtocolError("the broker shares no version of Produce or Metadata with us")
         self.versions[produce.API_KEY] = version
+        self.throttle_ms = answer.throttle_ms
         self.state = State.READY
         return None
 

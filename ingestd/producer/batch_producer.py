@@ -100,7 +100,12 @@ class BatchProducer:
         outcomes = Outcomes(events, self.dead_letters, self._clock, self.counters)
         self._sender = Sender(settings, self._accumulator, outcomes, events, self.counters, loop, self._clock)
         self._cluster = Cluster(
-            self._topics, settings.metadata_max_age_ms, settings.retry_backoff_ms, settings.retry_backoff_max_ms, random
+            self._topics,
+            settings.metadata_max_age_ms,
+            settings.metadata_max_idle_ms,
+            settings.retry_backoff_ms,
+            settings.retry_backoff_max_ms,
+            random,
         )
         self._brokers = Brokers(
             self._cluster,
@@ -169,6 +174,10 @@ class BatchProducer:
                 attachment.waiting.append(batch)
                 continue
             lane.enqueue(Item(arena, batch, tick_ms, attachment.elsewhere))
+            topic = lane.topic
+            topic.used_ms = tick_ms
+            if topic.idle:
+                self._brokers.used(topic)
             if not lane.queued:
                 self._sender.wake(lane)
 
@@ -358,8 +367,10 @@ class BatchProducer:
         self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
         tick_ms = self._clock.tick_ms()
         for lane in self._accumulator.lanes.values():
-            if lane.has_work and not lane.held:
-                self._give_up(lane, tick_ms)
+            if lane.has_work:
+                lane.topic.used_ms = tick_ms
+                if not lane.held:
+                    self._give_up(lane, tick_ms)
         for attachment in self._attachments.values():
             if attachment.intake is not None:
                 self._review(attachment, tick_ms)

@@ -15,8 +15,8 @@ from ingestd.kafka.session import State
 from ingestd.producer.backoff import Backoff
 from ingestd.producer.common import Clock, log
 from ingestd.producer.connection import Connection, ConnectionLostError, Owner
+from ingestd.producer.resolver import Address, addresses
 
-SETUP_JITTER: Final = 0.2
 KEEPALIVE_IDLE_S: Final = 60
 _BUFFERS: Final = (("send.buffer.bytes", socket.SO_SNDBUF), ("receive.buffer.bytes", socket.SO_RCVBUF))
 _warned: Final[set[str]] = set()
@@ -59,10 +59,14 @@ class Broker:
         self.phase = Phase.IDLE
         self.failures = 0
         self.log_level = 20
-        self._random = random
         self._client_id = client_id
         self._software_version = software_version
         self._backoff = Backoff(settings.reconnect_backoff_ms, settings.reconnect_backoff_max_ms, random)
+        self._setup_failures = 0
+        """Attempts in a row that ended before there was a connection: the limit for one grows with them (KIP-601)."""
+        self._setup_timeout = Backoff(
+            settings.socket_connection_setup_timeout_ms, settings.socket_connection_setup_timeout_max_ms, random
+        )
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._waiter: asyncio.Event = asyncio.Event()
@@ -94,25 +98,16 @@ class Broker:
             await self._waiter.wait()
 
     async def _connect(self) -> None:
-        connection: Connection | None = None
         try:
             if self.failures:
                 self.phase = Phase.WAITING
                 await asyncio.sleep(self._backoff.delay_ms(self.failures) / 1000)
             self.phase = Phase.CONNECTING
-            timeout_ms = min(
-                self.settings.socket_connection_setup_timeout_ms * 2 ** min(self.failures, 10),
-                self.settings.socket_connection_setup_timeout_max_ms,
-            )
-            jitter = self._random.uniform(1 - SETUP_JITTER, 1 + SETUP_JITTER)
-            async with asyncio.timeout(timeout_ms * jitter / 1000):
-                connection = await self._open()
-                await connection.ready
+            connection = await self._reach()
         except (OSError, TimeoutError, ConnectionLostError) as error:
             self._task = None
-            if connection is not None and connection.session.state is not State.CLOSED:
-                connection.close("not ready in time")
             if not self._closed:
+                self._setup_failures += 1
                 self._failed(error)
             return
         self._task = None
@@ -122,8 +117,35 @@ class Broker:
         self.connection = connection
         self.phase = Phase.READY
         self.log_level = 20
+        self._setup_failures = 0
         self._tell_waiters()
         self.owner.connected(self)
+
+    async def _reach(self) -> Connection:
+        """A connection that is ready for requests: to the first address of the host that answers.
+
+        Every address has the whole limit to itself: one that swallows packets must not use up that of the next.
+        """
+        limit_s = self._setup_timeout.delay_ms(self._setup_failures + 1) / 1000
+        async with asyncio.timeout(limit_s):
+            found = await addresses(self.loop, self.host, self.port)
+        last: Exception = OSError("the name has no address")
+        for address in found:
+            connection: Connection | None = None
+            try:
+                async with asyncio.timeout(limit_s):
+                    connection = await self._open(address)
+                    await connection.ready
+                    return connection
+            except (OSError, TimeoutError, ConnectionLostError) as error:
+                last = error if str(error) else TimeoutError(f"{address.address[0]} did not answer in {limit_s:.1f} s")
+                if connection is not None and connection.session.state is not State.CLOSED:
+                    connection.close("not ready in time")
+            except BaseException:
+                if connection is not None:
+                    connection.close("given up")
+                raise
+        raise last
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
@@ -139,30 +161,17 @@ class Broker:
         waiter, self._waiter = self._waiter, asyncio.Event()
         waiter.set()
 
-    async def _open(self) -> Connection:
-        """Tries every address of the host (client.dns.lookup = use_all_dns_ips)."""
+    async def _open(self, address: Address) -> Connection:
+        sock = socket.socket(address.family, address.kind, address.protocol)
         try:
-            found = await self.loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:
-            # an empty label, or one too long: metadata may name any host
-            raise OSError(f"no legal host name: {error}") from error
-        last: OSError = OSError("the name has no address")
-        for family, kind, protocol, _, address in found:
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.setblocking(False)
-                prepare(sock, self.settings)
-                await self.loop.sock_connect(sock, address)
-                _, connection = await self.loop.create_connection(self._make, sock=sock)
-            except OSError as error:
-                sock.close()
-                last = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return connection
-        raise last
+            sock.setblocking(False)
+            prepare(sock, self.settings)
+            await self.loop.sock_connect(sock, address.address)
+            _, connection = await self.loop.create_connection(self._make, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return connection
 
     def _make(self) -> Connection:
         return Connection(self, self._client_id, self._software_version)

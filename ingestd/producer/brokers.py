@@ -12,9 +12,11 @@ from ingestd.producer.broker import Broker
 from ingestd.producer.cluster import FOREVER_MS, Cluster, Topic
 from ingestd.producer.common import Clock, log
 from ingestd.producer.connection import Connection, ConnectionLostError, Owner
+from ingestd.producer.resolver import canonical_names
 
-REBOOTSTRAP_AFTER_MS: Final = 300_000
-"""metadata.recovery.rebootstrap.trigger.ms"""
+CANONICAL: Final = "resolve_canonical_bootstrap_servers_only"
+PATIENCE_S: Final = 1.0
+"""How long one broker is waited for before the next is tried as well."""
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -54,9 +56,10 @@ class Brokers:
         self._software_version = software_version
         self._kick = asyncio.Event()
         self._connected = asyncio.Event()
-        self._bootstrap = [
-            self._broker(-1 - index, *split_address(text)) for index, text in enumerate(settings.bootstrap_servers)
-        ]
+        self._seeds = [split_address(text) for text in settings.bootstrap_servers]
+        self._bootstrap = {
+            address: self._broker(-1 - index, *address) for index, address in enumerate(dict.fromkeys(self._seeds))
+        }
 
     def _broker(self, node: int, host: str, port: int) -> Broker:
         return Broker(
@@ -80,7 +83,7 @@ class Brokers:
     @property
     def reachable(self) -> int:
         """As `connected`, or else the bootstrap servers with a connection: as long as nothing is written, they do."""
-        return self.connected or _ready(self._bootstrap)
+        return self.connected or _ready(self._bootstrap.values())
 
     def get(self, node: int) -> Broker | None:
         """The broker of a node that metadata names; None: no such node (or no leader)."""
@@ -102,30 +105,57 @@ class Brokers:
         self._kick.set()
 
     async def find(self) -> Connection:
-        """A ready connection to any broker: the one with the least in flight, else the first that can be had."""
-        ready = [broker.connection for broker in self._all() if broker.connection is not None]
-        if ready:
-            return min(ready, key=lambda connection: connection.in_flight)
-        known = list(self.by_node.values())
-        if self._clock.tick_ms() - self.cluster.last_success_ms >= REBOOTSTRAP_AFTER_MS:
-            known = []
-        self._random.shuffle(known)
-        bootstrap = list(self._bootstrap)
-        self._random.shuffle(bootstrap)
-        for broker in (*known, *bootstrap):
+        """A ready connection to any broker: the one with the least to do, else the first that can be had."""
+        if (found := self._best()) is not None:
+            return found
+        for broker in await self._candidates():
             broker.want()
             await self._attempt(broker)
-            ready = [other.connection for other in self._all() if other.connection is not None]
-            if ready:
-                return ready[0]
+            if (found := self._best()) is not None:
+                return found
         raise ConnectionLostError("no broker can be reached")
 
+    def _best(self) -> Connection | None:
+        """Among the ready ones: the one that is silent for the shortest time, then with the least in flight."""
+        tick_ms = self._clock.tick_ms()
+        ready = [broker.connection for broker in self._all() if broker.connection is not None]
+        return min(ready, key=lambda one: (max(one.throttled_until_ms - tick_ms, 0), one.in_flight), default=None)
+
+    async def _candidates(self) -> list[Broker]:
+        """Whom to try in which order: brokers that metadata names, then the bootstrap servers if they may be asked."""
+        known = list(self.by_node.values())
+        self._random.shuffle(known)
+        if known and not self._may_rebootstrap:
+            return known
+        if self._settings.client_dns_lookup == CANONICAL:
+            await self._look_behind_aliases()
+        bootstrap = list(self._bootstrap.values())
+        self._random.shuffle(bootstrap)
+        return [*known, *bootstrap]
+
+    async def _look_behind_aliases(self) -> None:
+        """Takes the hosts behind the names of bootstrap.servers for them; what cannot be resolved stays as it was."""
+        found: list[tuple[str, int]] = []
+        for host, port in self._seeds:
+            try:
+                found += [(name, port) for name in await canonical_names(self._loop, host, port)]
+            except OSError as error:
+                log.warning("no canonical name for %s of bootstrap.servers: %s", host, error)
+        if not found:
+            return
+        for address in self._bootstrap.keys() - set(found):
+            self._bootstrap.pop(address).close()
+        for index, address in enumerate(found):
+            if address not in self._bootstrap:
+                self._bootstrap[address] = self._broker(-1 - index, *address)
+
     async def _attempt(self, broker: Broker) -> None:
-        """Until the attempt on ``broker`` has ended, or any other broker has come within reach meanwhile."""
+        """Until the attempt on ``broker`` has ended, or any other broker has come within reach meanwhile; it goes on by
+        itself when it takes long, and the next is tried beside it."""
         self._connected.clear()
         waits = [self._loop.create_task(wait) for wait in (broker.wait_attempt(), self._wait_connected())]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -138,7 +168,7 @@ class Brokers:
         self._connected.set()
 
     def _all(self) -> list[Broker]:
-        return [*self.by_node.values(), *self._bootstrap]
+        return [*self.by_node.values(), *self._bootstrap.values()]
 
     async def run(self) -> None:
         """Keeps metadata fresh until cancelled."""
@@ -147,20 +177,28 @@ class Brokers:
             if delay_ms > 0:
                 await self._sleep(delay_ms)
                 continue
-            self.cluster.asked()
+            names = self.cluster.asked(self._clock.tick_ms())
             try:
-                info = await self._ask()
+                info = await self._ask(names)
             except (ConnectionLostError, ProtocolError) as error:
                 log.debug("no metadata: %s", error)
-                self.cluster.failed(self._clock.tick_ms())
+                self._failed()
                 continue
-            if info.code == REBOOTSTRAP_REQUIRED:
-                self._rebootstrap()
-            elif info.code != NONE:
-                log.warning("metadata refused: %s", error_of(info.code).name)
-                self.cluster.failed(self._clock.tick_ms())
-            else:
+            if info.code == NONE:
                 self._take(info)
+                continue
+            log.warning("metadata refused: %s", error_of(info.code).name)
+            if info.code == REBOOTSTRAP_REQUIRED:
+                self.rebootstrap("the server asks for it")
+            self._failed()
+
+    def _failed(self) -> None:
+        """A request for metadata was in vain; after some time of that, whoever is known does not know better."""
+        tick_ms = self._clock.tick_ms()
+        self.cluster.failed(tick_ms)
+        trigger_ms = self._settings.metadata_recovery_rebootstrap_trigger_ms
+        if self.by_node and tick_ms - self.cluster.trying_since_ms > trigger_ms:
+            self.rebootstrap(f"no metadata for metadata.recovery.rebootstrap.trigger.ms = {trigger_ms}")
 
     async def _sleep(self, delay_ms: int) -> None:
         self._kick.clear()
@@ -170,16 +208,15 @@ class Brokers:
         except TimeoutError:
             return
 
-    async def _ask(self) -> messages.ClusterInfo:
+    async def _ask(self, names: Sequence[str]) -> messages.ClusterInfo:
         connection = await self.find()
-        names = list(self.cluster.topics)
 
         def encode(version: int, correlation_id: int) -> bytes:
             return messages.metadata_request(version, correlation_id, self._client_id, names, True)
 
         version, frame, at = await connection.call(messages.METADATA, encode)
         info = messages.metadata_response(version, frame, at)
-        connection.throttle(info.throttle_ms)
+        connection.throttle(messages.METADATA, version, info.throttle_ms)
         return info
 
     def _take(self, info: messages.ClusterInfo) -> None:
@@ -191,18 +228,36 @@ class Brokers:
             self.get(node)
         self._updated(changed)
         if self.connected:
-            for broker in self._bootstrap:
+            for broker in self._bootstrap.values():
                 if broker.connection is not None and not broker.connection.in_flight:
                     broker.connection.close("a broker of the cluster is connected instead")
 
-    def _rebootstrap(self) -> None:
-        """The server asks for it (KIP-1102): known brokers are dropped; topics, epochs and batches are kept."""
-        for broker in self.by_node.values():
+    @property
+    def _may_rebootstrap(self) -> bool:
+        return self._settings.metadata_recovery_strategy == "rebootstrap"
+
+    def rebootstrap(self, why: str) -> None:
+        """Back to bootstrap.servers (KIP-899, KIP-1102): known brokers are dropped; topics, epochs, batches are kept.
+
+        With metadata.recovery.strategy = none nothing is done.
+        """
+        if not self._may_rebootstrap:
+            return
+        log.warning("asking bootstrap.servers again: %s", why)
+        dropped, self.by_node = list(self.by_node.values()), {}
+        for broker in dropped:
             broker.close()
-        self.by_node.clear()
-        self.cluster.brokers = {}
-        self.cluster.failed(self._clock.tick_ms())
+        for broker in self._bootstrap.values():
+            if broker.connection is not None:
+                broker.connection.close("bootstrap begins again")
+        self.cluster.forget_brokers(self._clock.tick_ms())
         self._updated(list(self.cluster.topics.values()))
+        self._kick.set()
+
+    def used(self, topic: Topic) -> None:
+        """A batch for ``topic`` is on its way: it is asked about again if it was not for a while."""
+        if self.cluster.used(topic, self._clock.tick_ms()):
+            self._kick.set()
 
     @property
     def drained(self) -> bool:

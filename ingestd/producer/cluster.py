@@ -22,7 +22,17 @@ FOREVER_MS: Final = 1 << 40
 class Topic:
     """One configured topic. ``leaders[i]``: (node or NO_LEADER, leader epoch) of partition i; empty: not known."""
 
-    __slots__ = ("code", "counted_since_ms", "denied_since_ms", "leaders", "name", "row", "topic_id")
+    __slots__ = (
+        "code",
+        "counted_since_ms",
+        "denied_since_ms",
+        "idle",
+        "leaders",
+        "name",
+        "row",
+        "topic_id",
+        "used_ms",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -34,6 +44,10 @@ class Topic:
         """Monotonic time since which the topic has as many partitions as it has."""
         self.denied_since_ms = -1
         """Monotonic time since which a reachable cluster has denied the topic; -1: it has not."""
+        self.used_ms = -1
+        """Monotonic time of the last batch for it; before there was one, of the first metadata request."""
+        self.idle = False
+        """It is not asked about any more (metadata.max.idle.ms): what is known of it may be old."""
 
     @property
     def leader_bytes(self) -> bytes:
@@ -45,15 +59,26 @@ class Topic:
 
 
 class Cluster:
-    """Metadata of the configured topics. ``max_age_ms``: metadata.max.age.ms."""
+    """Metadata of the configured topics. ``max_age_ms``, ``max_idle_ms``: metadata.max.age.ms, metadata.max.idle.ms."""
 
-    def __init__(self, names: Iterable[str], max_age_ms: int, backoff_ms: int, backoff_max_ms: int, random: Random):
+    def __init__(
+        self,
+        names: Iterable[str],
+        max_age_ms: int,
+        max_idle_ms: int,
+        backoff_ms: int,
+        backoff_max_ms: int,
+        random: Random,
+    ) -> None:
         self.topics = {name: Topic(name) for name in names}
         self.by_id: dict[bytes, Topic] = {}
         self.brokers: dict[int, tuple[str, int]] = {}
         self.cluster_id = ""
         self.last_success_ms = -1
+        self.trying_since_ms = -1
+        """Monotonic time of the first request since the last answer; -1: none was made."""
         self._max_age_ms = max_age_ms
+        self._max_idle_ms = max_idle_ms
         self._backoff = Backoff(backoff_ms, backoff_max_ms, random)
         self._unknown_backoff = Backoff(backoff_ms, max(UNKNOWN_TOPIC_BACKOFF_MAX_MS, backoff_max_ms), random)
         self._wanted = True
@@ -74,10 +99,38 @@ class Cluster:
             return FOREVER_MS
         if self._wanted or self.last_success_ms < 0 or self._unmet():
             return max(self._not_before_ms - tick_ms, 0)
-        return max(self.last_success_ms + self._max_age_ms - tick_ms, 0)
+        return max(self.last_success_ms + self._max_age_ms - tick_ms, self._not_before_ms - tick_ms, 0)
 
-    def asked(self) -> None:
+    def asked(self, tick_ms: int) -> list[str]:
+        """A request goes out; returns the topics that it is about.
+
+        A topic that nobody writes to leaves it after ``max_idle_ms``. One that the cluster does not show stays:
+        its records may be refused without ever becoming a batch.
+        """
         self._asked = True
+        if self.trying_since_ms < 0:
+            self.trying_since_ms = tick_ms
+        for topic in self.topics.values():
+            if topic.used_ms < 0:
+                topic.used_ms = tick_ms
+            shown = bool(topic.leaders) and topic.code == NONE
+            topic.idle = shown and tick_ms - topic.used_ms >= self._max_idle_ms
+        return [name for name, topic in self.topics.items() if not topic.idle]
+
+    def used(self, topic: Topic, tick_ms: int) -> bool:
+        """A batch for ``topic`` is on its way. True: it was idle, and is to be asked about at once."""
+        topic.used_ms = tick_ms
+        if not topic.idle:
+            return False
+        topic.idle = False
+        self._wanted = True
+        return True
+
+    def forget_brokers(self, tick_ms: int) -> None:
+        """The bootstrap servers are to be asked again; topics, ids, epochs are kept (KIP-899, KIP-1102)."""
+        self.brokers = {}
+        self._wanted = True
+        self.trying_since_ms = tick_ms
 
     def failed(self, tick_ms: int) -> None:
         """The request had no answer."""
@@ -89,6 +142,7 @@ class Cluster:
         return any(
             topic.code != NONE or not topic.leaders or any(leader == NO_LEADER for leader, _ in topic.leaders)
             for topic in self.topics.values()
+            if not topic.idle
         )
 
     # -- what was answered
@@ -99,6 +153,7 @@ class Cluster:
         self._wanted = False
         self._failures = 0
         self.last_success_ms = tick_ms
+        self.trying_since_ms = -1
         news = self.brokers != info.brokers
         self.brokers = info.brokers
         self.cluster_id = info.cluster_id or self.cluster_id
@@ -148,8 +203,15 @@ class Cluster:
     def hint(
         self, topic: Topic, partition: int, leader: int, epoch: int, endpoints: dict[int, tuple[str, int]]
     ) -> bool:
-        """A produce answer named a leader (KIP-951). Taken if its epoch is newer and its node known; True if taken."""
-        if partition >= len(topic.leaders) or epoch <= topic.leaders[partition][1]:
+        """A produce answer named a leader (KIP-951). Taken if its epoch is newer and its node known.
+
+        True: it is the leader that is known now, so there is no need to ask.
+        """
+        if partition >= len(topic.leaders):
+            return False
+        if (leader, epoch) == topic.leaders[partition]:
+            return leader in self.brokers
+        if epoch <= topic.leaders[partition][1]:
             return False
         if leader in endpoints:
             self.brokers = {**self.brokers, leader: endpoints[leader]}

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ingestd.kafka import produce
-from ingestd.kafka.errors import ProtocolError
+from ingestd.kafka.errors import ProtocolError, RebootstrapError
 from ingestd.kafka.messages import API_VERSIONS
-from ingestd.kafka.session import Pending, Session, State
+from ingestd.kafka.session import THROTTLE_SINCE, Pending, Session, State
 from ingestd.producer.common import log
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ class Owner(Protocol):
 
     def produced(self, connection: "Connection", request: "Pending[Any]", frame: bytes, at: int) -> None:
         """The answer to a produce request; raises ProtocolError on foreign bytes."""
+
+    def misdirected(self, broker: "Broker") -> None:
+        """The server says that it does not belong to the cluster any more (REBOOTSTRAP_REQUIRED)."""
 
     def lost(self, connection: "Connection", contexts: list[Any]) -> None:
         """Produce requests that will never be answered, oldest first. Their buffers are no longer used."""
@@ -70,6 +73,9 @@ class Connection(asyncio.Protocol):
         try:
             for request, frame, at in self.session.receive(data):
                 self._answered(request, frame, at)
+        except RebootstrapError as error:
+            self.close(str(error))
+            self.broker.owner.misdirected(self.broker)
         except ProtocolError as error:
             self.close(f"protocol error: {error}")
 
@@ -162,14 +168,20 @@ class Connection(asyncio.Protocol):
         if version < 0 or self.closing or self.session.state is not State.READY:
             raise ConnectionLostError(f"api {api_key} is not to be had here")
         future: asyncio.Future[tuple[int, bytes, int]] = self.broker.loop.create_future()
+        while (left_ms := self.throttled_until_ms - self.broker.clock.tick_ms()) > 0:  # noqa: ASYNC110 (it may grow)
+            await asyncio.sleep(left_ms / 1000)
+        if self.closing or self.session.state is not State.READY:
+            raise ConnectionLostError("the connection was lost while it was throttled")
         correlation_id = self.session.expect(api_key, version, future, self.broker.clock.tick_ms())
         self._write([encode(version, correlation_id)])
         return await future
 
-    def throttle(self, throttle_ms: int) -> None:
-        """The broker asked for silence on this connection (KIP-219)."""
-        if throttle_ms > 0:
-            self.throttled_until_ms = self.broker.clock.tick_ms() + throttle_ms
+    def throttle(self, api_key: int, version: int, throttle_ms: int) -> None:
+        """An answer of that api and version asked for silence on this connection (KIP-219), or says that the broker
+        itself has kept silent."""
+        if throttle_ms > 0 and version >= THROTTLE_SINCE[api_key]:
+            until_ms = self.broker.clock.tick_ms() + throttle_ms
+            self.throttled_until_ms = max(self.throttled_until_ms, until_ms)
             self.broker.loop.call_later(throttle_ms / 1000 + 0.001, self.broker.owner.writable, self.broker)
 
     def close(self, reason: str, *, flushed: bool = False) -> None:
@@ -187,6 +199,7 @@ class Connection(asyncio.Protocol):
     # -- inside
 
     def _negotiated(self) -> None:
+        self.throttle(API_VERSIONS, self.session.api_versions_version, self.session.throttle_ms)
         version = self.session.versions[produce.API_KEY]
         settings = self.broker.settings
         client_id = self.session.client_id

@@ -67,5 +67,5 @@ class Identity:
 
         version, frame, at = await connection.call(messages.INIT_PRODUCER_ID, encode)
         answer = messages.init_producer_id_response(version, frame, at)
-        connection.throttle(answer.throttle_ms)
+        connection.throttle(messages.INIT_PRODUCER_ID, version, answer.throttle_ms)
         return answer

@@ -29,7 +29,6 @@ VIEW_WAIT_MS: Final = 20
 """Pause before looking again whether a dead connection has let go of a batch."""
 ROOM_WAIT_MS: Final = 1000
 """Pause before repairing a batch again that had no pages for it."""
-THROTTLE_SINCE: Final = 6
 
 Parcel = tuple[Lane, Item, TopicRow]
 
@@ -140,8 +139,8 @@ class Sender:
     def produced(self, connection: Connection, request: Any, frame: bytes, at: int) -> None:
         version: int = request.version
         response = produce.decode(version, frame, at)
-        if response.throttle_ms > 0 and version >= THROTTLE_SINCE:
-            connection.throttle(response.throttle_ms)
+        if response.throttle_ms > 0:
+            connection.throttle(produce.API_KEY, version, response.throttle_ms)
         parcels: list[Parcel] = request.context
         answers = response.answers
         by_id = version >= TOPIC_ID_SINCE
@@ -157,6 +156,10 @@ class Sender:
                 self._answered(lane, item, found.get(key), response.endpoints)
         self._events.on_freed()
         self._soon(connection.broker)
+
+    def misdirected(self, broker: Broker) -> None:
+        if not self._closed and self._brokers is not None:
+            self._brokers.rebootstrap(f"{broker.address} does not belong to the cluster any more")
 
     def lost(self, connection: Connection, contexts: list[Any]) -> None:
         if self._closed:

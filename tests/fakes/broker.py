@@ -109,6 +109,7 @@ class Request:
     def __init__(self, broker: "FakeBroker", api_key: int, version: int, entity: Any) -> None:
         self.broker = broker
         self.api_key = api_key
+        self.api = _APIS[api_key]
         self.version = version
         self.entity = entity
         self._handled: bytes | None = None
@@ -187,6 +188,12 @@ class FakeBroker:
         self.denied: dict[str, int] = {}
         """Topics answered with that code instead of being served."""
         self.throttle_ms = 0
+        """In every produce answer; ``throttle_ms_of`` says it for other apis."""
+        self.throttle_ms_of: dict[int, int] = {}
+        self.arrivals: list[tuple[float, int]] = []
+        """(loop time, api) of every request."""
+        self.asked: list[tuple[str, ...]] = []
+        """The topics of every metadata request."""
         self.delay_s = 0.0
         """Pause before every produce answer."""
         self.hints = True
@@ -245,11 +252,12 @@ class FakeBroker:
     def _answer(self, frame: bytes) -> bytes | Close | Silence:
         api_key, version, correlation_id = struct.unpack_from(">hhi", frame)
         self.requests[api_key] += 1
+        self.arrivals.append((asyncio.get_running_loop().time(), api_key))
         low, high = self.ranges[api_key]
         if not low <= version <= high:
             assert api_key == API_VERSIONS, f"version {version} of api {api_key} was not offered"
             entity = self._entity(API_VERSIONS, 0)(error_code=ErrorCode(35), api_keys=self._api_keys(0))
-            return self._framed(correlation_id, False, _bytes(entity))
+            return self._framed(correlation_id, False, body_of(entity))
         module = import_module(f"kio.schema.{_APIS[api_key]}.v{version}.request")
         cls = getattr(module, f"{_CLASSES[api_key]}Request")
         _, at = entity_reader(cls.__header_schema__)(frame, 0)
@@ -295,21 +303,25 @@ class FakeBroker:
             return self._metadata(request)
         cls = self._entity(request.api_key, request.version)
         if request.api_key == API_VERSIONS:
-            extra = {"throttle_time": datetime.timedelta(0)} if request.version >= 1 else {}
-            return _bytes(cls(error_code=ErrorCode.none, api_keys=self._api_keys(request.version), **extra))
+            extra = {"throttle_time": self._throttle(API_VERSIONS)} if request.version >= 1 else {}
+            return body_of(cls(error_code=ErrorCode.none, api_keys=self._api_keys(request.version), **extra))
         producer_id = self.cluster.next_producer_id
         self.cluster.next_producer_id += 1
-        return _bytes(
+        return body_of(
             cls(
-                throttle_time=datetime.timedelta(0),
+                throttle_time=self._throttle(INIT_PRODUCER_ID),
                 error_code=ErrorCode.none,
                 producer_id=producer_id,
                 producer_epoch=0,
             )
         )
 
+    def _throttle(self, api_key: int) -> datetime.timedelta:
+        return datetime.timedelta(milliseconds=self.throttle_ms_of.get(api_key, 0))
+
     def _metadata(self, request: Request) -> bytes:
         module = self._module(METADATA, request.version)
+        self.asked.append(tuple(asked.name for asked in request.entity.topics))
         cluster = self.cluster
         topics = []
         for asked in request.entity.topics:
@@ -333,9 +345,9 @@ class FakeBroker:
                 )
             )
         extra = {"error_code": ErrorCode.none} if request.version >= 13 else {}
-        return _bytes(
+        return body_of(
             module.MetadataResponse(
-                throttle_time=datetime.timedelta(0),
+                throttle_time=self._throttle(METADATA),
                 brokers=tuple(
                     module.MetadataResponseBroker(node_id=node, host="127.0.0.1", port=broker.port)
                     for node, broker in cluster.brokers.items()
@@ -354,17 +366,20 @@ class FakeBroker:
         code: int | None = None,
         record_errors: tuple[tuple[int, str], ...] = (),
         append: bool = True,
+        hint: tuple[int, int] | None = None,
+        endpoints_of: tuple[int, ...] = (),
     ) -> bytes:
-        """``code``: what every partition meets, after appending or instead of it."""
+        """``code``: what every partition meets, after appending or instead of it; ``hint``: with this (leader, epoch);
+        ``endpoints_of``: the answer has the addresses of these nodes."""
         module = self._module(PRODUCE, request.version)
         responses = []
-        endpoints: dict[int, FakeBroker] = {}
+        endpoints: dict[int, FakeBroker] = {node: self.cluster.brokers[node] for node in endpoints_of}
         for asked in request.entity.topic_data:
             rows = []
             for partition in asked.partition_data:
                 outcome = self._append(request, asked, partition, endpoints) if append else (code or 0, -1, -1, None)
                 if code is not None:
-                    outcome = (code, -1, -1, None)
+                    outcome = (code, -1, -1, hint)
                 rows.append(self._row(module, request.version, partition.index, outcome, record_errors))
             address = {"topic_id": asked.topic_id} if request.version >= 13 else {"name": asked.name}
             responses.append(module.TopicProduceResponse(**address, partition_responses=tuple(rows)))
@@ -375,7 +390,7 @@ class FakeBroker:
                 for node, broker in endpoints.items()
             )
         throttle = datetime.timedelta(milliseconds=self.throttle_ms)
-        return _bytes(module.ProduceResponse(responses=tuple(responses), throttle_time=throttle, **extra))
+        return body_of(module.ProduceResponse(responses=tuple(responses), throttle_time=throttle, **extra))
 
     def _append(
         self, request: Request, asked: Any, partition: Any, endpoints: dict[int, "FakeBroker"]
@@ -433,7 +448,8 @@ class FakeBroker:
         )
 
 
-def _bytes(entity: Any) -> bytes:
+def body_of(entity: Any) -> bytes:
+    """An answer made with kio, as a control may return it."""
     out = io.BytesIO()
     entity_writer(type(entity))(out, entity)
     return out.getvalue()

@@ -12,7 +12,7 @@ BROKERS = {1: ("a", 9092), 2: ("b", 9092)}
 
 
 def make() -> Cluster:
-    return Cluster(["t"], 300_000, 100, 1000, Random(1))
+    return Cluster(["t"], 300_000, 600_000, 100, 1000, Random(1))
 
 
 def info(*leaders: tuple[int, int], code: int = 0, topic_id: bytes = ID_1, **changes: Any) -> ClusterInfo:
@@ -56,6 +56,7 @@ def test_a_hint_needs_a_newer_epoch_and_a_known_node() -> None:
     cluster.update(info((1, 5)), 0)
     topic = cluster.topics["t"]
     assert not cluster.hint(topic, 0, 2, 5, {})
+    assert cluster.hint(topic, 0, 1, 5, {}), "what is known already needs no question"
     assert not cluster.hint(topic, 0, 9, 6, {})
     assert cluster.hint(topic, 0, 9, 6, {9: ("z", 1)})
     assert (leader(cluster), cluster.brokers[9]) == (9, ("z", 1))
@@ -89,7 +90,7 @@ def test_a_leaderless_partition_keeps_its_topic() -> None:
 def test_one_request_at_a_time_and_backoff_after_failures() -> None:
     cluster = make()
     assert cluster.due_in_ms(0) == 0
-    cluster.asked()
+    assert cluster.asked(0) == ["t"]
     assert cluster.due_in_ms(0) == FOREVER_MS
     cluster.failed(0)
     assert 80 <= cluster.due_in_ms(0) <= 120
@@ -108,7 +109,7 @@ def test_a_stuck_election_is_not_asked_about_more_than_twice_a_second() -> None:
     tick_ms = asked = 0
     while tick_ms < 60_000:
         tick_ms += cluster.due_in_ms(tick_ms)
-        cluster.asked()
+        cluster.asked(tick_ms)
         cluster.update(info((-1, 0)), tick_ms)
         cluster.want()
         asked += 1
@@ -122,3 +123,46 @@ def test_an_unknown_topic_is_asked_for_ever_more_rarely() -> None:
         tick_ms += cluster.due_in_ms(tick_ms)
         cluster.update(info(code=3), tick_ms)
     assert 0.8 * UNKNOWN_TOPIC_BACKOFF_MAX_MS <= cluster.due_in_ms(tick_ms) <= UNKNOWN_TOPIC_BACKOFF_MAX_MS
+
+
+def test_a_topic_without_records_leaves_the_request_and_comes_back_on_use() -> None:
+    cluster = make()
+    topic = cluster.topics["t"]
+    assert cluster.asked(1000) == ["t"]
+    cluster.update(info((1, 0)), 1000)
+    assert cluster.asked(600_999) == ["t"]
+    cluster.update(info((1, 0)), 600_999)
+    assert cluster.asked(601_000) == []
+    cluster.update(ClusterInfo(BROKERS, "c", (), 0, 0), 601_000)
+    assert cluster.due_in_ms(601_500) == 299_500, "an idle topic is no unmet need"
+    assert leader(cluster) == 1
+    assert cluster.used(topic, 700_000)
+    assert not cluster.used(topic, 700_001)
+    assert cluster.due_in_ms(700_000) == 0
+    assert cluster.asked(700_001) == ["t"]
+
+
+def test_a_topic_that_the_cluster_does_not_show_stays_in_the_request() -> None:
+    cluster = make()
+    cluster.asked(0)
+    cluster.update(info(code=3), 0)
+    assert cluster.asked(2_000_000) == ["t"]
+
+
+def test_an_age_of_zero_still_leaves_the_cluster_its_pauses() -> None:
+    cluster = Cluster(["t"], 0, 600_000, 100, 1000, Random(1))
+    cluster.update(info((1, 0)), 0)
+    assert 80 <= cluster.due_in_ms(0) <= 120
+
+
+def test_the_first_request_without_an_answer_begins_the_time_that_leads_to_a_rebootstrap() -> None:
+    cluster = make()
+    assert cluster.trying_since_ms == -1
+    for tick_ms in (10, 20):
+        cluster.asked(tick_ms)
+        cluster.failed(tick_ms)
+    assert cluster.trying_since_ms == 10
+    cluster.forget_brokers(30)
+    assert (cluster.brokers, cluster.trying_since_ms, cluster.due_in_ms(5000)) == ({}, 30, 0)
+    cluster.update(info((1, 0)), 40)
+    assert cluster.trying_since_ms == -1
