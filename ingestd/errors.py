@@ -33,15 +33,21 @@ class ExitStatus(IntEnum):
 
 
 class Fault(NamedTuple):
-    """One fault of a configuration: where, what is there, what is wrong with it, and what to write instead."""
+    """One fault of a configuration: where, what is there, what is wrong with it, and what to write instead.
+
+    ``file``: the one that holds the key (and its line, where it is known); empty where no file does.
+    """
 
     key: str
     value: str
     text: str
     cure: str
+    file: str = ""
 
     def __str__(self) -> str:
         place = f"{self.key} = {self.value}" if self.value else self.key
+        if self.file:
+            place = f"{self.file}: {place}"
         return f"{place}: {self.text}. {self.cure}" if self.cure else f"{place}: {self.text}"
 
 

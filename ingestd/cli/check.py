@@ -1,10 +1,12 @@
 """``ingestd check``: reads a configuration, lists every fault with key, value and cure, tells what it takes."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
-from ingestd import config
-from ingestd.cli.common import add_configuration, bytes_text
-from ingestd.config.checks import notes
+from ingestd.cli.common import add_configuration, bytes_text, configuration_files
+from ingestd.config import reader
+from ingestd.config.documents import files_of
 from ingestd.config.model import Config
 from ingestd.config.render import to_toml
 from ingestd.errors import ExitStatus
@@ -13,21 +15,27 @@ from ingestd.errors import ExitStatus
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_configuration(parser)
     parser.add_argument(
-        "--print", action="store_true", help="print what is in force, defaults included, secrets masked"
+        "--print",
+        action="store_true",
+        help="print what is in force and where it comes from, defaults included, secrets masked",
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Faults end it with 78 (the caller prints them); 0: the configuration is good."""
-    checked = config.load(arguments.config)
-    print(to_toml(checked).rstrip() if arguments.print else summary(checked, arguments.config))
+    files = configuration_files(arguments)
+    loaded = reader.load(files)
+    if arguments.print:
+        print(to_toml(loaded.config, loaded.sources).rstrip())
+    else:
+        print(summary(loaded.config, loaded.notes, files_of(files)))
     return ExitStatus.DONE
 
 
-def summary(checked: Config, path: str) -> str:
-    """What the configuration amounts to, in a few lines."""
+def summary(checked: Config, notes: Sequence[str], files: Sequence[Path]) -> str:
+    """What the configuration in ``files`` amounts to, in a few lines."""
     daemon, buffer_bytes = checked.daemon, checked.producer.buffer_memory
-    lines = [f"{path}: no faults"]
+    lines = [f"{', '.join(map(str, files))}: no faults"]
     for listener in checked.listeners:
         topics = listener.topic or ", ".join(listener.topics)
         lines.append(f"  {listener.name}: {listener.address} {listener.format} -> {topics}")
@@ -35,5 +43,5 @@ def summary(checked: Config, path: str) -> str:
     total = bytes_text(daemon.workers * buffer_bytes)
     plural = "" if daemon.workers == 1 else "s"
     lines.append(f"buffer: {daemon.workers} worker{plural} x {bytes_text(buffer_bytes)} = {total} {place}")
-    lines += [f"note: {note}" for note in notes(checked)]
+    lines += [f"note: {note}" for note in notes]
     return "\n".join(lines)

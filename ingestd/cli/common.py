@@ -1,6 +1,7 @@
 """What several commands share: the configuration's argument and figures for people."""
 
 import argparse
+from pathlib import Path
 from typing import Final
 
 DEFAULT_CONFIGURATION: Final = "/etc/ingestd/ingestd.toml"
@@ -11,9 +12,15 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
         "-c",
         "--config",
         metavar="FILE",
-        default=DEFAULT_CONFIGURATION,
-        help=f"the configuration (default: {DEFAULT_CONFIGURATION})",
+        action="append",
+        help="the configuration, with the conf.d/*.toml next to it; may be given several times, later files go before "
+        f"earlier ones (default: {DEFAULT_CONFIGURATION})",
     )
+
+
+def configuration_files(arguments: argparse.Namespace) -> list[Path]:
+    """What ``-c`` names, in its order."""
+    return [Path(name) for name in arguments.config or (DEFAULT_CONFIGURATION,)]
 
 
 def bytes_text(count: int) -> str:

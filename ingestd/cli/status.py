@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ingestd import config, scoreboard
-from ingestd.cli.common import add_configuration, bytes_text, duration_text, table
+from ingestd.cli.common import add_configuration, bytes_text, configuration_files, duration_text, table
 from ingestd.cli.figures import Status, WorkerStatus, read_status
 from ingestd.config.checks import notes
 from ingestd.config.model import Config
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints the status; HostDaemonAbsentError (75) when nobody runs."""
-    loaded = config.load(arguments.config)
+    loaded = config.load(*configuration_files(arguments))
     status = read_status(Path(loaded.daemon.state_directory) / scoreboard.FILE_NAME)
     now_ms, tick_ms = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
     complaints = status.complaints(tick_ms)

@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
+from ingestd.config.sources import Sources
 from ingestd.errors import ConfigurationError, Fault
-from ingestd.secret import MASK, Secret
+from ingestd.secret import MASK, Concealed, Secret
 
 VALUE_CHARACTERS_MAX: Final = 120
 _SECRET_WORDS: Final = ("password", "passphrase", "secret", "jaas", "ssl.keystore.key", "token")
@@ -17,7 +18,7 @@ MASKED: Final = f'"{MASK}"'
 
 def toml_text(value: object) -> str:
     """``value`` as it would stand in a TOML file (inline, also for tables); a secret is masked."""
-    if isinstance(value, Secret):
+    if isinstance(value, Secret | Concealed):
         return MASKED
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -79,14 +80,40 @@ class RefusedError(Exception):
 
 
 class Faults:
-    """The faults found so far, in the order of the file's sections."""
+    """The faults found so far, in the order of the file's sections, and what is no fault and yet worth a word."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sources | None = None) -> None:
         self.found: list[Fault] = []
+        self.notes: list[str] = []
+        self.sources = sources or Sources()
+        self._settled: set[str] = set()
+
+    def add_last(self, key: str, value: object, text: str, cure: str) -> None:
+        """As :meth:`add`; whatever else would be said of ``key`` follows from this and is left out."""
+        self.add(key, value, text, cure)
+        self._settled.add(key)
 
     def add(self, key: str, value: object, text: str, cure: str) -> None:
-        self.found.append(Fault(key if key.isprintable() else toml_text(key), shown(key, value), text, cure))
+        """Adds what is wrong with ``value`` (ABSENT: nothing is there), and what to write instead."""
+        if key in self._settled:
+            return
+        source = self.sources.of(key)
+        visible = shown(key, value)
+        if source.concealed and value is not ABSENT:
+            # What is said of a value quotes it more often than not.
+            visible, text, cure = MASKED, "not legal, and not shown, for it comes out of a file", "Correct that file"
+        self.found.append(Fault(printable_key(key), visible, text, cure, source.place))
+
+    def note(self, key: str, text: str) -> None:
+        """Notes ``text`` about ``key``, with the file that holds it."""
+        source = self.sources.of(key)
+        self.notes.append(f"{source.place}: {printable_key(key)}: {text}" if source.place else f"{key}: {text}")
 
     def raise_if_any(self) -> None:
         if self.found:
             raise ConfigurationError(self.found)
+
+
+def printable_key(key: str) -> str:
+    """``key`` for people, whatever is in it."""
+    return key if key.isprintable() else toml_text(key)

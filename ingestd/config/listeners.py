@@ -62,12 +62,17 @@ def read_listeners(tables: object, record_bytes_max: int, faults: Faults) -> lis
         faults.add("listeners", ABSENT, f"{len(tables)} listeners", f"Use at most {LISTENERS_MAX}")
     listeners = []
     for index, table in enumerate(tables):
-        name = table.get("name") if isinstance(table, dict) else None
-        label = name if isinstance(name, str) and name and _NAME_CHARACTERS.issuperset(name) else str(index + 1)
-        listener = _read_listener(_Draft(f"listeners.{label}.", table, faults), record_bytes_max)
+        draft = _Draft(f"listeners.{listener_label(index, table)}.", table, faults)
+        listener = _read_listener(draft, record_bytes_max)
         if listener is not None:
             listeners.append(listener)
     return listeners
+
+
+def listener_label(index: int, table: object) -> str:
+    """What a listener is called in keys: its name, where that is one, else its place, counted from 1."""
+    name = table.get("name") if isinstance(table, dict) else None
+    return name if isinstance(name, str) and name and _NAME_CHARACTERS.issuperset(name) else str(index + 1)
 
 
 def _read_listener(draft: _Draft, request_bytes_max: int) -> Listener | None:

@@ -1,20 +1,23 @@
-"""From a TOML file to a checked :class:`Config`; all faults are found in one go."""
+"""From TOML files to a checked :class:`Config`; all faults are found in one go."""
 
 import os
-import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from ingestd.config.checks import check_daemon, check_producer, check_topic, record_bytes_max
-from ingestd.config.faults import ABSENT, Faults, nearest, toml_key
+from ingestd.config.checks import check_daemon, check_producer, check_topic, notes, record_bytes_max
+from ingestd.config.documents import Document, expanded, merged, parse_toml, read_documents
+from ingestd.config.faults import ABSENT, Faults, is_secret, nearest, toml_key
+from ingestd.config.kafka_file import FILE_KEY, KafkaFile
 from ingestd.config.listeners import check_together, read_listeners, topics_named
 from ingestd.config.model import Config, Daemon, Producer
 from ingestd.config.section import Rules, Section, flattened, given_names, read_section
-from ingestd.config.settings import DAEMON, LISTENER, PRODUCER
+from ingestd.config.settings import DAEMON, LISTENER, NO_FIELD, PRODUCER
+from ingestd.config.settings_ignored import PRODUCER_IGNORED
 from ingestd.config.settings_refused import DAEMON_NOT_YET, PRODUCER_FOREIGN, PRODUCER_NOT_YET
+from ingestd.config.sources import Sources
 from ingestd.config.topics import gather_topics, read_topics
 from ingestd.config.values import REQUIRED, UNSET
-from ingestd.errors import ConfigurationError, Fault
 
 _SECTIONS: Final = ("daemon", "producer", "topics", "listeners")
 _DAEMON_RULES: Final = Rules(DAEMON, not_yet=DAEMON_NOT_YET, elsewhere=dict.fromkeys(PRODUCER, "[producer]"))
@@ -22,40 +25,66 @@ _PRODUCER_RULES: Final = Rules(
     PRODUCER,
     not_yet=PRODUCER_NOT_YET,
     foreign=PRODUCER_FOREIGN,
+    ignored=PRODUCER_IGNORED,
     elsewhere={"partitions": "[topics.NAME]", **dict.fromkeys((*DAEMON, *DAEMON_NOT_YET), "[daemon]")},
 )
-_FILE_BYTES_MAX: Final = 4 << 20
 
 
-def load(path: Path) -> Config:
-    """Reads and checks ``path``; raises ConfigurationError with every fault."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_BYTES_MAX + 1)
-    except OSError as refused:
-        cure = "Name the configuration with -c FILE"
-        raise ConfigurationError([Fault(str(path), "", f"cannot be read: {refused.strerror}", cure)]) from None
-    if len(content) > _FILE_BYTES_MAX:
-        raise ConfigurationError([Fault(str(path), "", f"larger than {_FILE_BYTES_MAX} bytes", "Name a TOML file")])
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as refused:
-        line = content.count(b"\n", 0, refused.start) + 1
-        raise ConfigurationError([Fault(f"{path}:{line}", "", "not UTF-8", "Save the file as UTF-8")]) from None
-    return parse(text, str(path))
+class Loaded(NamedTuple):
+    """A configuration, where each of its values comes from, and what is allowed and yet worth a second look."""
+
+    config: Config
+    sources: Sources
+    notes: list[str]
+
+
+def load(paths: Sequence[Path]) -> Loaded:
+    """Reads and checks the files at ``paths`` with their drop-ins; raises ConfigurationError with every fault."""
+    return read(read_documents(paths), os.environ)
 
 
 def parse(text: str, name: str = "configuration") -> Config:
     """As :func:`load`, from text; ``name`` stands in faults of the file as a whole."""
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as refused:
-        cure = "Every later fault is hidden until this one is mended"
-        raise ConfigurationError([Fault(name, "", f"not TOML: {refused}", cure)]) from None
+    return read([Document("", parse_toml(text, name))], os.environ).config
+
+
+def read(documents: Sequence[Document], environment: Mapping[str, str]) -> Loaded:
+    """Checks what stands in ``documents``, later ones over earlier ones; ConfigurationError with every fault."""
     faults = Faults()
-    config = _read(document, faults)
+    whole = expanded(merged(documents, faults.sources), environment, faults)
+    exposed = {document.file for document in documents if document.exposed}
+    table = whole.get("producer")
+    if isinstance(table, dict):
+        whole["producer"] = _with_kafka_file(table, exposed, environment, faults)
+    config = _read(whole, faults)
     faults.raise_if_any()
-    return config
+    _note_exposed(whole.get("producer", {}), exposed, faults)
+    return Loaded(config, faults.sources, [*faults.notes, *notes(config)])
+
+
+def _with_kafka_file(
+    table: dict[str, Any], exposed: set[str], environment: Mapping[str, str], faults: Faults
+) -> dict[str, Any]:
+    named = dict(flattened(table)).get(FILE_KEY)
+    if named is None:
+        return table
+    place = faults.sources.of(f"producer.{FILE_KEY}").place
+    file = KafkaFile.read(named, Path(place).absolute().parent if place else None, faults)
+    if file is None:
+        return table
+    if file.exposed:
+        exposed.add(str(file.path))
+    return file.laid_below(table, _PRODUCER_RULES, environment, faults)
+
+
+def _note_exposed(table: Mapping[str, Any], exposed: set[str], faults: Faults) -> None:
+    """Says which secrets stand in files that every user of the host can read."""
+    for name, _ in flattened(table):
+        key = f"producer.{name}"
+        source = faults.sources.of(key)
+        file = source.place if source.place in exposed else source.place.rpartition(":")[0]
+        if is_secret(name) and not source.concealed and file in exposed:
+            faults.note(key, f"every user of this host can read it there. Run: chmod o= {file}")
 
 
 def _read(document: dict[str, Any], faults: Faults) -> Config:
@@ -115,7 +144,7 @@ def _processors() -> int:
 
 
 def _producer(section: Section, given: frozenset[str]) -> Producer:
-    values = {name.replace(".", "_"): value for name, value in section.items()}
+    values = {name.replace(".", "_"): value for name, value in section.items() if name not in NO_FIELD}
     if values["bootstrap_servers"] is REQUIRED:
         values["bootstrap_servers"] = ()
     if "reconnect.backoff.ms" in given and "reconnect.backoff.max.ms" not in given:

@@ -1,25 +1,32 @@
 """What is in force, as the TOML file that would say it all: every default written out."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from ingestd.config.faults import MASKED, is_secret, toml_key, toml_text
 from ingestd.config.model import NEVER_MS, Config, Key, Listener, Topic
-from ingestd.config.settings import DAEMON, LISTENER, PRODUCER, TOPIC
+from ingestd.config.settings import DAEMON, LISTENER, NO_FIELD, PRODUCER, TOPIC
+from ingestd.config.sources import Sources
+
+NO_SOURCES: Final = Sources()
+"""For who knows none: no source is written."""
 
 
-def to_toml(config: Config) -> str:
-    """A file that reads as ``config``; secrets masked."""
+def to_toml(config: Config, sources: Sources = NO_SOURCES) -> str:
+    """A file that reads as ``config``, with the source of each value behind it; secrets masked.
+
+    Of the topics only what they set themselves is written: the rest is the producer's.
+    """
     lines = ["[daemon]"]
-    lines += _pairs({name: getattr(config.daemon, _field(name)) for name in DAEMON})
+    lines += _pairs("daemon", {name: getattr(config.daemon, _field(name)) for name in DAEMON}, sources)
     lines += ["", "[producer]"]
-    lines += _pairs(_producer_values(config))
+    lines += _pairs("producer", _producer_values(config), sources)
     for topic in config.topics:
-        lines += ["", f"[topics.{toml_key(topic.name)}]"]
-        lines += _pairs(_topic_values(topic))
+        key = f"topics.{toml_key(topic.name)}"
+        lines += ["", f"[{key}]", *_pairs(key, _topic_values(topic), sources)]
     for listener in config.listeners:
         lines += ["", "[[listeners]]"]
-        lines += _pairs(_listener_values(listener))
+        lines += _pairs(f"listeners.{listener.name}", _listener_values(listener), sources)
     return "\n".join(lines) + "\n"
 
 
@@ -27,14 +34,22 @@ def _field(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _pairs(values: dict[str, Any]) -> Iterator[str]:
+def _pairs(section: str, values: dict[str, Any], sources: Sources) -> Iterator[str]:
     for name, value in values.items():
-        if value is not None:
-            yield f"{name} = {MASKED if is_secret(name) else toml_text(value)}"
+        if value is None:
+            continue
+        source = sources.exactly(f"{section}.{name}")
+        masked = source.concealed or is_secret(name)
+        pair = f"{name} = {MASKED if masked else toml_text(value)}"
+        if sources is NO_SOURCES:
+            yield pair
+        else:
+            place = source.place or "default"
+            yield f"{pair}  # {place if place.isprintable() else toml_text(place)}"
 
 
 def _producer_values(config: Config) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(config.producer, _field(name)) for name in PRODUCER}
+    values: dict[str, Any] = {name: getattr(config.producer, _field(name)) for name in PRODUCER if name not in NO_FIELD}
     values["acks"] = "all" if values["acks"] == -1 else values["acks"]
     values["delivery.timeout.ms"] = _never(values["delivery.timeout.ms"], None)
     return values

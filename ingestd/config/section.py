@@ -1,10 +1,11 @@
 """One section of the file: nested tables flattened to Kafka's dotted names, keys known, values of their kind."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ingestd.config.faults import ABSENT, Faults, RefusedError, nearest, toml_key, toml_text
 from ingestd.config.values import REQUIRED, Setting
+from ingestd.secret import Expanded, plain
 
 Section = dict[str, Any]
 """Setting name to checked value, defaults filled in. Every known name is a key, also when its own value was a fault."""
@@ -24,7 +25,11 @@ def flattened(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[s
 
 
 class Rules:
-    """What a section may hold: the settings, those that a later version reads, and those that mean nothing here."""
+    """What a section may hold: the settings, those that a later version reads, and those that mean nothing here.
+
+    ``ignored``: settings of Kafka's that change nothing here. What it holds for a name is asked with the value and
+    gives a notice ("" for none), or raises RefusedError for a value that would have changed something.
+    """
 
     def __init__(
         self,
@@ -32,26 +37,44 @@ class Rules:
         not_yet: Mapping[str, str] | None = None,
         foreign: Mapping[str, str] | None = None,
         elsewhere: Mapping[str, str] | None = None,
+        ignored: Mapping[str, Callable[[object], str]] | None = None,
     ) -> None:
         self.settings = settings
         self.not_yet = not_yet or {}
         self.foreign = foreign or {}
         self.elsewhere = elsewhere or {}
+        self.ignored = ignored or {}
 
     def refuse(self, place: str, name: str, value: object, faults: Faults) -> None:
-        """Says why ``name`` may not stand in the section at ``place``."""
+        """Says why ``name`` may not stand in the section at ``place``, or why it changes nothing."""
         key = place + name
-        if name in self.not_yet:
+        if name in self.ignored:
+            self._ignore(key, self.ignored[name], value, faults)
+        elif name in self.not_yet:
             faults.add(key, value, "not yet", self.not_yet[name])
         elif name in self.foreign:
             faults.add(key, value, f"has no meaning here: {self.foreign[name]}", "Leave it out")
         elif name in self.elsewhere:
             faults.add(key, value, "in the wrong section", f"Move it to {self.elsewhere[name]}")
         else:
-            near = nearest(name, (*self.settings, *self.not_yet)) or nearest(name, self.elsewhere)
-            place_of_near = f" in {self.elsewhere[near]}" if near in self.elsewhere else ""
-            cure = f"Did you mean {near}{place_of_near}?" if near else "Leave it out"
-            faults.add(key, value, "unknown key", cure)
+            faults.add(key, value, "unknown key", self.near(name) or "Leave it out")
+
+    def _ignore(self, key: str, notice_of: Callable[[object], str], value: object, faults: Faults) -> None:
+        try:
+            if notice := notice_of(value):
+                faults.note(key, notice)
+        except RefusedError as refused:
+            faults.add(key, value, refused.text, refused.cure)
+
+    def near(self, name: str) -> str:
+        """``Did you mean linger.ms?``, "" where no name is near."""
+        near = nearest(name, (*self.settings, *self.not_yet)) or nearest(name, self.elsewhere)
+        place_of_near = f" in {self.elsewhere[near]}" if near in self.elsewhere else ""
+        return f"Did you mean {near}{place_of_near}?" if near else ""
+
+    def knows(self, name: str) -> bool:
+        """Whether ``name`` is one that the section reads, ignores or refuses by name."""
+        return any(name in names for names in (self.settings, self.ignored, self.not_yet, self.foreign))
 
 
 def read_section(place: str, table: object, rules: Rules, faults: Faults, *, whole: tuple[str, ...] = ()) -> Section:
@@ -71,7 +94,8 @@ def read_section(place: str, table: object, rules: Rules, faults: Faults, *, who
         else:
             given.add(name)
             try:
-                section[name] = setting.kind.read(value)
+                given_value = setting.kind.from_text(value) if isinstance(value, Expanded) else value
+                section[name] = plain(setting.kind.read(given_value))
             except RefusedError as refused:
                 faults.add(place + name, value, refused.text, refused.cure)
     for name, setting in rules.settings.items():

@@ -37,6 +37,9 @@ PRODUCER: Final = _by_name(_PRODUCER)
 TOPIC: Final = _by_name(_TOPIC)
 LISTENER: Final = _by_name(settings_listener.SETTINGS)
 
+NO_FIELD: Final = frozenset({"properties.file"})
+"""Settings that say where others stand and are not in the model themselves."""
+
 OWN_DEFAULTS: Final[Mapping[str, object]] = {
     "delivery.timeout.ms": 120_000,
     "batch.size": 16_384,

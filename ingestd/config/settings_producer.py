@@ -6,7 +6,7 @@ They have Kafka's names and ranges and, but for those in ``settings.OWN_DEFAULTS
 from typing import Final
 
 from ingestd.config import values as v
-from ingestd.config.values import INT_MAX, LONG_MAX, REQUIRED, Setting
+from ingestd.config.values import INT_MAX, LONG_MAX, REQUIRED, UNSET, Setting
 
 _INTEGER: Final = v.integer(0, INT_MAX)
 _LONG: Final = v.integer(0, LONG_MAX)
@@ -15,6 +15,13 @@ _COMPRESSION: Final = v.choice("none", "lz4", "zstd", later=("gzip", "snappy"))
 
 SETTINGS: Final = (
     Setting("bootstrap.servers", v.servers(), REQUIRED, "", "Seeds for the first contact; name two or three brokers."),
+    Setting(
+        "properties.file",
+        v.text(),
+        UNSET,
+        "",
+        "A Java producer's properties, taken as they are; what stands here goes before them.",
+    ),
     Setting(
         "client.id", v.text(empty=True, bytes_max=200), "", "", "Shown in broker logs and quotas; -<worker> is added."
     ),

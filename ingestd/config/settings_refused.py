@@ -52,24 +52,8 @@ PRODUCER_NOT_YET: Final[Mapping[str, str]] = {
 """Kafka's settings that a later version reads; until then they are refused rather than ignored."""
 
 PRODUCER_FOREIGN: Final[Mapping[str, str]] = {
-    "key.serializer": "keys are bytes here, serialised by their senders",
-    "value.serializer": "values are bytes here, serialised by their senders",
-    "interceptor.classes": "there is no Java virtual machine to load classes",
-    "config.providers": "there is no Java virtual machine to load classes",
-    "buffer.memory.allocation.strategy": "the arena takes pages as batches need them",
-    "partitioner.rack.aware": "the producer has no rack",
-    "client.rack": "the producer has no rack",
+    "config.providers": "write ${NAME} or ${file:PATH} (config.providers counts in a properties file)",
     "transactional.id": "there are no transactions: an idempotent producer per worker survives crashes",
-    "transaction.timeout.ms": "there are no transactions",
-    "transaction.two.phase.commit.enable": "there are no transactions",
-    "metadata.cluster.check.enable": "the cluster id is checked always",
-    "bootstrap.resolve.timeout.ms": "seeds are resolved again and again until one answers",
     "sasl.jaas.config": "that is Java's syntax",
-    "security.providers": "that belongs to Java",
-    "enable.metrics.push": "ingestd has metrics of its own",
-    "metric.reporters": "ingestd has metrics of its own",
-    "metrics.num.samples": "ingestd has metrics of its own",
-    "metrics.recording.level": "ingestd has metrics of its own",
-    "metrics.sample.window.ms": "ingestd has metrics of its own",
 }
 """Kafka's settings that mean nothing in this daemon, and why."""

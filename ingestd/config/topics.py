@@ -8,6 +8,7 @@ from ingestd.config.faults import ABSENT, Faults, RefusedError, nearest, toml_ke
 from ingestd.config.model import NEVER_MS, Topic
 from ingestd.config.section import Rules, read_section
 from ingestd.config.settings import PRODUCER, TOPIC
+from ingestd.config.settings_ignored import PRODUCER_IGNORED
 from ingestd.config.settings_refused import PRODUCER_FOREIGN, PRODUCER_NOT_YET
 from ingestd.config.values import UNSET
 from ingestd.limits import TOPIC_BYTES_MAX, TOPICS_MAX
@@ -17,7 +18,7 @@ _RULES: Final = Rules(
     TOPIC,
     not_yet=PRODUCER_NOT_YET,
     foreign=PRODUCER_FOREIGN,
-    elsewhere={name: "[producer], it is not per topic" for name in PRODUCER if name not in TOPIC},
+    elsewhere={name: "[producer], it is not per topic" for name in (*PRODUCER, *PRODUCER_IGNORED) if name not in TOPIC},
 )
 
 
@@ -80,7 +81,7 @@ def _without_dotted_topics(name: str, table: Mapping[str, object], faults: Fault
 
 
 def _begins_setting(key: str) -> bool:
-    known = (*PRODUCER, *TOPIC, *PRODUCER_NOT_YET, *PRODUCER_FOREIGN)
+    known = (*PRODUCER, *TOPIC, *PRODUCER_IGNORED, *PRODUCER_NOT_YET, *PRODUCER_FOREIGN)
     first_parts = {name.partition(".")[0] for name in known}
     return "." in key or key in first_parts
 

@@ -37,9 +37,31 @@ def test_what_is_in_force_is_printed(file: Path, capsys: pytest.CaptureFixture[s
     assert parse(capsys.readouterr().out) == parse(FULL)
 
 
-def test_notes_are_told(file: Path) -> None:
-    text = check.summary(parse(FULL.replace("127.0.0.1:5514", "0.0.0.0:5514")), str(file))
-    assert "note: devices: anybody" in text
+def test_each_value_is_printed_with_its_source(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.execute(arguments(file, "--print")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"linger.ms = 7  # {file}" in lines
+    assert "retries = 2147483647  # default" in lines
+    assert f'listen = "udp:127.0.0.1:5514"  # {file}' in lines
+
+
+def test_notes_are_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(FULL.replace("127.0.0.1:5514", "0.0.0.0:5514"))
+    assert check.execute(arguments(file)) == 0
+    assert "note: devices: anybody" in capsys.readouterr().out
+
+
+def test_several_files_are_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    over = file.with_name("over.toml")
+    over.write_text("[producer]\nlinger.ms = 9\n")
+    drop_in = file.parent / "conf.d/50-site.toml"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[producer]\nlinger.ms = 8\nretries = 5\n")
+    assert check.execute(arguments(file, "-c", str(over))) == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"{file}, {drop_in}, {over}: no faults"
+    assert check.execute(arguments(file, "-c", str(over), "--print")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (f"linger.ms = 9  # {over}" in lines, f"retries = 5  # {drop_in}" in lines) == (True, True)
 
 
 def test_faults_come_out(file: Path) -> None:

@@ -1,0 +1,40 @@
+"""Where each value of a configuration comes from."""
+
+from typing import Final, NamedTuple
+
+
+class Source(NamedTuple):
+    """``place``: a file, with the line where it is known; empty: a default. ``concealed``: out of a ``${file:}``."""
+
+    place: str = ""
+    concealed: bool = False
+
+
+DEFAULT: Final = Source()
+
+
+class Sources:
+    """By key as faults show it: ``producer.linger.ms``, ``topics."logs.app".linger.ms``, ``listeners.app.listen``."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Source] = {}
+
+    def note(self, key: str, place: str) -> None:
+        """The value of ``key`` (or all of a section, whose keys begin with it) comes from ``place``."""
+        self._by_key[key] = Source(place)
+
+    def conceal(self, key: str) -> None:
+        """The value of ``key`` must not be shown."""
+        self._by_key[key] = self.of(key)._replace(concealed=True)
+
+    def of(self, key: str) -> Source:
+        """The source of ``key``, else that of the section around it; DEFAULT where no file has either."""
+        while key:
+            if key in self._by_key:
+                return self._by_key[key]
+            key = key.rpartition(".")[0]
+        return DEFAULT
+
+    def exactly(self, key: str) -> Source:
+        """The source of ``key`` itself; DEFAULT where no file sets it."""
+        return self._by_key.get(key, DEFAULT)

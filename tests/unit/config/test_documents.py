@@ -1,0 +1,179 @@
+"""Several files laid over each other: later ones count, listeners add up, every value and fault knows its file."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestd import config
+from ingestd.config import reader
+from ingestd.config.documents import Document, files_of, merged
+from ingestd.config.section import flattened
+from ingestd.config.sources import Sources
+from ingestd.errors import ConfigurationError, Fault
+
+BASE = """
+[daemon]
+workers = 2
+[producer]
+bootstrap.servers = ["kafka-1:9092"]
+linger.ms = 5
+[topics.logs]
+batch.size = 1000
+[[listeners]]
+name = "log"
+listen = "unix-datagram:/run/i/log.sock"
+format = "raw"
+topic = "logs"
+"""
+APP = '[[listeners]]\nname = "app"\nlisten = "unix-stream:/run/i/app"\nformat = "frames"\ntopics = ["orders"]\n'
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write(tmp_path / "ingestd.toml", BASE)
+
+
+def faults_of(*paths: Path) -> list[Fault]:
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(*paths)
+    return caught.value.faults
+
+
+def test_later_files_override_setting_by_setting(base: Path) -> None:
+    first = write(
+        base.parent / "first.toml", '[producer]\n"linger.ms" = 6\nretries = 3\n[topics.logs]\nlinger.ms = 0\n'
+    )
+    second = write(base.parent / "second.toml", "[producer]\nlinger = { ms = 7 }\n" + APP)
+    loaded = reader.load([base, first, second])
+    read = loaded.config
+    assert (read.daemon.workers, read.producer.linger_ms, read.producer.retries) == (2, 7, 3)
+    assert (read.topics[0].batch_size, read.topics[0].linger_ms) == (1000, 0)
+    assert [listener.name for listener in read.listeners] == ["log", "app"]
+    places = {
+        key: loaded.sources.exactly(key).place
+        for key in ("daemon.workers", "producer.retries", "producer.linger.ms", "topics.logs.linger.ms")
+    }
+    assert places == {
+        "daemon.workers": str(base),
+        "producer.retries": str(first),
+        "producer.linger.ms": str(second),
+        "topics.logs.linger.ms": str(first),
+    }
+    assert loaded.sources.of("listeners.app.mode").place == str(second)
+
+
+def test_drop_ins_are_read_behind_their_file_in_the_order_of_names(base: Path) -> None:
+    write(base.parent / "conf.d/20-b.toml", "[producer]\nlinger.ms = 20\n")
+    write(base.parent / "conf.d/10-a.toml", "[producer]\nlinger.ms = 10\nretries = 10\n")
+    write(base.parent / "conf.d/notes.txt", "not TOML")
+    read = config.load(base)
+    assert (read.producer.linger_ms, read.producer.retries) == (20, 10)
+    last = write(base.parent / "last.toml", "[producer]\nlinger.ms = 30\n")
+    assert config.load(base, last).producer.linger_ms == 30
+    assert [path.name for path in files_of([base, last])] == ["ingestd.toml", "10-a.toml", "20-b.toml", "last.toml"]
+
+
+def test_a_drop_in_that_is_named_as_well_is_read_once_where_it_is_named(base: Path) -> None:
+    drop_in = write(base.parent / "conf.d/10-app.toml", APP)
+    assert files_of([base, drop_in]) == [base, drop_in]
+    assert len(config.load(base, drop_in).listeners) == 2
+
+
+def test_faults_name_their_file(base: Path) -> None:
+    first = write(base.parent / "first.toml", "[producer]\nlinger.ms = -1\n[topics.logs]\nlinger.ms = -1\n")
+    second = write(base.parent / "second.toml", '[daemon]\nworkers = 0\n[[listeners]]\nname = "x"\nformat = "raw"\n')
+    found = {fault.key: fault.file for fault in faults_of(base, first, second)}
+    assert found == {
+        "daemon.workers": str(second),
+        "producer.linger.ms": str(first),
+        "topics.logs.linger.ms": str(first),
+        "listeners.x.listen": str(second),
+    }
+    assert str(faults_of(first, second)[-1]).startswith(str(second))
+
+
+def test_two_listeners_of_one_name_in_two_files_are_a_fault(base: Path) -> None:
+    copy = write(base.parent / "copy.toml", "[[listeners]]" + BASE.partition("[[listeners]]")[2])
+    assert "two listeners have this name" in faults_of(base, copy)[0].text
+
+
+def test_every_file_that_cannot_be_read_is_told_at_once(base: Path) -> None:
+    broken = write(base.parent / "broken.toml", "[daemon\n")
+    found = faults_of(base, broken, base.parent / "none.toml")
+    assert [fault.key for fault in found] == [str(broken), str(base.parent / "none.toml")]
+
+
+def test_variables_are_replaced_wherever_there_are_strings(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZONE", "north")
+    over = write(
+        base.parent / "over.toml",
+        '[producer]\nbootstrap.servers = ["kafka.${ZONE}:9092", "b:1"]\nclient.id = "$${ZONE}"\n'
+        '[[listeners]]\nname = "${ZONE}"\nlisten = "unix-stream:/run/${ZONE}"\nformat = "lines"\ntopic = "t"\n'
+        'headers = { zone = "${ZONE}" }\n',
+    )
+    read = config.load(base, over)
+    assert read.producer.bootstrap_servers == ("kafka.north:9092", "b:1")
+    assert read.producer.client_id == "${ZONE}"
+    assert (read.listeners[1].name, read.listeners[1].headers) == ("north", (("zone", b"north"),))
+
+
+def test_a_variable_may_stand_for_a_number_a_switch_or_a_list(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("WORKERS", "3"), ("SEEDS", "a:1, b:1"), ("SURE", "false"), ("ACKS", "1"), ("WHEN", "never")):
+        monkeypatch.setenv(name, value)
+    over = write(
+        base.parent / "over.toml",
+        '[daemon]\nworkers = "${WORKERS}"\n[producer]\nbootstrap.servers = "${SEEDS}"\nacks = "${ACKS}"\n'
+        'enable.idempotence = "${SURE}"\n[topics.logs]\ndelivery.timeout.ms = "${WHEN}"\n',
+    )
+    read = config.load(base, over)
+    assert (read.daemon.workers, read.producer.bootstrap_servers) == (3, ("a:1", "b:1"))
+    assert (read.producer.acks, read.producer.enable_idempotence) == (1, False)
+    monkeypatch.setenv("WORKERS", "3x")
+    assert "not a whole number" in str(faults_of(base, over)[0])
+
+
+def test_a_variable_that_is_missing_is_one_fault_with_its_file(base: Path) -> None:
+    over = write(base.parent / "over.toml", '[daemon]\nstate.directory = "${NOWHERE_TO_BE_FOUND}"\n')
+    found = faults_of(base, over)
+    assert [(fault.key, fault.file) for fault in found] == [("daemon.state.directory", str(over))]
+    assert "NOWHERE_TO_BE_FOUND" in found[0].text
+
+
+def test_what_comes_from_a_file_is_never_shown(base: Path) -> None:
+    (base.parent / "canary").write_text("hunter2 hunter2:x\n")
+    text = '[producer]\n{} = {}\n[[listeners]]\nname = "l"\nlisten = {}\nformat = "raw"\ntopic = {}\n'
+    canary = f'"${{file:{base.parent}/canary}}"'
+    for setting, value in (("linger.ms", canary), ("bootstrap.servers", f"[{canary}]"), ("acks", canary)):
+        over = write(base.parent / "over.toml", text.format(setting, value, canary, canary))
+        found = faults_of(base, over)
+        assert len(found) >= 3
+        assert "hunter2" not in "\n".join(map(str, found))
+        assert "***" in str(found[0])
+
+
+TABLES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "a": st.one_of(st.integers(), st.dictionaries(st.sampled_from(["b", "c"]), st.integers(), min_size=1)),
+        "a.b": st.integers(),
+        "c": st.integers(),
+    },
+).filter(lambda table: len(dict(flattened(table))) == len(list(flattened(table))))
+
+
+@given(st.lists(TABLES, max_size=4))
+def test_the_last_file_that_says_something_counts(tables: list[dict[str, Any]]) -> None:
+    whole = merged([Document(f"{n}", {"producer": table}) for n, table in enumerate(tables)], Sources())
+    expected: dict[str, object] = {}
+    for table in tables:
+        expected.update(flattened(table))
+    assert dict(flattened(whole["producer"])) == expected if expected else not whole.get("producer")
