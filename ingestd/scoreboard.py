@@ -1,18 +1,25 @@
 """The scoreboard: a mapped file with one row per worker; how supervisor, workers and commands see each other's state.
 
-Rows are 4096 bytes of little-endian u64 words. Row 0 is the header, row 1 + w belongs to worker w. Every word has one
-writer: the supervisor creates the file and writes header, pid, state, restarts, pressure; the worker writes heartbeat,
-connections and, under the seqlock, its ledger and gauges. Words are aligned and stored whole, so single words need no
-lock. The file may be read at any time, also when nobody runs: it tells the last state.
+    header row | names of the topics, 256 bytes each | a row per worker | the admin process's row | a block per worker
+
+Rows are 4096 bytes of little-endian u64 words, and every part begins at a multiple of that. Every word has one writer:
+the supervisor creates the file and writes header, names, pid, state, restarts, pressure, and all of the admin process's
+row (that process only reads); the worker writes heartbeat, connections, under the seqlock its ledger and gauges, and
+under another one its block: what its producer counts (``ingestd/figures.py``). Words are aligned and stored whole, so
+single words need no lock. The file may be read at any time, also when nobody runs: it tells the last state.
 """
 
 import mmap
 import os
 import sys
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
+from ingestd import figures
+from ingestd.figures import Reading
+from ingestd.limits import TOPIC_BYTES_MAX
 from ingestd.metrics import LEDGER_WORDS
 
 Board = TypeVar("Board", bound="_Mapped")
@@ -20,8 +27,9 @@ Board = TypeVar("Board", bound="_Mapped")
 ROW_BYTES: Final = 4096
 ROW_WORDS: Final = ROW_BYTES // 8
 MAGIC: Final = int.from_bytes(b"INGSCORE", "little")
-VERSION: Final = 1
+VERSION: Final = 2
 FILE_NAME: Final = "scoreboard"
+NAME_BYTES: Final = 256
 _READ_ATTEMPTS: Final = 200
 
 if sys.byteorder != "little":
@@ -41,6 +49,9 @@ class HeaderWord(IntEnum):
     SUPERVISOR_PID = 3
     STARTED_MS = 4
     STOPPING = 5
+    TOPICS = 6
+    HEARTBEAT_TICK_MS = 7
+    """The supervisor's own loop, CLOCK_MONOTONIC."""
 
 
 class Word(IntEnum):
@@ -101,12 +112,15 @@ class Pressure(IntEnum):
 
 
 class Header(NamedTuple):
-    """Row 0: ``started_ms`` is wall clock time, ``stopping`` tells that the daemon drains."""
+    """Row 0: ``started_ms`` is wall clock time, ``stopping`` tells that the daemon drains; ``heartbeat_tick_ms``: when
+    the supervisor's loop came by last (monotonic).
+    """
 
     workers: int
     supervisor_pid: int
     started_ms: int
     stopping: bool
+    heartbeat_tick_ms: int
 
 
 class Published(NamedTuple):
@@ -171,19 +185,24 @@ class Row:
         A lock word that stays odd has lost its writer; the copy is handed out then, marked as not consistent. Two
         copies, since a reader in Python has no fences to give a weakly ordered processor.
         """
-        words = self._words
-        copy: tuple[int, ...] = ()
-        for _ in range(_READ_ATTEMPTS):
-            before = words[Word.SEQLOCK]
-            copy = tuple(words[PUBLISHED_FIRST:PUBLISHED_END])
-            again = tuple(words[PUBLISHED_FIRST:PUBLISHED_END])
-            if words[Word.SEQLOCK] == before and not before & 1 and copy == again:
-                return _published(copy, consistent=True)
-        return _published(copy, consistent=False)
+        copy, consistent = _locked(self._words, Word.SEQLOCK, PUBLISHED_FIRST, PUBLISHED_END)
+        return _published(copy, consistent=consistent)
 
     def close(self) -> None:
         self._words.release()
         self.view.release()
+
+
+def _locked(words: memoryview, lock: int, first: int, end: int) -> tuple[tuple[int, ...], bool]:
+    """``words[first:end]`` under the seqlock at ``lock``, and whether it is of one piece."""
+    copy: tuple[int, ...] = ()
+    for _ in range(_READ_ATTEMPTS):
+        before = words[lock]
+        copy = tuple(words[first:end])
+        again = tuple(words[first:end])
+        if words[lock] == before and not before & 1 and copy == again:
+            return copy, True
+    return copy, False
 
 
 def _published(copy: tuple[int, ...], *, consistent: bool) -> Published:
@@ -204,8 +223,35 @@ def _published(copy: tuple[int, ...], *, consistent: bool) -> Published:
     )
 
 
+class _Layout(NamedTuple):
+    """Where the parts of a file for so many workers and topics begin, in bytes."""
+
+    workers: int
+    topics: int
+
+    @property
+    def rows_at(self) -> int:
+        return ROW_BYTES + _whole_rows(self.topics * NAME_BYTES)
+
+    @property
+    def blocks_at(self) -> int:
+        return self.rows_at + (self.workers + 1) * ROW_BYTES
+
+    @property
+    def block_bytes(self) -> int:
+        return _whole_rows(figures.block_words(self.topics) * 8)
+
+    @property
+    def file_bytes(self) -> int:
+        return self.blocks_at + self.workers * self.block_bytes
+
+
+def _whole_rows(size_bytes: int) -> int:
+    return -(-size_bytes // ROW_BYTES) * ROW_BYTES
+
+
 class _Mapped:
-    """The mapped file and its rows."""
+    """The mapped file and its parts."""
 
     def __init__(self, file_descriptor: int, *, writable: bool) -> None:
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
@@ -213,16 +259,45 @@ class _Mapped:
         self._view = memoryview(self._map)
         self._header = self._view[:ROW_BYTES].cast("Q")
         self._rows: list[Row] = []
+        self._blocks: list[memoryview] = []
+        self.topics: tuple[str, ...] = ()
+        """Names of the configured topics, in the order of their rows in the blocks."""
 
-    def _open_rows(self) -> None:
-        for index in range(self._header[HeaderWord.WORKERS]):
-            start = (1 + index) * ROW_BYTES
+    @property
+    def _layout(self) -> _Layout:
+        return _Layout(self._header[HeaderWord.WORKERS], self._header[HeaderWord.TOPICS])
+
+    def _open_parts(self) -> None:
+        layout = self._layout
+        names = bytes(self._view[ROW_BYTES : ROW_BYTES + layout.topics * NAME_BYTES])
+        self.topics = tuple(
+            names[at : at + NAME_BYTES].rstrip(b"\0").decode() for at in range(0, len(names), NAME_BYTES)
+        )
+        for start in range(layout.rows_at, layout.blocks_at, ROW_BYTES):
             self._rows.append(Row(self._view[start : start + ROW_BYTES]))
+        words = figures.block_words(layout.topics)
+        for start in range(layout.blocks_at, layout.file_bytes, layout.block_bytes):
+            self._blocks.append(self._view[start : start + words * 8].cast("Q"))
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """The workers' rows, by worker index."""
-        return tuple(self._rows)
+        return tuple(self._rows[:-1])
+
+    @property
+    def admin(self) -> Row:
+        """The row of the admin process: ABSENT where none is asked for."""
+        return self._rows[-1]
+
+    def block(self, worker: int) -> memoryview:
+        """The worker's block as u64 words, to store figures into."""
+        return self._blocks[worker]
+
+    def figures(self, worker: int) -> Reading:
+        """What the worker's producer has stored last. A death in the middle of that leaves words a second apart."""
+        block = self._blocks[worker]
+        words, _ = _locked(block, figures.SEQLOCK, 0, len(block))
+        return figures.read(words, self.topics)
 
     def header(self) -> Header:
         words = self._header
@@ -231,13 +306,17 @@ class _Mapped:
             words[HeaderWord.SUPERVISOR_PID],
             words[HeaderWord.STARTED_MS],
             bool(words[HeaderWord.STOPPING]),
+            words[HeaderWord.HEARTBEAT_TICK_MS],
         )
 
     def close(self) -> None:
-        """Lets go of the mapping; rows handed out must not be used any more."""
+        """Lets go of the mapping; rows and blocks handed out must not be used any more."""
         for row in self._rows:
             row.close()
+        for block in self._blocks:
+            block.release()
         self._rows.clear()
+        self._blocks.clear()
         self._header.release()
         self._view.release()
         self._map.close()
@@ -253,21 +332,28 @@ class Writer(_Mapped):
     """The supervisor's side, and (by :meth:`open`) a worker's: rows may be stored to."""
 
     @classmethod
-    def create(cls, path: Path, *, workers: int, supervisor_pid: int, now_ms: int) -> Self:
-        """Makes a fresh file under another name and renames it: a reader sees the old one or the complete new one."""
+    def create(cls, path: Path, *, workers: int, supervisor_pid: int, now_ms: int, topics: Sequence[str] = ()) -> Self:
+        """Makes a fresh file under another name and renames it: a reader sees the old one or the complete new one.
+
+        ``topics``: names of the configured ones, each with a row in every block.
+        """
         draft = path.with_name(f".{path.name}.{supervisor_pid}")
         draft.unlink(missing_ok=True)
         file_descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         try:
-            os.posix_fallocate(file_descriptor, 0, (1 + workers) * ROW_BYTES)
+            os.posix_fallocate(file_descriptor, 0, _Layout(workers, len(topics)).file_bytes)
             board = cls(file_descriptor, writable=True)
             words = board._header
             words[HeaderWord.VERSION] = VERSION
             words[HeaderWord.WORKERS] = workers
             words[HeaderWord.SUPERVISOR_PID] = supervisor_pid
             words[HeaderWord.STARTED_MS] = now_ms
+            words[HeaderWord.TOPICS] = len(topics)
+            for index, name in enumerate(topics):
+                start = ROW_BYTES + index * NAME_BYTES
+                board._view[start : start + NAME_BYTES] = name.encode()[:TOPIC_BYTES_MAX].ljust(NAME_BYTES, b"\0")
             words[HeaderWord.MAGIC] = MAGIC
-            board._open_rows()
+            board._open_parts()
             draft.rename(path)
         except BaseException:
             draft.unlink(missing_ok=True)
@@ -284,6 +370,10 @@ class Writer(_Mapped):
     def stopping(self) -> None:
         """The daemon drains from now on."""
         self._header[HeaderWord.STOPPING] = 1
+
+    def beat(self, tick_ms: int) -> None:
+        """The supervisor's loop is alive at ``tick_ms`` (CLOCK_MONOTONIC)."""
+        self._header[HeaderWord.HEARTBEAT_TICK_MS] = tick_ms
 
 
 class Reader(_Mapped):
@@ -306,10 +396,10 @@ def _open(kind: type[Board], path: Path, *, writable: bool) -> Board:
         if words[HeaderWord.MAGIC] != MAGIC or words[HeaderWord.VERSION] != VERSION:
             board.close()
             raise ScoreboardError(f"{path} is not a scoreboard of version {VERSION}")
-        if size < (1 + words[HeaderWord.WORKERS]) * ROW_BYTES:
+        if size < board._layout.file_bytes:
             board.close()
             raise ScoreboardError(f"{path} is shorter than its header says")
-        board._open_rows()
+        board._open_parts()
         return board
     finally:
         os.close(file_descriptor)

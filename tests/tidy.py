@@ -11,24 +11,26 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 NOT_OURS = {".git", ".venv", "build", "dist", "results", "__pycache__"}
 
-LEAVES = frozenset({"errors", "limits", "metrics", "scoreboard", "log", "secret"})
+LEAVES = frozenset({"errors", "limits", "metrics", "figures", "scoreboard", "log", "secret"})
 # room → the rooms that it may import besides itself. The root (the version) is free to all but the client.
 ALLOWED: dict[str, Set[str]] = {
     "errors": frozenset(),
     "limits": frozenset(),
     "metrics": frozenset(),
+    "figures": frozenset(),
     "log": frozenset(),
+    "prctl": frozenset({"errors"}),
     "secret": frozenset(),
-    "scoreboard": frozenset({"metrics", "limits", "errors"}),
+    "scoreboard": frozenset({"metrics", "figures", "limits", "errors"}),
     "config": frozenset({"errors", "limits", "metrics", "secret"}),
     "client": frozenset(),
     "hotpath": frozenset(),
     "kafka": frozenset({"errors", "limits", "secret"}),
     "producer": LEAVES | {"kafka", "hotpath", "config"},
     "listeners": LEAVES | {"hotpath", "config"},
-    "worker": LEAVES | {"listeners", "producer", "hotpath", "config"},
+    "worker": LEAVES | {"listeners", "producer", "hotpath", "config", "prctl"},
     "supervisor": LEAVES | {"config"},
-    "admin": frozenset({"scoreboard", "metrics"}),
+    "admin": LEAVES | {"prctl"},
     "cli": LEAVES | {"supervisor", "client", "admin", "config"},
     "__main__": frozenset({"cli"}),
 }

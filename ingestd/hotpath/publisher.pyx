@@ -109,3 +109,17 @@ cdef class Publisher:
         memcpy(self.row + WORD_LEDGER, words, sizeof(words))
         fence()
         self.row[WORD_SEQLOCK] += 1
+
+
+def store_block(target: memoryview, words: memoryview) -> None:
+    """Stores `words` (u64) over `target` under the seqlock in its first word; the first of `words` is left out."""
+    cdef uint64_t[::1] there = target
+    cdef const uint64_t[::1] here = words
+    if len(there) < 2 or len(here) > len(there) or len(here) < 2:
+        raise ValueError("the words do not fit into the block")
+    # A writer that died in between leaves it odd.
+    there[0] += 1 + (there[0] & 1)
+    fence()
+    memcpy(&there[1], &here[1], (len(here) - 1) * sizeof(uint64_t))
+    fence()
+    there[0] += 1

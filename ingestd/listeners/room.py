@@ -66,6 +66,8 @@ class Room:
         self._look_again = False
         self._pass_left = 0
         self._pass_timer: asyncio.Handle | None = None
+        self._waits_since_ms = -1
+        self._waited_ms = 0
 
     def note(self, flags: int) -> None:
         """Passes on what a read did to the batches."""
@@ -91,11 +93,13 @@ class Room:
             self.hooks.topic_wanted(wanted_topic)
         elif blocked_reason == path.BLOCKED_BY_PRESSURE:
             self._for_pressure[reader] = None
+            self._look_at_wait()
         elif blocked_reason == path.BLOCKED_BY_HOLD:
             self._for_budget[hold_ticket] = reader
         elif blocked_reason != path.BLOCKED_BY_CONFIRM:
             first = not self._for_pages
             self._for_pages[reader] = None
+            self._look_at_wait()
             self._look_again = self._look_again or blocked_reason != path.BLOCKED_BY_ARENA
             if first or blocked_reason == path.BLOCKED_BY_ARENA:
                 self.hooks.memory_short()
@@ -108,6 +112,26 @@ class Room:
             waiting.pop(reader, None)
         for ticket in [ticket for ticket, waiting in self._for_budget.items() if waiting is reader]:
             del self._for_budget[ticket]
+        self._look_at_wait()
+
+    def _look_at_wait(self) -> None:
+        """Starts or stops the watch over how long somebody has been waiting for room."""
+        if self._for_pages or self._for_pressure:
+            if self._waits_since_ms < 0:
+                self._waits_since_ms = clock()[1]
+        elif self._waits_since_ms >= 0:
+            self._waited_ms += clock()[1] - self._waits_since_ms
+            self._waits_since_ms = -1
+
+    def take_waited_ms(self) -> int:
+        """For how long, since the last call, at least one reader has waited for room in the arena."""
+        self._look_at_wait()
+        if self._waits_since_ms >= 0:
+            now_ms = clock()[1]
+            self._waited_ms += now_ms - self._waits_since_ms
+            self._waits_since_ms = now_ms
+        waited_ms, self._waited_ms = self._waited_ms, 0
+        return waited_ms
 
     @property
     def pages_awaited(self) -> bool:

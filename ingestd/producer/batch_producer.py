@@ -1,7 +1,7 @@
 """The producer of one worker: sealed batches in, outcomes out. Everything runs on one event loop."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import ingestd
 from ingestd.config.model import NEVER_MS, Producer, Topic
 from ingestd.errors import ClusterError
+from ingestd.figures import Count, Figures, Gauge
 from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.backoff import Backoff
@@ -21,7 +22,8 @@ from ingestd.producer.dead_letters import DeadLetters
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
 from ingestd.producer.item import STATE_STAMPED, Item, recovered_item
-from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes
+from ingestd.producer.meter import Meter
+from ingestd.producer.outcomes import DeliveryEvents, Outcomes
 from ingestd.producer.recovery import joined, plan
 from ingestd.producer.sender import Sender
 
@@ -55,11 +57,30 @@ class Attachment:
         self.keys: dict[Lane, tuple[int, int]] = {}
         self.budget = Budget(arena.buffer_bytes)
         self.waiting: list[Any] = []
-        """Recovered batches, until the cluster's id is known."""
+        """Batches that enter their lanes once the cluster's id is known."""
+        self._waiting_of: dict[int, list[int]] = {}
         self.elsewhere = False
         """The cluster is another one than the arena's header names."""
         self.parked = 0
         """Stamped batches of another cluster: not sent, left in the arena."""
+
+    def wait(self, batch: Any) -> None:
+        self.waiting.append(batch)
+        found = self._waiting_of.setdefault(batch.topic, [batch.created_ms, 0, 0])
+        found[0] = min(found[0], batch.created_ms)
+        found[1] += 1
+        found[2] += batch.size_bytes
+
+    def take_waiting(self) -> list[Any]:
+        """All that waits; from here on nothing does."""
+        waiting, self.waiting = self.waiting, []
+        self._waiting_of.clear()
+        return waiting
+
+    def survey(self, meter: Meter) -> None:
+        """What waits here, by topic."""
+        for topic, found in self._waiting_of.items():
+            meter.waits(self.topic_names.get(topic, ""), *found)
 
 
 class BatchProducer:
@@ -69,13 +90,13 @@ class BatchProducer:
 
     ``partitions_changed(name, topic_id, leaders)`` tells of partition counts and leaders: one byte per partition, 1 =
     has a leader; empty while the cluster denies the topic. It is called for every change of what metadata says.
-    ``state_directory`` None: no dead letters are kept.
+    ``state_directory`` None: no dead letters are kept. ``figures``: what is counted goes there.
     """
 
     def __init__(
         self,
         settings: Producer,
-        topics: Iterable[Topic],
+        topics: Sequence[Topic],
         partitions_changed: Callable[[str, bytes, bytes], None],
         events: DeliveryEvents,
         loop: asyncio.AbstractEventLoop,
@@ -83,10 +104,11 @@ class BatchProducer:
         *,
         state_directory: Path | None = None,
         listeners: Sequence[str] = (),
+        figures: Figures | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
     ) -> None:
-        self.counters = Counters()
+        self.meter = Meter(figures or Figures([topic.name for topic in topics]))
         self._settings = settings
         self._topics = {topic.name: _in_force(topic, settings) for topic in topics}
         self._partitions_changed = partitions_changed
@@ -97,8 +119,9 @@ class BatchProducer:
         self._attachments: dict[Any, Attachment] = {}
         self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
         self.dead_letters = DeadLetters(state_directory, listeners)
-        outcomes = Outcomes(events, self.dead_letters, self._clock, self.counters)
-        self._sender = Sender(settings, self._accumulator, outcomes, events, self.counters, loop, self._clock)
+        self._letters_counted = (0, 0)
+        outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter)
+        self._sender = Sender(settings, self._accumulator, outcomes, events, self.meter, loop, self._clock)
         self._cluster = Cluster(
             self._topics,
             settings.metadata_max_age_ms,
@@ -141,7 +164,8 @@ class BatchProducer:
         for topic in arena.topics():
             attachment.topic_names[topic.index] = topic.name
         self._attachments[arena] = attachment
-        attachment.waiting = list(arena.recovered())
+        for batch in arena.recovered():
+            attachment.wait(batch)
         if self._cluster.cluster_id:
             self._release()
 
@@ -165,13 +189,15 @@ class BatchProducer:
         attachment = self._attachments[arena]
         # The cluster is not known yet: what was there before goes first, whichever arena it is in.
         waits = any(other.waiting for other in self._attachments.values())
-        tick_ms = self._clock.tick_ms()
+        now_ms, tick_ms = self._clock.now_ms(), self._clock.tick_ms()
         for batch in batches:
             lane, codec = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
+            plain_bytes = batch.size_bytes
             if codec != NONE:
                 batch = compress_batch(arena, batch, codec)
+            self.meter.sealed(lane.topic.name, batch, plain_bytes, now_ms)
             if waits:
-                attachment.waiting.append(batch)
+                attachment.wait(batch)
                 continue
             lane.enqueue(Item(arena, batch, tick_ms, attachment.elsewhere))
             topic = lane.topic
@@ -246,6 +272,26 @@ class BatchProducer:
         """Stamped batches that belong to another cluster."""
         return sum(attachment.parked for attachment in self._attachments.values())
 
+    def survey(self) -> None:
+        """Brings the gauges among the figures up to date. For once a second, before they are stored."""
+        meter = self.meter
+        meter.begin()
+        for attachment in self._attachments.values():
+            attachment.survey(meter)
+        for lane in self._accumulator.lanes.values():
+            if lane.has_work:
+                meter.waits(lane.topic.name, lane.oldest_created_ms, lane.waiting_batches, lane.waiting_bytes)
+        gauges, counts = meter.figures.gauges, meter.figures.counts
+        gauges[Gauge.REQUESTS_IN_FLIGHT] = self._brokers.in_flight
+        gauges[Gauge.METADATA_TICK_MS] = max(self._cluster.last_success_ms, 0)
+        gauges[Gauge.PARKED_BATCHES] = self.parked
+        gauges[Gauge.HELD_PARTITIONS] = sum(len(each.budget.held) for each in self._attachments.values())
+        letters = self.dead_letters
+        written, lost = self._letters_counted
+        counts[Count.DEAD_LETTERS_WRITTEN] += letters.written - written
+        counts[Count.DEAD_LETTERS_LOST] += letters.lost - lost
+        self._letters_counted = letters.written, letters.lost
+
     # -- inside
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -305,7 +351,7 @@ class BatchProducer:
         """Recovered batches enter their lanes, now that it is known which cluster this is."""
         partitions: dict[Lane, list[list[Item]]] = {}
         for attachment in self._attachments.values():
-            waiting, attachment.waiting = attachment.waiting, []
+            waiting = attachment.take_waiting()
             self._compare_cluster(attachment, waiting)
             for lane, items in self._recovered(attachment, waiting).items():
                 partitions.setdefault(lane, []).append(items)
@@ -329,6 +375,8 @@ class BatchProducer:
             elif item.elsewhere != attachment.elsewhere:
                 attachment.parked += 1
                 continue
+            if item.recovered:
+                self.meter.add(Count.RECOVERED_IN_DOUBT)
             partitions.setdefault(lane, []).append(item)
         if waiting and attachment.parked:
             log.error(

@@ -85,6 +85,11 @@ class Brokers:
         """As `connected`, or else the bootstrap servers with a connection: as long as nothing is written, they do."""
         return self.connected or _ready(self._bootstrap.values())
 
+    @property
+    def in_flight(self) -> int:
+        """Requests of all kinds without an answer."""
+        return sum(broker.connection.in_flight for broker in self._all() if broker.connection is not None)
+
     def get(self, node: int) -> Broker | None:
         """The broker of a node that metadata names; None: no such node (or no leader)."""
         address = self.cluster.brokers.get(node)

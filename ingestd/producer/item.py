@@ -30,6 +30,7 @@ class Item:
         "elsewhere",
         "epoch",
         "errors",
+        "first_tick_ms",
         "flying",
         "in_doubt",
         "oldest_ms",
@@ -37,6 +38,7 @@ class Item:
         "overtaken",
         "producer_id",
         "record_count",
+        "recovered",
         "risk",
         "risk_behind",
         "sealed_tick_ms",
@@ -61,6 +63,10 @@ class Item:
         self.sequence = -1
         self.stamped = False
         self.attempts = 0
+        self.first_tick_ms = 0
+        """Monotonic time of the first attempt of this process; 0: none yet."""
+        self.recovered = False
+        """A dead process had sent it, and nobody knows what became of that."""
         self.oldest_ms: int = batch.max_timestamp_ms
         """The earlier of max timestamp and first send: what the broker's memory of it is measured against."""
         self.in_doubt = False
@@ -104,7 +110,7 @@ def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
         item.numbered(batch.producer_id, batch.producer_epoch, batch.base_sequence)
         item.stamped = True
         item.attempts = batch.attempts
-        item.in_doubt = batch.attempts > 0
+        item.in_doubt = item.recovered = batch.attempts > 0
         item.risk = bool(batch.stamp_flags & FLAG_RISK)
         item.elsewhere = bool(batch.stamp_flags & FLAG_ELSEWHERE)
         item.risk_behind = bool(batch.stamp_flags & FLAG_RISK_BEHIND)

@@ -44,6 +44,7 @@ class LaneQueue:
         "_shown_tick_ms",
         "_suspicions",
         "_unnumbered",
+        "bumps",
         "carrier",
         "cursor",
         "denied_code",
@@ -108,6 +109,8 @@ class LaneQueue:
         self.denied_last_ms = -1
         self.denied_code = 0
         self.last_offset = -1
+        self.bumps = 0
+        """Times the window took a next epoch; whoever counts them sets it back."""
         self.offsets_of: Any = None
         """The caller's: the incarnation of the topic that ``last_offset`` belongs to."""
         self.regressions = 0
@@ -306,6 +309,17 @@ class LaneQueue:
         """Something waits here, sent or not."""
         return bool(self.window or self.queue or self._runs)
 
+    @property
+    def waiting_batches(self) -> int:
+        """All that has no outcome yet, sent or not."""
+        return len(self.window) + len(self.queue) + sum(len(items) for items, _, _ in self._runs)
+
+    @property
+    def oldest_created_ms(self) -> int:
+        """When the first record of what goes first here was accepted (wall clock); 0: nothing waits."""
+        first = self.window or (self._runs[0][0] if self._runs else self.queue)
+        return first[0].batch.created_ms if first else 0
+
     # -- what comes back
 
     def succeeded(self, item: Item, base_offset: int, now_ms: int) -> Sequence[Item]:
@@ -436,6 +450,7 @@ class LaneQueue:
             return
         bumped = Numbers(numbers.producer_id, numbers.epoch + 1)
         bumped.seen_ms = numbers.seen_ms
+        self.bumps += 1
         self._assign(bumped)
 
     def _assign(self, numbers: Numbers) -> None:

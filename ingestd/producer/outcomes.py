@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+from ingestd.figures import Count
 from ingestd.hotpath.errors import ArenaFull
 from ingestd.kafka.errors import error_of
 from ingestd.metrics import Failed, Ledger
@@ -11,6 +12,7 @@ from ingestd.producer.compression import compress_batch, decompress
 from ingestd.producer.dead_letters import DeadLetters, Letter
 from ingestd.producer.delivery import Lane
 from ingestd.producer.item import Fail, Item, Repair, Step, Suspicion
+from ingestd.producer.meter import Meter
 
 OFFSET_UNKNOWN: Final = -1
 REPAIRS_MAX: Final = 60
@@ -35,32 +37,19 @@ class DeliveryEvents(Protocol):
         """Pages came back: whoever waits for room may try again."""
 
 
-class Counters:
-    """What the producer counts besides the ledger."""
-
-    __slots__ = ("batches_delivered", "batches_failed", "data_loss_suspected", "requests", "retries")
-
-    def __init__(self) -> None:
-        self.batches_delivered = 0
-        self.batches_failed = 0
-        self.data_loss_suspected = 0
-        self.requests = 0
-        self.retries = 0
-
-
 class Outcomes:
     """Ends batches and applies the steps of a lane."""
 
-    def __init__(self, events: DeliveryEvents, letters: DeadLetters, clock: Clock, counters: Counters) -> None:
+    def __init__(self, events: DeliveryEvents, letters: DeadLetters, clock: Clock, meter: Meter) -> None:
         self._events = events
         self._letters = letters
         self._clock = clock
-        self._counters = counters
+        self._meter = meter
         self._repairs: dict[Item, int] = {}
         """Attempts so far at those that found no room."""
 
-    def deliver(self, item: Item, base_offset: int, log_append_time_ms: int) -> None:
-        """``item`` is in the log."""
+    def deliver(self, lane: Lane, item: Item, base_offset: int, log_append_time_ms: int) -> None:
+        """``item`` of ``lane`` is in the log."""
         arena = item.arena
         batch = item.batch
         self._events.on_delivered(arena, batch, base_offset, log_append_time_ms)
@@ -68,13 +57,15 @@ class Outcomes:
             arena.possible_duplicates(item.record_count)
         if base_offset == OFFSET_UNKNOWN:
             arena.book(int(Ledger.DELIVERED_UNCONFIRMED_OFFSETS), item.record_count)
-        self._counters.batches_delivered += 1
+        self._meter.delivered(
+            lane.topic.name, item, self._clock.now_ms(), self._clock.tick_ms(), proven=base_offset == OFFSET_UNKNOWN
+        )
         arena.done(batch.entry)
 
     def regressed(self, lane: Lane, base_offset: int) -> None:
         """An offset came back that lies below one acknowledged before: the log was cut there."""
         lane.regressions = 0
-        self._counters.data_loss_suspected += 1
+        self._meter.add(Count.DATA_LOSS_SUSPECTED)
         log.error(
             "%s-%d: data loss suspected: acknowledged at offset %d after a higher one",
             lane.topic.name,
@@ -130,7 +121,7 @@ class Outcomes:
         records = arena.records(item.batch.entry, decompress)
         self._letters.write(letter, records, dict(item.errors), step.text, self._clock.now_ms())
         self._events.on_failed(arena, item.batch, step.reason, step.code, step.maybe, step.text)
-        self._counters.batches_failed += 1
+        self._meter.failed(lane.topic.name, item)
         arena.fail(item.batch.entry, step.reason)
 
     def _repair(self, lane: Lane, step: Repair) -> bool:
@@ -150,6 +141,7 @@ class Outcomes:
             return False
         self._repairs.pop(item, None)
         batch = compress_batch(arena, batch, old.codec)
+        self._meter.refused(lane.topic.name, len(texts), item.size_bytes - batch.size_bytes)
         lane.waiting_bytes += batch.size_bytes - item.size_bytes
         item.size_bytes = batch.size_bytes
         item.batch = batch
@@ -172,7 +164,7 @@ class Outcomes:
         self._events.on_records_failed(arena, item.batch, texts, reason, step.code)
 
     def _suspect(self, lane: Lane, step: Suspicion) -> None:
-        self._counters.data_loss_suspected += 1
+        self._meter.add(Count.DATA_LOSS_SUSPECTED)
         log.error(
             "%s-%d: data loss suspected: %s; sent again under new numbers, %d records may be there twice",
             lane.topic.name,

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ingestd.config.model import Producer
+from ingestd.figures import Count
 from ingestd.kafka import produce
 from ingestd.kafka.errors import DUPLICATE_SEQUENCE_NUMBER, NETWORK_EXCEPTION, NONE
 from ingestd.kafka.produce import TOPIC_ID_NONE, TOPIC_ID_SINCE, Answer, TopicRow
@@ -23,7 +24,8 @@ from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
 from ingestd.producer.item import Item, Step
 from ingestd.producer.lane import Want
-from ingestd.producer.outcomes import Counters, DeliveryEvents, Outcomes, write_numbers
+from ingestd.producer.meter import Meter
+from ingestd.producer.outcomes import DeliveryEvents, Outcomes, write_numbers
 
 VIEW_WAIT_MS: Final = 20
 """Pause before looking again whether a dead connection has let go of a batch."""
@@ -42,14 +44,14 @@ class Sender:
         accumulator: Accumulator,
         outcomes: Outcomes,
         events: DeliveryEvents,
-        counters: Counters,
+        meter: Meter,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
     ) -> None:
         self.accumulator = accumulator
         self._outcomes = outcomes
         self._events = events
-        self._counters = counters
+        self._meter = meter
         self._loop = loop
         self._clock = clock
         self._acknowledged = settings.acks != 0
@@ -91,6 +93,7 @@ class Sender:
 
     def granted(self, producer_id: int, epoch: int) -> None:
         """A producer id has come: for all lanes that wait for one."""
+        self._meter.add(Count.PRODUCER_IDS)
         for lane in self.accumulator.lanes.values():
             if lane.own is None or lane.wants_identity is not Want.NOTHING:
                 lane.identity(producer_id, epoch)
@@ -122,11 +125,13 @@ class Sender:
     # -- Owner of the connections
 
     def connected(self, broker: Broker) -> None:
+        self._meter.add(Count.CONNECTIONS_MADE)
         if self._brokers is not None:
             self._brokers.announce()
         self._pump(broker)
 
     def unreachable(self, broker: Broker) -> None:
+        self._meter.add(Count.CONNECTIONS_ENDED)
         if self._closed or self._brokers is None:
             return
         if broker.ready_lanes:
@@ -139,6 +144,7 @@ class Sender:
     def produced(self, connection: Connection, request: Any, frame: bytes, at: int) -> None:
         version: int = request.version
         response = produce.decode(version, frame, at)
+        self._meter.answered(self._clock.tick_ms() - request.sent_tick_ms, response.throttle_ms)
         if response.throttle_ms > 0:
             connection.throttle(produce.API_KEY, version, response.throttle_ms)
         parcels: list[Parcel] = request.context
@@ -168,6 +174,7 @@ class Sender:
         lanes = []
         for parcels in contexts:
             for lane, item, _ in parcels:
+                self._meter.error(NETWORK_EXCEPTION)
                 lane.failed(item, NETWORK_EXCEPTION, tick_ms)
                 lanes.append(lane)
         log.warning("%d batches in doubt after the loss of %s", len(lanes), connection.broker.address)
@@ -195,7 +202,7 @@ class Sender:
                 self._unstall()
             if not picked:
                 break
-            self._send(connection, picked, now_ms)
+            self._send(connection, picked, now_ms, tick_ms)
 
     def _unstall(self) -> None:
         """Recovered batches that a crash had left between two numberings get theirs first."""
@@ -203,7 +210,7 @@ class Sender:
         for lane in stalled:
             self._settle_numbers(lane)
 
-    def _send(self, connection: Connection, picked: list[tuple[Lane, Item]], now_ms: int) -> None:
+    def _send(self, connection: Connection, picked: list[tuple[Lane, Item]], now_ms: int, tick_ms: int) -> None:
         topics: dict[str, tuple[TopicRow, list[tuple[int, memoryview]]]] = {}
         parcels: list[Parcel] = []
         by_name = False
@@ -213,8 +220,7 @@ class Sender:
             if not item.stamped:
                 arena.stamp(entry, item.producer_id, item.epoch, item.sequence, item.flags, now_ms)
                 item.stamped = True
-            if item.attempts > 1:
-                self._counters.retries += 1
+            self._meter.sending(lane.topic.name, item, tick_ms, now_ms)
             arena.attempted(entry, now_ms)
             lane.carrier = connection
             row: TopicRow = lane.topic.row
@@ -225,12 +231,12 @@ class Sender:
                 topics[row.name] = (row, [(lane.partition, arena.view(entry))])
             else:
                 group[1].append((lane.partition, arena.view(entry)))
-        self._counters.requests += 1
+        self._meter.add(Count.REQUESTS)
         connection.send_produce(list(topics.values()), by_name, parcels)
         if not self._acknowledged:
             for lane, item, _ in parcels:
                 for settled in lane.succeeded(item, -1, now_ms):
-                    self._outcomes.deliver(settled, -1, -1)
+                    self._outcomes.deliver(lane, settled, -1, -1)
             self._events.on_freed()
 
     # -- answers
@@ -240,16 +246,18 @@ class Sender:
     ) -> None:
         if answer is None:
             # a partition that the answer leaves out is not forgotten (docs/kafka.md 9)
+            self._meter.error(NETWORK_EXCEPTION)
             lane.failed(item, NETWORK_EXCEPTION, self._clock.tick_ms())
         elif answer.code in (NONE, DUPLICATE_SEQUENCE_NUMBER):
             for settled in lane.succeeded(item, answer.base_offset, self._clock.now_ms()):
                 if settled is item:
-                    self._outcomes.deliver(item, answer.base_offset, answer.log_append_time_ms)
+                    self._outcomes.deliver(lane, item, answer.base_offset, answer.log_append_time_ms)
                 else:
-                    self._outcomes.deliver(settled, -1, -1)
+                    self._outcomes.deliver(lane, settled, -1, -1)
             if lane.regressions:
                 self._outcomes.regressed(lane, answer.base_offset)
         else:
+            self._meter.error(answer.code)
             lane.failed(item, answer.code, self._clock.tick_ms(), answer.record_errors, answer.text)
             self._hint(lane, answer, endpoints)
         if lane.halted:
@@ -305,6 +313,9 @@ class Sender:
             lane.held = False
             self._identity.want()  # goes on in `granted`
             return
+        if lane.bumps:
+            self._meter.add(Count.EPOCH_BUMPS, lane.bumps)
+            lane.bumps = 0
         if lane.renumbering:
             if not write_numbers(lane.renumbering, self._clock.now_ms()):
                 lane.held = True

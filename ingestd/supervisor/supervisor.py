@@ -73,7 +73,11 @@ def run(config: Config) -> int:
         try:
             board_path = state_directory / scoreboard.FILE_NAME
             with Writer.create(
-                board_path, workers=config.daemon.workers, supervisor_pid=pid, now_ms=_now_ms()
+                board_path,
+                workers=config.daemon.workers,
+                supervisor_pid=pid,
+                now_ms=_now_ms(),
+                topics=[topic.name for topic in config.topics],
             ) as board:
                 return Supervisor(config, bound, board, board_path, notifier, watchdog_ms).run()
         finally:
@@ -279,6 +283,7 @@ class Supervisor:
 
     def _sample(self, tick_ms: int) -> None:
         """Heartbeats, pressure, and the line for systemd."""
+        self._board.beat(tick_ms)
         for slot in self._slots:
             if slot.is_silent(tick_ms, self._grace_from_ms):
                 logger.error("worker %d (pid %d) is silent", slot.index, slot.row.get(Word.PID))

@@ -9,10 +9,10 @@ import sys
 
 import msgspec
 
+from ingestd import prctl
 from ingestd.config.plan import WorkerPlan
 from ingestd.errors import DaemonError, ExitStatus, IngestdError
 from ingestd.log import configure_from_environment
-from ingestd.worker import prctl
 from ingestd.worker.status import StatusPipe
 from ingestd.worker.worker import Worker
 

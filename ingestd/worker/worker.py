@@ -13,8 +13,10 @@ import uvloop
 
 from ingestd.config.plan import WorkerPlan
 from ingestd.errors import DaemonError, ExitStatus, IngestdError
+from ingestd.figures import Count, Figures
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
+from ingestd.hotpath.publisher import store_block
 from ingestd.listeners.room import Hooks, Room, clock
 from ingestd.producer.batch_producer import BatchProducer
 from ingestd.scoreboard import Pressure, Word, Writer
@@ -65,6 +67,8 @@ class Worker:
         now_ms, _ = clock()
         board = Writer.open(Path(plan.scoreboard_path))
         self._row = board.rows[plan.index]
+        self._block = board.block(plan.index)
+        self._figures = Figures(board.topics, board.figures(plan.index))
         self._arenas: Arenas = self._open_arenas(now_ms)
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
@@ -117,6 +121,7 @@ class Worker:
             f"{client_id}-{plan.index}",
             state_directory=Path(config.daemon.state_directory),
             listeners=[listener.name for listener in config.listeners],
+            figures=self._figures,
         )
         # What was accepted first goes out first: before the worker's own come the arenas that it only drains.
         for arena in self._arenas.draining:
@@ -209,8 +214,15 @@ class Worker:
                 self._absorb(arena)
         self._look_for_pages()
         self._room.look_again()
-        self._intake.publish(self._producer.in_doubt_batches)
+        self._publish()
         self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _publish(self) -> None:
+        """The books and the producer's figures, each whole."""
+        self._producer.survey()
+        self._figures.add(Count.BUFFERPOOL_WAIT_MS, self._room.take_waited_ms())
+        self._intake.publish(self._producer.in_doubt_batches)
+        store_block(self._block, memoryview(self._figures.pack()))
 
     def _obey_pressure(self) -> None:
         """Takes the supervisor's word, as far as the arena's level may have its share in it."""
@@ -258,7 +270,7 @@ class Worker:
         self._intake.seal_all()
         self._sealed()
         await self._producer.close(0 if self._hurry else max(deadline_ms - clock()[1], 0))
-        self._intake.publish(0)
+        self._publish()
         left = sum(arena.buffered() for arena in self._arenas.all())
         logger.info("drained; %d records stay in the arena", left)
         for arena in self._arenas.all():

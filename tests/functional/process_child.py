@@ -12,11 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from ingestd import prctl
 from ingestd.config.plan import WorkerPlan
 from ingestd.hotpath.arena import Arena
 from ingestd.scoreboard import Writer
 from ingestd.worker import __main__ as worker
-from ingestd.worker import arenas, prctl
+from ingestd.worker import arenas
 from ingestd.worker.status import StatusPipe
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from ingestd.figures import Count
 from ingestd.metrics import Failed
 from ingestd.producer.compression import CODECS
 from tests.fakes.broker import API_VERSIONS, CLOSE, INIT_PRODUCER_ID, METADATA, PRODUCE, SILENCE, FakeCluster, error
@@ -97,7 +98,7 @@ def test_a_fault_of_one_request_neither_loses_nor_repeats_nor_reorders(fault: An
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"first", *lines(12)]
             assert rig.arena.ledger()["possible_duplicates"] == 0
-            assert rig.producer.counters.data_loss_suspected == 0
+            assert rig.producer.meter.figures.counts[Count.DATA_LOSS_SUSPECTED] == 0
 
     run(scenario())
 
@@ -119,7 +120,7 @@ def test_a_restarted_broker_that_knows_only_the_last_batch_gets_no_duplicates() 
             await broker.start()
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"first", *lines(9)]
-            assert rig.producer.counters.data_loss_suspected == 0
+            assert rig.producer.meter.figures.counts[Count.DATA_LOSS_SUSPECTED] == 0
 
     run(scenario())
 
@@ -137,7 +138,7 @@ def test_a_broker_that_lost_its_log_is_noticed_and_nothing_is_lost_of_what_we_ho
             rig.send(b"c")
             await rig.idle()
             assert lines_of(log) == [b"a", b"c"]
-            assert rig.producer.counters.data_loss_suspected == 1
+            assert rig.producer.meter.figures.counts[Count.DATA_LOSS_SUSPECTED] == 1
             assert rig.arena.ledger()["possible_duplicates"] == 0
             assert log.batches[-1].epoch == 1
 

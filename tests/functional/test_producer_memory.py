@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from ingestd.errors import ClusterError
+from ingestd.figures import Count
 from ingestd.hotpath.arena import Arena
 from ingestd.producer import sender
 from ingestd.producer.sender import Sender
@@ -103,7 +104,7 @@ def test_a_topic_made_anew_proves_nothing() -> None:
                 rig.send(line)
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"2", b"3", b"4"]
-            assert rig.producer.counters.data_loss_suspected == 0
+            assert rig.producer.meter.figures.counts[Count.DATA_LOSS_SUSPECTED] == 0
 
     run(scenario())
 

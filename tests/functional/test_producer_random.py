@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from ingestd.figures import Count
 from tests.fakes.broker import CLOSE, NOTHING, PRODUCE, SILENCE, FakeBroker, FakeCluster, Request, error
 from tests.functional.producer_rig import Rig, lines_of, running
 
@@ -91,6 +92,6 @@ def test_random_faults_neither_lose_nor_repeat_nor_reorder(seed: int, nodes: int
             assert all(log == sorted(log, key=int) for log in logs)
             ledger = rig.arena.ledger()
             assert (ledger["delivered"], ledger["possible_duplicates"]) == (BATCHES, 0)
-            assert rig.producer.counters.data_loss_suspected == 0
+            assert rig.producer.meter.figures.counts[Count.DATA_LOSS_SUSPECTED] == 0
 
     uvloop.run(scenario())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from ingestd.figures import Count
 from ingestd.hotpath.arena import Arena
 from tests.fakes.broker import NOTHING, PRODUCE, FakeCluster, Nothing, Request
 from tests.functional.producer_rig import Rig, clock, lines_of
@@ -72,7 +73,7 @@ def test_batches_in_doubt_are_resent_once_and_go_before_new_ones(tmp_path: Path,
         assert log.batches[-1].producer_id == 1
         assert ledger["delivered"] == 7
         assert ledger["possible_duplicates"] == 0
-        assert rig.producer.counters.data_loss_suspected == 0
+        assert rig.producer.meter.figures.counts[Count.DATA_LOSS_SUSPECTED] == 0
 
     run(scenario())
 
@@ -90,7 +91,7 @@ def test_where_the_broker_has_lost_them_they_go_out_under_new_numbers(tmp_path: 
         rig, ledger = await live(cluster, tmp_path / "a")
         assert lines_of(log) == [b"first", *LINES, *LINES]
         assert ledger["possible_duplicates"] == 5
-        assert rig.producer.counters.data_loss_suspected == 1
+        assert rig.producer.meter.figures.counts[Count.DATA_LOSS_SUSPECTED] == 1
         assert log.batches[-1].epoch == 1
 
     run(scenario())
@@ -243,7 +244,7 @@ def test_batches_in_doubt_in_several_arenas_are_one_sequence(tmp_path: Path, tak
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"first", b"old 1", b"old 2", b"new 1", b"new 2"]
             assert [arena.ledger()["possible_duplicates"] for arena in both] == [0, 0]
-            assert rig.producer.counters.data_loss_suspected == 0
+            assert rig.producer.meter.figures.counts[Count.DATA_LOSS_SUSPECTED] == 0
             await rig.close()
 
     run(scenario())

@@ -27,17 +27,26 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def board(path: Path) -> Iterator[Writer]:
-    with Writer.create(path, workers=2, supervisor_pid=41, now_ms=1_700_000_000_000) as board:
+    with Writer.create(
+        path, workers=2, supervisor_pid=41, now_ms=1_700_000_000_000, topics=("orders", "x" * 249)
+    ) as board:
         yield board
 
 
 def test_the_file_has_the_bytes_of_its_layout(board: Writer, path: Path) -> None:
     board.rows[1].set(Word.PID, 99)
     board.rows[1].beat(1234)
+    board.admin.set(Word.PID, 7)
+    board.block(1)[1] = 55
     content = path.read_bytes()
-    assert len(content) == 3 * ROW_BYTES
-    assert struct.unpack_from("<8s5Q", content) == (b"INGSCORE", 1, 2, 41, 1_700_000_000_000, 0)
-    assert struct.unpack_from("<3Q", content, 2 * ROW_BYTES) == (99, 0, 1234)
+    block_bytes = len(content) // ROW_BYTES - 5
+    assert block_bytes == 2 * 2  # 920 words of a worker's figures are two rows
+    assert struct.unpack_from("<8s7Q", content) == (b"INGSCORE", 2, 2, 41, 1_700_000_000_000, 0, 2, 0)
+    assert content[ROW_BYTES : ROW_BYTES + 8] == b"orders\0\0"
+    assert content[ROW_BYTES + 256 :].startswith(b"x" * 249 + b"\0")
+    assert struct.unpack_from("<3Q", content, 3 * ROW_BYTES) == (99, 0, 1234)
+    assert struct.unpack_from("<Q", content, 4 * ROW_BYTES) == (7,)
+    assert struct.unpack_from("<2Q", content, 7 * ROW_BYTES) == (0, 55)
     assert path.stat().st_mode & 0o777 == 0o640 & ~os.umask(os.umask(0))
 
 
@@ -58,7 +67,9 @@ def test_readers_see_what_writers_store(board: Writer, path: Path) -> None:
         assert row.get(Word.CONNECTIONS) == 5
         assert (row.state, row.pressure) == (WorkerState.READY, Pressure.SHED)
         assert row.get_signed(Word.LAST_EXIT_STATUS) == -9
-        assert reader.header() == (2, 41, 1_700_000_000_000, True)
+        board.beat(77)
+        assert reader.header() == (2, 41, 1_700_000_000_000, True, 77)
+        assert reader.topics == ("orders", "x" * 249)
         assert reader.rows[1].get(Word.CONNECTIONS) == 0
 
 
@@ -108,8 +119,8 @@ def test_a_fresh_scoreboard_takes_the_place_of_the_old_one(board: Writer, path: 
     [
         (b"", "too short"),
         (b"\0" * ROW_BYTES, "not a scoreboard"),
-        (struct.pack("<8sQQ", b"INGSCORE", 2, 0).ljust(ROW_BYTES, b"\0"), "version 1"),
-        (struct.pack("<8sQQ", b"INGSCORE", 1, 1).ljust(ROW_BYTES, b"\0"), "shorter than"),
+        (struct.pack("<8sQQ", b"INGSCORE", 1, 0).ljust(ROW_BYTES, b"\0"), "version 2"),
+        (struct.pack("<8sQQ", b"INGSCORE", 2, 1).ljust(ROW_BYTES, b"\0"), "shorter than"),
     ],
 )
 def test_what_is_no_scoreboard_is_refused(path: Path, content: bytes, text: str) -> None:
