@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import machine, report
+from benchmarks import machine, network, report
 from benchmarks.daemon import Settings
 from benchmarks.programs import ProgramError
 from benchmarks.report import Figure
@@ -37,6 +37,12 @@ def _arguments() -> argparse.Namespace:
         "--away-seconds", type=float, default=5.0, help="how long waiting is measured (default %(default)s)"
     )
     parser.add_argument("--arena-directory", type=Path, default=Path("/dev/shm"), help="(default %(default)s)")
+    parser.add_argument(
+        "--unix-queue",
+        type=int,
+        default=network.QUEUE_OF_SYSTEMD,
+        help="datagrams in a Unix socket's queue; needs root, else the host's (default %(default)s)",
+    )
     parser.add_argument(
         "--udp-port", type=int, default=15514, help="this one and the next are used (default %(default)s)"
     )
@@ -67,6 +73,7 @@ def _run(
             burst=arguments.burst,
             datagrams=arguments.datagrams,
             away_s=arguments.away_seconds,
+            unix_queue=arguments.unix_queue,
         )
         return whole_worker.measure(folder, arena_folder, arguments.udp_port, plan, settings)
     if stage == "latency":
@@ -97,6 +104,7 @@ def _measure(arguments: argparse.Namespace) -> tuple[list[Figure], dict[str, Any
 def main() -> int:
     """See the module's text."""
     arguments = _arguments()
+    arguments.unix_queue = network.enter(arguments.unix_queue)
     facts = machine.facts()
     try:
         figures, samples = _measure(arguments)

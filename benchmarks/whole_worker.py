@@ -24,7 +24,7 @@ AWAY_CPU_PERCENT_MAX: Final = 2.0
 AWAY_SETTLE_S: Final = 3.0
 RATE_SHARE_MIN: Final = 0.95
 SMALL_BURST: Final = 10
-"""A Unix datagram socket's queue: the cost of a wake-up for every ten of them, shown and not judged."""
+"""The cost of a wake-up for every ten datagrams, shown and not judged."""
 DROPS_POLL_S: Final = 2.5
 """The worker asks the kernel for its drops once a second."""
 SETTLE_S: Final = 0.05
@@ -44,6 +44,8 @@ class Plan(NamedTuple):
     """Datagrams per sendmmsg."""
     datagrams: int
     away_s: float
+    unix_queue: int
+    """Datagrams that a Unix socket's queue takes."""
 
 
 Samples = dict[str, list[float]]
@@ -67,7 +69,7 @@ def measure(
             for kind, limit in (("datagram", UNIX_DATAGRAM_US_MAX), ("udp", UDP_US_MAX)):
                 for burst in (plan.burst, SMALL_BURST):
                     found = samples[f"{kind}-{burst}"] = _datagrams(daemon, sink, kind, plan._replace(burst=burst))
-                    figures += _datagram_figures(kind, burst, found, limit if burst == plan.burst else None, plan.rate)
+                    figures += _datagram_figures(kind, burst, found, limit if burst == plan.burst else None, plan)
             memory_mib = (rss_bytes(daemon.worker_pid) - settings.buffer_memory) / MIB
             figures.append(Figure("worker memory, arena apart", memory_mib, "MiB", RSS_MIB_MAX))
             samples["restarts"] = daemon.restarts
@@ -161,11 +163,12 @@ def _datagrams(daemon: Daemon, sink: Sink, kind: str, plan: Plan) -> Samples:
     return samples
 
 
-def _datagram_figures(kind: str, burst: int, samples: Samples, limit_us: float | None, rate: int) -> list[Figure]:
+def _datagram_figures(kind: str, burst: int, samples: Samples, limit_us: float | None, plan: Plan) -> list[Figure]:
     """What a busy machine's generator could not send is said: at a lower rate a datagram costs more."""
-    name = f"{'Unix datagram' if kind == 'datagram' else 'UDP'}, {burst} at a time"
+    name = f"Unix datagram, queue of {plan.unix_queue}" if kind == "datagram" else "UDP"
+    name = f"{name}, {burst} at a time"
     reached = statistics.median(samples["rate"])
-    note = "" if reached >= RATE_SHARE_MIN * rate else " (RATE NOT REACHED)"
+    note = "" if reached >= RATE_SHARE_MIN * plan.rate else " (RATE NOT REACHED)"
     return [
         Figure(f"worker, {name}{note}", statistics.median(samples["us"]), "us CPU per datagram", limit_us),
         Figure(f"worker, {name}, rate", reached, "datagrams/s"),

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final, Literal
 
 import psutil
@@ -36,6 +37,9 @@ _SO_MEMINFO: Final = 55
 _SO_MEMINFO_WORDS: Final = 9
 """The last one counts drops (linux/sock_diag.h)."""
 _SO_PEERCRED_BYTES: Final = 12
+_UNIX_QUEUE: Final = Path("/proc/sys/net/unix/max_dgram_qlen")
+UNIX_QUEUE_GOOD: Final = 512
+"""What systemd makes of the kernel's 10 (its src/core/main.c, bump_unix_max_dgram_qlen)."""
 
 Role = Literal["shared", "own", "datagram"]
 
@@ -131,6 +135,27 @@ def _sockets(config: Config, inherited: Mapping[str, Sequence[int]], patience: _
                 datagram_paths += listener.shards
             case "udp":
                 yield from _udp_sockets(patience, index, listener, workers, descriptors)
+
+
+def queue_warning(listeners: Sequence[Listener], queue: str) -> str | None:
+    """What to tell of a short queue of Unix datagram sockets; ``queue`` is the kernel's setting, as text.
+
+    A sender to a full queue stands until the worker has read, and each wakes the other for a few datagrams.
+    """
+    names = [listener.name for listener in listeners if listener.address.kind == "unix-datagram"]
+    if not names or not queue.strip().isdigit() or int(queue) >= UNIX_QUEUE_GOOD:
+        return None
+    return (
+        f"net.unix.max_dgram_qlen = {queue.strip()}: senders to {', '.join(names)} wait as soon as so many datagrams"
+        f" are queued; set it to {UNIX_QUEUE_GOOD}, as systemd does, before the sockets are made"
+    )
+
+
+def warn_of_short_queues(listeners: Sequence[Listener]) -> None:
+    """Logs :func:`queue_warning`; says nothing where the kernel's setting cannot be read (ProcSubset=pid)."""
+    with contextlib.suppress(OSError):
+        if warning := queue_warning(listeners, _UNIX_QUEUE.read_text()):
+            logger.warning("%s", warning)
 
 
 def drop_counts(bound: Sequence[Bound], worker: int) -> list[int]:

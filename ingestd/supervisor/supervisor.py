@@ -29,7 +29,14 @@ from ingestd.supervisor.pressure import Thresholds, arena_level, next_pressure
 from ingestd.supervisor.processes import PidfdChild, spawn_worker
 from ingestd.supervisor.restarts import Verdict
 from ingestd.supervisor.slot import SILENT_MS, Slot, starting_silent_ms
-from ingestd.supervisor.sockets import Bound, bind_all, close_all, drop_counts, parse_listen_fds
+from ingestd.supervisor.sockets import (
+    Bound,
+    bind_all,
+    close_all,
+    drop_counts,
+    parse_listen_fds,
+    warn_of_short_queues,
+)
 from ingestd.supervisor.states import Event, State
 
 logger = logging.getLogger(__name__)
@@ -70,6 +77,7 @@ def run(config: Config) -> int:
     try:
         # A predecessor's lock dies with it, its workers a moment later, and they hold the sockets.
         bound = bind_all(config, inherited, wait_ms=lock.WAIT_MS)
+        warn_of_short_queues(config.listeners)
         try:
             board_path = state_directory / scoreboard.FILE_NAME
             with Writer.create(

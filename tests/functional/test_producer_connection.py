@@ -226,7 +226,7 @@ def test_a_host_name_that_no_resolver_takes_is_a_server_that_is_away(
 
 
 def test_an_unforeseen_fault_while_connecting_is_not_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(_: broker_module.Broker) -> None:
+    async def broken(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(broker_module.Broker, "_open", broken)

@@ -6,7 +6,7 @@ from msgspec import structs
 from ingestd.client.address import Address
 from ingestd.config.model import Key, Listener
 from ingestd.errors import ConfigurationError
-from ingestd.supervisor.sockets import check_names, parse_listen_fds
+from ingestd.supervisor.sockets import check_names, parse_listen_fds, queue_warning
 
 APP = Listener(
     name="app",
@@ -58,3 +58,22 @@ def test_a_socket_that_no_listener_claims_is_a_fault_of_the_configuration() -> N
         check_names({"app": [3], "unknown": [4], "old": [5]}, [APP, structs.replace(APP, name="devices")])
     assert [fault.value for fault in caught.value.faults] == ["unknown", "old"]
     assert "app, devices" in caught.value.faults[0].cure
+
+
+def test_a_short_queue_of_unix_datagram_sockets_is_told_with_the_cure() -> None:
+    log = structs.replace(APP, name="log", address=Address("unix-datagram", "/run/ingestd/log.sock"))
+    warning = queue_warning([APP, log], "10\n")
+    assert warning is not None
+    assert "net.unix.max_dgram_qlen = 10" in warning
+    assert "senders to log wait" in warning
+    assert "set it to 512" in warning
+
+
+@pytest.mark.parametrize("queue", ["512\n", "4096", "", "nonsense"])
+def test_a_long_or_unknown_queue_is_not_told(queue: str) -> None:
+    log = structs.replace(APP, name="log", address=Address("unix-datagram", "/run/ingestd/log.sock"))
+    assert queue_warning([log], queue) is None
+
+
+def test_the_queue_concerns_only_unix_datagram_listeners() -> None:
+    assert queue_warning([APP], "10") is None
