@@ -4,6 +4,7 @@ import ipaddress
 
 from ingestd.config.faults import Faults
 from ingestd.config.model import Config, Daemon, Producer, Topic
+from ingestd.config.notes import timing_notes, topic_notes
 from ingestd.limits import (
     BATCH_OVERHEAD_BYTES,
     BATCHES_IN_DOUBT_MAX,
@@ -131,6 +132,8 @@ def notes(config: Config) -> list[str]:
         found.append("enable.idempotence = false: a retry may write a record twice or out of order")
     if config.daemon.durability == "memory":
         found.append('durability = "memory": what is buffered dies with its worker')
+    found += timing_notes(producer)
+    found += [note for topic in config.topics for note in topic_notes(topic, config)]
     for listener in config.listeners:
         if listener.address.kind == "udp" and not _is_loopback(listener.address.host):
             found.append(

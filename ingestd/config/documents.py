@@ -157,11 +157,18 @@ def expanded(whole: Table, environment: Mapping[str, str], faults: Faults) -> Ta
             }
         elif section == "listeners" and isinstance(value, list):
             result[section] = [
-                _expanded(f"listeners.{listener_label(index, table)}", table, environment, faults)
-                for index, table in enumerate(value)
+                _expanded_listener(index, table, environment, faults) for index, table in enumerate(value)
             ]
         else:
             result[section] = _expanded(section, value, environment, faults)
+    return result
+
+
+def _expanded_listener(index: int, table: object, environment: Mapping[str, str], faults: Faults) -> object:
+    """A listener whose name is a variable is called by its place until the variable is replaced."""
+    before = f"listeners.{listener_label(index, table)}"
+    result = _expanded(before, table, environment, faults)
+    faults.sources.rename(before, f"listeners.{listener_label(index, result)}")
     return result
 
 

@@ -45,5 +45,6 @@ OWN_DEFAULTS: Final[Mapping[str, object]] = {
     "batch.size": 16_384,
     "buffer.memory": 33_554_432,
     "client.id": "producer-N",
+    "send.buffer.bytes": 131_072,
 }
 """Settings whose default is not Kafka's, with Kafka's: an outage must not become a loss unless it was asked for."""

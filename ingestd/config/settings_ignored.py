@@ -31,12 +31,13 @@ def _ignored(why: str) -> Notice:
     return lambda _: f"changes nothing here: {why}"
 
 
-def _only(value: object, why: str, cure: str) -> Notice:
-    """Taken with the value that Kafka has by default, or that says what ingestd does; refused with another."""
+def _only(*taken: object, why: str, cure: str = "Leave it out") -> Notice:
+    """Taken where it is empty or one of ``taken`` (Kafka's default, or what ingestd does too); refused otherwise."""
+    legal = {"", *(str(value).lower() for value in taken)}
 
     def notice(given: object) -> str:
-        text = given.strip().lower() if isinstance(given, str) else given
-        if text in (value, str(value).lower()):
+        items = given if isinstance(given, list) else [given]
+        if all(str(item).strip().lower() in legal for item in items):
             return ""
         raise RefusedError(why, cure)
 
@@ -61,29 +62,105 @@ def _serializer(what: str) -> Notice:
 
 _METRICS: Final = _ignored("metrics are those of admin.listen and `ingestd status`")
 _JVM: Final = _ignored("it speaks to a Java virtual machine")
+_KERBEROS: Final = _ignored("there is no Kerberos (GSSAPI) here")
+_VALIDATION: Final = _ignored("a client does not look into its token")
+_TRANSACTIONS: Final = "there are no transactions: an idempotent producer per worker survives crashes"
+_NO_RACK: Final = "partitions are chosen without regard to racks"
+_NO_JAVA: Final = "there is no Java virtual machine to run a class of yours"
+_OAUTH: Final = "org.apache.kafka.common.security.oauthbearer."
+_LOGIN_CURE: Final = "Use PLAIN, SCRAM-SHA-512, or OAUTHBEARER with a token endpoint or a token file"
+_LOGIN_HANDLERS: Final = (
+    f"{_OAUTH}OAuthBearerLoginCallbackHandler",
+    f"{_OAUTH}secured.OAuthBearerLoginCallbackHandler",
+)
+_GRANT_CURE: Final = "Use the client credentials grant, or let another program renew a token file"
 
-PRODUCER_IGNORED: Final[Mapping[str, Notice]] = {
+_RUNTIME: Final[Mapping[str, Notice]] = {
     "key.serializer": _serializer("key"),
     "value.serializer": _serializer("value"),
+    "interceptor.classes": _only(why=_NO_JAVA, cure="Leave it out: what it does belongs to the programs that send"),
     "buffer.memory.allocation.strategy": _ignored("the arena takes pages as batches need them"),
-    "client.rack": _ignored("partitions are chosen without regard to racks"),
-    "partitioner.rack.aware": _only(
-        False, "partitions are chosen without regard to racks", "Leave it out, or write false"
-    ),
+    "client.rack": _ignored(_NO_RACK),
+    "partitioner.rack.aware": _only(False, why=_NO_RACK),
     "metadata.cluster.check.enable": _ignored("the cluster's id is checked always"),
     "bootstrap.resolve.timeout.ms": _ignored("seeds are resolved again and again until one answers"),
     "transaction.timeout.ms": _ignored("there are no transactions"),
-    "transaction.two.phase.commit.enable": _only(False, "there are no transactions", "Leave it out"),
-    "interceptor.classes": _only("", "there is no Java virtual machine to run interceptors", "Leave it out"),
-    "enable.metrics.push": _METRICS,
-    "metric.reporters": _METRICS,
-    "auto.include.jmx.reporter": _METRICS,
-    "metrics.num.samples": _METRICS,
-    "metrics.recording.level": _METRICS,
-    "metrics.sample.window.ms": _METRICS,
+    "transaction.two.phase.commit.enable": _only(False, why=_TRANSACTIONS),
+    "transactional.id": _only(why=_TRANSACTIONS),
     "security.providers": _JVM,
     "ssl.keymanager.algorithm": _JVM,
     "ssl.trustmanager.algorithm": _JVM,
     "ssl.secure.random.implementation": _JVM,
     "ssl.provider": _JVM,
+    "ssl.engine.factory.class": _only(why=_NO_JAVA, cure="Use ssl.keystore.* and ssl.truststore.*"),
+    **dict.fromkeys(
+        (
+            "enable.metrics.push",
+            "metric.reporters",
+            "auto.include.jmx.reporter",
+            "metrics.num.samples",
+            "metrics.recording.level",
+            "metrics.sample.window.ms",
+        ),
+        _METRICS,
+    ),
 }
+
+_LOGIN: Final[Mapping[str, Notice]] = {
+    "sasl.client.callback.handler.class": _only(why=_NO_JAVA, cure=_LOGIN_CURE),
+    "sasl.login.callback.handler.class": _only(*_LOGIN_HANDLERS, why=_NO_JAVA, cure=_LOGIN_CURE),
+    "sasl.login.class": _only(why=_NO_JAVA, cure=_LOGIN_CURE),
+    **dict.fromkeys(
+        (
+            "sasl.kerberos.service.name",
+            "sasl.kerberos.kinit.cmd",
+            "sasl.kerberos.ticket.renew.window.factor",
+            "sasl.kerberos.ticket.renew.jitter",
+            "sasl.kerberos.min.time.before.relogin",
+        ),
+        _KERBEROS,
+    ),
+    **dict.fromkeys(
+        (
+            "sasl.oauthbearer.jwt.validator.class",
+            "sasl.oauthbearer.scope.claim.name",
+            "sasl.oauthbearer.sub.claim.name",
+            "sasl.oauthbearer.jwks.endpoint.url",
+            "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+            "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+            "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+            "sasl.oauthbearer.clock.skew.seconds",
+            "sasl.oauthbearer.expected.audience",
+            "sasl.oauthbearer.expected.issuer",
+            "sasl.oauthbearer.allow.unverified.audience",
+            "sasl.oauthbearer.allow.unverified.issuer",
+        ),
+        _VALIDATION,
+    ),
+    "sasl.oauthbearer.header.urlencode": _only(
+        False, why="client id and secret are sent as they are", cure="Leave it out, or write them encoded"
+    ),
+    "sasl.oauthbearer.jwt.retriever.class": _only(
+        *(f"{_OAUTH}{name}JwtRetriever" for name in ("Default", "ClientCredentials", "File")),
+        why="no other grant is spoken",
+        cure=_GRANT_CURE,
+    ),
+    **dict.fromkeys(
+        (
+            "sasl.oauthbearer.assertion.algorithm",
+            "sasl.oauthbearer.assertion.claim.aud",
+            "sasl.oauthbearer.assertion.claim.exp.seconds",
+            "sasl.oauthbearer.assertion.claim.iss",
+            "sasl.oauthbearer.assertion.claim.jti.include",
+            "sasl.oauthbearer.assertion.claim.nbf.seconds",
+            "sasl.oauthbearer.assertion.claim.sub",
+            "sasl.oauthbearer.assertion.file",
+            "sasl.oauthbearer.assertion.private.key.file",
+            "sasl.oauthbearer.assertion.private.key.passphrase",
+            "sasl.oauthbearer.assertion.template.file",
+        ),
+        _only(why="the grant with a signed assertion is not spoken", cure=_GRANT_CURE),
+    ),
+}
+
+PRODUCER_IGNORED: Final[Mapping[str, Notice]] = {**_RUNTIME, **_LOGIN}

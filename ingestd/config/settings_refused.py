@@ -53,7 +53,6 @@ PRODUCER_NOT_YET: Final[Mapping[str, str]] = {
 
 PRODUCER_FOREIGN: Final[Mapping[str, str]] = {
     "config.providers": "write ${NAME} or ${file:PATH} (config.providers counts in a properties file)",
-    "transactional.id": "there are no transactions: an idempotent producer per worker survives crashes",
     "sasl.jaas.config": "that is Java's syntax",
 }
 """Kafka's settings that mean nothing in this daemon, and why."""

@@ -27,6 +27,12 @@ class Sources:
         """The value of ``key`` must not be shown."""
         self._by_key[key] = self.of(key)._replace(concealed=True)
 
+    def rename(self, before: str, after: str) -> None:
+        """The section ``before`` is called ``after`` from here on."""
+        for key in list(self._by_key) if before != after else ():
+            if key == before or key.startswith(f"{before}."):
+                self._by_key[after + key.removeprefix(before)] = self._by_key.pop(key)
+
     def of(self, key: str) -> Source:
         """The source of ``key``, else that of the section around it; DEFAULT where no file has either."""
         while key:

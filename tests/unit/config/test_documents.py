@@ -120,7 +120,9 @@ def test_variables_are_replaced_wherever_there_are_strings(base: Path, monkeypat
         '[[listeners]]\nname = "${ZONE}"\nlisten = "unix-stream:/run/${ZONE}"\nformat = "lines"\ntopic = "t"\n'
         'headers = { zone = "${ZONE}" }\n',
     )
-    read = config.load(base, over)
+    loaded = reader.load([base, over])
+    read = loaded.config
+    assert loaded.sources.exactly("listeners.north.listen").place == str(over)
     assert read.producer.bootstrap_servers == ("kafka.north:9092", "b:1")
     assert read.producer.client_id == "${ZONE}"
     assert (read.listeners[1].name, read.listeners[1].headers) == ("north", (("zone", b"north"),))

@@ -101,7 +101,7 @@ def test_a_name_that_begins_with_another_settings_name_is_no_obstacle(tmp_path: 
         ("enable.idempotence=yes", "producer.enable.idempotence", "neither true nor false"),
         ("acks=1", "producer.acks", "enable.idempotence"),
         ("transactional.id=x", "producer.transactional.id", "no transactions"),
-        ("interceptor.classes=com.example.Audit", "producer.interceptor.classes", "interceptors"),
+        ("interceptor.classes=com.example.Audit", "producer.interceptor.classes", "no Java virtual machine"),
         ("partitioner.rack.aware=true", "producer.partitioner.rack.aware", "racks"),
         ("key.serializer=io.confluent.kafka.serializers.KafkaAvroSerializer", "producer.key.serializer", "KafkaAvro"),
         (

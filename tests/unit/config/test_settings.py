@@ -9,13 +9,17 @@ import msgspec
 import pytest
 
 from ingestd import config
+from ingestd.config.faults import RefusedError
 from ingestd.config.model import NEVER_MS, Producer
 from ingestd.config.reader import parse
 from ingestd.config.section import flattened
 from ingestd.config.settings import DAEMON, LISTENER, NO_FIELD, OWN_DEFAULTS, PRODUCER, TOPIC
+from ingestd.config.settings_ignored import PRODUCER_IGNORED
 from ingestd.config.settings_refused import PRODUCER_FOREIGN, PRODUCER_NOT_YET
-from ingestd.config.values import UNSET
+from ingestd.config.values import INT_MAX, LONG_MAX, REQUIRED, UNSET, Setting
 from ingestd.errors import ConfigurationError
+from ingestd.secret import Secret
+from tests.reference.kafka_settings import NEWER, KafkaSetting, kafka_settings
 
 REFERENCE = Path(__file__).parents[3] / "configs/ingestd.toml"
 TABLES = {"daemon": DAEMON, "producer": PRODUCER, "topics": TOPIC, "listeners": LISTENER}
@@ -31,6 +35,7 @@ def test_a_setting_has_one_place() -> None:
     assert not PRODUCER.keys() & PRODUCER_NOT_YET.keys()
     assert not PRODUCER.keys() & PRODUCER_FOREIGN.keys()
     assert not PRODUCER_NOT_YET.keys() & PRODUCER_FOREIGN.keys()
+    assert not PRODUCER_IGNORED.keys() & {*PRODUCER, *PRODUCER_NOT_YET, *PRODUCER_FOREIGN}
     assert OWN_DEFAULTS.keys() <= PRODUCER.keys()
 
 
@@ -86,3 +91,64 @@ def test_the_reference_with_every_default_written_out_means_the_same() -> None:
     assert [msgspec.structs.replace(listener, **neutral) for listener in long.listeners] == [
         msgspec.structs.replace(listener, **neutral) for listener in short.listeners
     ]
+
+
+# Where our range is narrower than Kafka's, and why.
+NARROWER: dict[str, tuple[int, int]] = {
+    "max.request.size": (1024, INT_MAX),  # a smaller one carries no record
+    "buffer.memory": (0, 1 << 44),  # a file of that size is preallocated; checks.py has the lower bound
+    "request.timeout.ms": (1, INT_MAX),  # no answer comes in no time
+    "socket.connection.setup.timeout.ms": (1, INT_MAX),  # nor does a connection
+    "socket.connection.setup.timeout.max.ms": (1, INT_MAX),
+    "sasl.login.connect.timeout.ms": (1, INT_MAX),
+    "sasl.login.read.timeout.ms": (1, INT_MAX),
+    "connections.max.idle.ms": (0, LONG_MAX),  # Kafka says nothing of negative ones
+}
+HIGHEST = {"SHORT": 2**15 - 1, "INT": INT_MAX, "LONG": LONG_MAX}
+NOTHING = (None, UNSET, "", (), Secret(""))
+
+
+@pytest.mark.parametrize("name", [*(row.name for row in kafka_settings()), *NEWER])
+def test_every_setting_of_kafkas_producer_is_read_or_answered(name: str) -> None:
+    places = [PRODUCER, PRODUCER_IGNORED, PRODUCER_NOT_YET, PRODUCER_FOREIGN]
+    assert sum(name in place for place in places) == 1
+
+
+@pytest.mark.parametrize("row", [row for row in kafka_settings() if row.mark != "-"], ids=lambda row: row.name)
+def test_what_the_daemon_must_have_is_read_with_kafkas_default_and_range(row: KafkaSetting) -> None:
+    if row.name in PRODUCER_NOT_YET:
+        return
+    setting = PRODUCER[row.name]
+    default = OWN_DEFAULTS.get(row.name, setting.default)
+    if row.default in ("null", "", "[]", "REQUIRED"):
+        assert default in (*NOTHING, REQUIRED) or row.name in OWN_DEFAULTS
+    elif row.name in OWN_DEFAULTS:
+        assert str(default) == row.default
+    else:
+        text = row.default.strip("[]").replace(", ", ",")
+        assert setting.kind.read(setting.kind.from_text(text)) == default
+    if row.type in HIGHEST:
+        check_range(row, setting)
+
+
+def check_range(row: KafkaSetting, setting: Setting) -> None:
+    """Both ends are taken and nothing beyond; a word or -1 beside the range is the kind's own affair."""
+    bounds = [part for part in row.range.split("]")[0].strip("[").split(",") if part not in ("", "...")]
+    low = int(bounds[0]) if bounds else 0
+    high = int(bounds[1]) if len(bounds) > 1 else HIGHEST[row.type]
+    low, high = NARROWER.get(row.name, (low, high))
+    assert (setting.kind.read(low), setting.kind.read(high)) == (low, high)
+    for beyond in (low - 1, high + 1):
+        if not (beyond == -1 and "or -1" in row.range) and not (beyond == 0 and "or -1" in row.range):
+            with pytest.raises(RefusedError):
+                setting.kind.read(beyond)
+
+
+@pytest.mark.parametrize("name", PRODUCER_IGNORED)
+def test_what_is_ignored_is_told_or_refused_with_a_cure(name: str) -> None:
+    try:
+        notice = PRODUCER_IGNORED[name]("com.example.Something")
+    except RefusedError as refused:
+        assert refused.cure
+    else:
+        assert notice.startswith("changes nothing here: ")
