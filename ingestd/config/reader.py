@@ -95,7 +95,7 @@ def _read(document: dict[str, Any], faults: Faults) -> Config:
     producer_table = document.get("producer", {})
     producer_section = read_section("producer.", producer_table, _PRODUCER_RULES, faults)
     daemon = _daemon(daemon_section)
-    producer = _producer(producer_section, given_names(producer_table))
+    producer = producer_of(producer_section, given_names(producer_table))
     check_daemon(daemon, faults)
     check_producer(producer, given_names(producer_table), faults)
     topics = read_topics(document.get("topics", {}), faults)
@@ -143,7 +143,8 @@ def _processors() -> int:
     return max(1, len(os.sched_getaffinity(0)))
 
 
-def _producer(section: Section, given: frozenset[str]) -> Producer:
+def producer_of(section: Section, given: frozenset[str]) -> Producer:
+    """The producer's settings; ``given``: the names that were written."""
     values = {name.replace(".", "_"): value for name, value in section.items() if name not in NO_FIELD}
     if values["bootstrap_servers"] is REQUIRED:
         values["bootstrap_servers"] = ()

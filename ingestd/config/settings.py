@@ -44,6 +44,7 @@ OWN_DEFAULTS: Final[Mapping[str, object]] = {
     "delivery.timeout.ms": 120_000,
     "batch.size": 16_384,
     "buffer.memory": 33_554_432,
+    "send.buffer.bytes": 131_072,
     "client.id": "producer-N",
     "send.buffer.bytes": 131_072,
 }

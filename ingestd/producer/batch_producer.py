@@ -91,6 +91,7 @@ class BatchProducer:
     ``partitions_changed(name, topic_id, leaders)`` tells of partition counts and leaders: one byte per partition, 1 =
     has a leader; empty while the cluster denies the topic. It is called for every change of what metadata says.
     ``state_directory`` None: no dead letters are kept. ``figures``: what is counted goes there.
+    ``on_fault(context)`` hears of faults of our own, else the loop's exception handler: nothing goes on behind one.
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class BatchProducer:
         figures: Figures | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
+        on_fault: Callable[[dict[str, Any]], object] | None = None,
     ) -> None:
         self.meter = Meter(figures or Figures([topic.name for topic in topics]))
         self._settings = settings
         self._topics = {topic.name: _in_force(topic, settings) for topic in topics}
         self._partitions_changed = partitions_changed
         self._loop = loop
+        self._on_fault = on_fault or loop.call_exception_handler
         self._clock = clock or SystemClock()
         random = Random(seed)  # noqa: S311 (jitter)
         self._backoff = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms, random)
@@ -156,7 +159,13 @@ class BatchProducer:
             self._spawn(self._identity.run())
         self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
 
-    # -- the worker's calls
+    # -- the owner's calls
+
+    def add_topic(self, topic: Topic) -> None:
+        """One that was not among ``topics``: metadata is asked for it. For one that is known: it is asked for anew."""
+        self._topics[topic.name] = _in_force(topic, self._settings)
+        self._cluster.add(topic.name)
+        self._brokers.refresh()
 
     def attach(self, arena: Any, intake: Any = None) -> None:
         """An arena to drain; what it holds from before goes first in its partitions, in the order of attaching."""
@@ -244,7 +253,16 @@ class BatchProducer:
             item.arena.view_count(item.batch.entry) for lane in self._accumulator.lanes.values() for item in lane.window
         )
 
-    # -- what the worker shows
+    # -- what the owner shows
+
+    def topic(self, name: str) -> metadata.Topic | None:
+        """What metadata says of a topic."""
+        return self._cluster.topics.get(name)
+
+    @property
+    def nodes(self) -> dict[int, tuple[str, int]]:
+        """The cluster's brokers: host and port by node."""
+        return self._cluster.brokers
 
     @property
     def idle(self) -> bool:
@@ -302,9 +320,7 @@ class BatchProducer:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
             # our own fault: the worker must not go on half alive
-            self._loop.call_exception_handler(
-                {"message": "a task of the producer has ended", "exception": task.exception(), "task": task}
-            )
+            self._on_fault({"message": "a task of the producer has ended", "exception": task.exception(), "task": task})
 
     def _make_lane(self, topic: metadata.Topic, partition: int) -> Lane:
         lane = Lane(
@@ -328,7 +344,7 @@ class BatchProducer:
         topic = self._cluster.topics.get(name)
         if topic is None:
             # left by a configuration that still had it
-            topic = self._cluster.topics[name] = metadata.Topic(name)
+            topic = self._cluster.add(name)
             self._brokers.refresh()
         lane = self._accumulator.lane(topic, batch.partition)
         settings = self._topics.get(name)

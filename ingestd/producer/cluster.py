@@ -93,6 +93,15 @@ class Cluster:
         """Something does not fit what is known: ask as soon as the backoff allows."""
         self._wanted = True
 
+    def add(self, name: str) -> Topic:
+        """The topic, asked about from now on: at once if it is a new one, whatever the answers for others were."""
+        topic = self.topics.get(name)
+        if topic is None:
+            topic = self.topics[name] = Topic(name)
+            self._not_before_ms = self._repeats = 0
+        self._wanted = True
+        return topic
+
     def due_in_ms(self, tick_ms: int) -> int:
         """Time until the next metadata request; FOREVER_MS while one is under way."""
         if self._asked:

@@ -41,6 +41,8 @@ def test_imports_run_one_way() -> None:
         ("ingestd.client.x", "from ingestd.errors import IngestdError", False),
         ("ingestd.client.x", "from ingestd import __version__", False),
         ("ingestd.config.x", "from ingestd.client.frame import pack", False),
+        ("ingestd.producer.x", "from ingestd.client.session import Session", False),
+        ("ingestd.worker.x", "from ingestd.client.errors import KafkaException", False),
         ("ingestd.config.x", "from .model import Config", False),
         ("ingestd.novelty.x", "", False),
     ],

@@ -34,6 +34,20 @@ def test_an_answer_is_taken_in_and_told_once() -> None:
     assert cluster.update(info((1, 0), (-1, 0)), 1) == []
 
 
+def test_a_new_topic_is_asked_about_at_once_and_a_known_one_keeps_the_backoff() -> None:
+    cluster = make()
+    for tick_ms in range(5):
+        cluster.update(info(code=3), tick_ms)
+    waits_ms = cluster.due_in_ms(5)
+    assert waits_ms > 0
+    cluster.add("t")
+    assert cluster.due_in_ms(5) == waits_ms
+    topic = cluster.add("other")
+    assert cluster.due_in_ms(5) == 0
+    assert cluster.asked(5) == ["t", "other"]
+    assert cluster.topics["other"] is topic
+
+
 def test_an_older_leader_epoch_is_not_believed() -> None:
     cluster = make()
     cluster.update(info((1, 5)), 0)

@@ -1,0 +1,73 @@
+"""The configuration of a producer inside a Python program: a dict of Kafka's names, with Kafka's own defaults.
+
+Values are as Kafka's properties have them (``"5"``, ``"true"``, ``"a:9092,b:9092"``) or Python's (``5``, ``True``,
+``["a:9092", "b:9092"]``).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from ingestd.config.checks import check_producer
+from ingestd.config.faults import Faults
+from ingestd.config.model import Producer
+from ingestd.config.reader import producer_of
+from ingestd.config.section import Rules, read_section
+from ingestd.config.settings import NO_FIELD, OWN_DEFAULTS, PRODUCER
+from ingestd.config.settings_ignored import PRODUCER_IGNORED
+from ingestd.config.settings_refused import PRODUCER_FOREIGN, PRODUCER_NOT_YET
+from ingestd.config.values import Setting
+
+OBJECTS: Final = ("key.serializer", "value.serializer", "partitioner.class")
+"""Settings whose value may be an object of the program."""
+
+_SETTINGS: Final[Mapping[str, Setting]] = {
+    name: setting._replace(default=OWN_DEFAULTS.get(name, setting.default))
+    for name, setting in PRODUCER.items()
+    if name not in NO_FIELD
+}
+_RULES: Final = Rules(
+    {**_SETTINGS, "client.id": _SETTINGS["client.id"]._replace(default="")},
+    not_yet=PRODUCER_NOT_YET,
+    foreign={**PRODUCER_FOREIGN, **dict.fromkeys(NO_FIELD, "the configuration of a program is this dict")},
+    ignored={name: notice for name, notice in PRODUCER_IGNORED.items() if name not in OBJECTS},
+)
+
+
+class LibrarySettings(NamedTuple):
+    """``producer``: what the daemon has as ``[producer]``; ``objects``: those of OBJECTS that were given; ``notes``:
+    settings that change nothing, and why."""
+
+    producer: Producer
+    objects: dict[str, Any]
+    notes: list[str]
+
+
+def read_library_settings(config: Mapping[str, object]) -> LibrarySettings:
+    """Raises ConfigurationError with every fault, each with key, value and cure."""
+    faults = Faults()
+    objects = {name: config[name] for name in OBJECTS if name in config and not _is_ours(name, config[name])}
+    table = {str(name): _plain(str(name), value) for name, value in config.items() if name not in objects}
+    given = frozenset(table)
+    section = read_section("", table, _RULES, faults)
+    if "delivery.timeout.ms" not in given:
+        # As Kafka's producer: an explicit value that is too small is a fault, a default gives way.
+        floor = section["linger.ms"] + section["request.timeout.ms"]
+        section["delivery.timeout.ms"] = max(section["delivery.timeout.ms"], floor)
+    producer = producer_of(section, given)
+    check_producer(producer, given, faults)
+    faults.found = [fault._replace(key=fault.key.removeprefix("producer.")) for fault in faults.found]
+    faults.raise_if_any()
+    return LibrarySettings(producer, objects, faults.notes)
+
+
+def _is_ours(name: str, value: object) -> bool:
+    """A partitioner by name is a setting like any other."""
+    return name == "partitioner.class" and (value is None or isinstance(value, str))
+
+
+def _plain(name: str, value: object) -> object:
+    """The value as it would stand in a TOML file."""
+    setting = _RULES.settings.get(name)
+    if setting is not None and isinstance(value, str):
+        return setting.kind.from_text(value.strip())
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,156 @@
+"""AsyncProducer: the same producer on an event loop of the program's, without a thread.
+
+async with AsyncProducer({"bootstrap.servers": "kafka-1:9092"}) as producer:
+    future = await producer.send(ProducerRecord("orders", "France"))    # handed over
+    metadata = await future                                             # in Kafka
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from ingestd.client.errors import KafkaException, TimeoutException
+from ingestd.client.records import ProducerRecord
+from ingestd.hotpath.handover import FULL, QUEUED, WAKE
+from ingestd.producer.library.cluster import PartitionInfo
+from ingestd.producer.library.engine import Engine
+from ingestd.producer.library.front import Front
+from ingestd.producer.library.future import Future, LoopOwner
+from ingestd.producer.library.topics import KnownTopic
+
+
+class AsyncProducer:
+    """Sends records to Kafka. Made in a coroutine and used on its event loop only; ``config`` as for ``Producer``."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._front = Front(config)
+        self._owner = LoopOwner(self._loop)
+        self._engine = Engine(self._front.settings, self._front.client_id, self._loop, self._stirred)
+        self._front.begin(self._engine)
+        self._known = self._engine.topics.known
+        self._handover = self._engine.handover
+        self._waiters: list[asyncio.Future[None]] = []
+
+    async def send(self, record: ProducerRecord) -> Future:
+        """Hands a record over; await what it returns for its RecordMetadata, or let it go.
+
+        Waits at most max.block.ms, for the topic to be known and for room; raises as ``Producer.send`` does.
+        """
+        self._owner.check_process()
+        deadline_s = self._loop.time() + self._front.max_block_s
+        topic = self._known.get(record.topic)
+        if topic is None or not topic.admits(record.partition):
+            topic = await self._wait_for_topic(record, deadline_s)
+        future = self._front.encode(record, topic, self._owner, None)
+        error: KafkaException | None = self._front.too_large(future)
+        if error is None and not topic.count and topic.denied:
+            error = self._front.denied(topic)
+        if error is not None:
+            self._engine.refuse(future, error)
+            return future
+        verdict = self._handover.put(future)
+        if verdict == FULL:
+            verdict = await self._wait_for_room(future, topic, deadline_s)
+        if verdict == WAKE:
+            self._loop.call_soon(self._engine.drain)
+        elif verdict != QUEUED:
+            raise self._front.closed(self._engine)
+        return future
+
+    async def partitions_for(self, topic: str) -> list[PartitionInfo]:
+        """As ``Producer.partitions_for``."""
+        known = self._known.get(topic)
+        if known is None or not known.count:
+            known = await self._wait_for_topic(ProducerRecord(topic), self._loop.time() + self._front.max_block_s)
+        if not known.count:
+            raise self._front.denied(known)
+        return self._front.cluster.partitions_for_topic(topic)
+
+    async def flush(self) -> None:
+        """Sends without lingering, and waits until every record handed over before has its outcome."""
+        generations = self._handover.close_generation()
+        if generations:
+            done = asyncio.Event()
+            self._engine.flush(generations, done.set)
+            await done.wait()
+
+    def metrics(self) -> dict[str, float]:
+        """As ``Producer.metrics``."""
+        return {} if self._handover.closed else self._engine.metrics()
+
+    async def aclose(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 (Kafka's: it ends more than the wait)
+        """As ``Producer.close``."""
+        timeout_ms = None if timeout is None else round(max(timeout, 0.0) * 1000)
+        # Whoever cancels this ends its waiting, not the closing.
+        await asyncio.shield(self._engine.close(timeout_ms))
+        self._front.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # -- waiting
+
+    def _stirred(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _wait_for_topic(self, record: ProducerRecord, deadline_s: float) -> KnownTopic:
+        name, partition = record.topic, record.partition
+
+        def settled() -> bool:
+            known = self._known.get(name)
+            return self._handover.closed or (known is not None and (known.admits(partition) or known.denied))
+
+        topic = self._known.get(name)
+        if topic is None or not topic.held:
+            self._engine.want_topic(name)
+        found = await self._wait(settled, deadline_s)
+        topic = self._known.get(name)
+        if self._handover.closed:
+            raise self._front.closed(self._engine)
+        if not found or topic is None:
+            raise self._front.not_admitted(record, topic, self._engine)
+        return topic
+
+    async def _wait_for_room(self, future: Future, topic: KnownTopic, deadline_s: float) -> int:
+        verdicts: list[int] = []
+
+        def put() -> bool:
+            verdicts.append(self._handover.put(future))
+            return verdicts[-1] != FULL
+
+        if not await self._wait(put, deadline_s):
+            raise self._front.no_room(topic)
+        return verdicts[-1]
+
+    async def _wait(self, settled: Callable[[], bool], deadline_s: float) -> bool:
+        self._handover.waiting += 1
+        try:
+            while not settled():
+                waiter = self._loop.create_future()
+                self._waiters.append(waiter)
+                timer = self._loop.call_at(deadline_s, partial(_give_up, waiter))
+                try:
+                    await waiter
+                except TimeoutException:
+                    return settled()
+                finally:
+                    timer.cancel()
+            return True
+        finally:
+            self._handover.waiting -= 1
+
+
+def _give_up(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutException("the time is over"))

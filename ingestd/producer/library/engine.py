@@ -1,0 +1,278 @@
+"""The producer's machine inside a program: an arena in memory, the record path, the delivery core, on one event loop.
+
+The counterpart of ``worker/worker.py``: records come through a ``Handover`` instead of sockets, outcomes go to futures
+instead of sessions. Everything but ``handover`` and ``topics.known`` belongs to the loop's thread.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Any, Final
+
+from ingestd.client.errors import KafkaException, OutcomeUnknownException, TimeoutException, rejected
+from ingestd.config.model import Producer as Settings
+from ingestd.figures import Figures
+from ingestd.hotpath.arena import Arena, ArenaStateError
+from ingestd.hotpath.handover import Generation, Handover, Outgoing
+from ingestd.hotpath.intake import BLOCKED, OPENED, REJECTED, SEALED, Intake
+from ingestd.hotpath.listener_spec import ListenerSpec
+from ingestd.hotpath.local import LocalIntake
+from ingestd.limits import PAGE_BYTES
+from ingestd.producer.batch_producer import BatchProducer
+from ingestd.producer.common import SystemClock, log
+from ingestd.producer.library.answers import Answers, tell
+from ingestd.producer.library.metrics import producer_metrics
+from ingestd.producer.library.topics import Topics, topic_capacity
+
+QUEUE_BYTES_MIN: Final = 16 << 10
+QUEUE_BYTES_MAX: Final = 1 << 20
+QUEUE_SHARE: Final = 32
+"""What may be handed over and not yet be in the arena: this part of buffer.memory, between the two bounds."""
+RECORD_BYTES: Final = 256
+"""What a record without outcome costs besides its bytes: buffer.memory divided by it bounds their number."""
+RETRY_MS: Final = 50
+"""Pause before records that found no room are offered again, should nothing have said that there is some."""
+ANY_TIME_MS: Final = 1 << 62
+"""A program's timestamps are its own affair: no bounds here, the broker has some."""
+
+
+class Engine:
+    """``stirred()`` is called on the loop when those who wait, for room or for a topic, should look again."""
+
+    def __init__(
+        self, settings: Settings, client_id: str, loop: asyncio.AbstractEventLoop, stirred: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._stirred = stirred
+        self._clock = SystemClock()
+        self._arena = Arena.create(
+            None,
+            buffer_bytes=settings.buffer_memory,
+            topic_capacity=topic_capacity(settings.buffer_memory),
+            session_capacity=1,
+            now_ms=self._clock.now_ms(),
+        )
+        self._intake = Intake(self._arena, None, window_bytes=PAGE_BYTES, seed=int.from_bytes(os.urandom(8), "little"))
+        own = ListenerSpec(
+            index=0,
+            format="frames",
+            timestamp=1,
+            timestamp_past_ms=ANY_TIME_MS,
+            timestamp_future_ms=ANY_TIME_MS,
+            record_bytes_max=settings.max_request_size,
+        )
+        self._intake.add_listener(own)
+        queue_bytes = min(max(settings.buffer_memory // QUEUE_SHARE, QUEUE_BYTES_MIN), QUEUE_BYTES_MAX)
+        self.handover = Handover(queue_bytes, settings.buffer_memory // RECORD_BYTES)
+        self._local = LocalIntake(self._intake, own.index, self.handover)
+        self.topics = Topics(settings, self._arena, self._intake)
+        answers = Answers(self._local, self._freed)
+        self._figures = Figures()
+        self._producer = BatchProducer(
+            settings,
+            (),
+            self._topic_changed,
+            answers,
+            loop,
+            client_id,
+            figures=self._figures,
+            on_fault=self.on_fault,
+        )
+        self._producer.attach(self._arena, self._intake)
+        self._rest: list[Outgoing] = []
+        """Handed over, and no room yet, from ``_at`` on; ``_parked`` goes before them."""
+        self._at = 0
+        self._parked: list[Outgoing] = []
+        self._linger: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._flushes: list[tuple[list[Generation], Callable[[], object]]] = []
+        self._deadline_ms = -1
+        self._closing: asyncio.Task[None] | None = None
+        self._settled = asyncio.Event()
+        self.failure: KafkaException | None = None
+        """Why it has ended by itself."""
+
+    # -- records
+
+    def drain(self) -> None:
+        """Takes what was handed over. Whoever was told to WAKE by a ``put`` has this called."""
+        if self._rest:
+            self._rest += self.handover.take()
+        else:
+            self._rest, self._at = self.handover.take(), 0
+        self._append()
+
+    def _append(self) -> None:
+        while True:
+            free_pages = self._arena.free_pages
+            flags = self._offer()
+            if flags & SEALED or self._flushes or self._deadline_ms >= 0 or flags & BLOCKED:
+                if not flags & SEALED or flags & BLOCKED:
+                    # Somebody waits: linger.ms is over for all that is open.
+                    self._intake.seal_all()
+                self._sealed()
+            if not flags & BLOCKED or self._arena.free_pages <= free_pages:
+                break
+        if flags & OPENED and self._linger is None:
+            self._linger_out()
+        self.topics.hold(frozenset(record.topic for record in self._parked))
+        if (self._rest or self._parked) and self._retry is None:
+            self._retry = self._loop.call_later(RETRY_MS / 1000, self._again)
+        self._stir()
+
+    def _offer(self) -> int:
+        """Everything that waits, oldest first, as far as there is room. Returns the flags of both goes."""
+        now_ms, tick_ms = self._clock.now_ms(), self._clock.tick_ms()
+        flags = 0
+        if self._parked:
+            parked, self._parked = self._parked, []
+            at, flags = self._local.append(parked, 0, self._parked, now_ms, tick_ms)
+            self._refuse(flags)
+            self._parked += parked[at:]
+        if self._rest and not flags & BLOCKED:
+            self._at, more = self._local.append(self._rest, self._at, self._parked, now_ms, tick_ms)
+            self._refuse(more)
+            flags |= more
+            if self._at == len(self._rest):
+                self._rest, self._at = [], 0
+        return flags
+
+    def _refuse(self, flags: int) -> None:
+        if flags & REJECTED:
+            for record, reason in self._local.take_refused():
+                tell(self._local.fail([record], rejected(reason, 0, f"{record.topic}-{record.partition}")))
+
+    def refuse(self, record: Outgoing, error: KafkaException) -> None:
+        """A record that was never handed over fails."""
+        tell(self.handover.fail([record], error))
+
+    def _again(self) -> None:
+        self._retry = None
+        if self._rest or self._parked:
+            self._append()
+
+    def _sealed(self) -> None:
+        batches = self._arena.take_sealed()
+        if batches:
+            self._producer.sealed(self._arena, batches)
+
+    def _linger_out(self) -> None:
+        """Seals what has waited long enough; comes again when the next is due."""
+        self._linger = None
+        due_ms = self._intake.seal_due(self._clock.tick_ms())
+        self._sealed()
+        if due_ms >= 0:
+            self._linger = self._loop.call_later(due_ms / 1000, self._linger_out)
+
+    def _freed(self) -> None:
+        """Batches have had their outcome, pages came back."""
+        if self._rest or self._parked:
+            self._append()
+        else:
+            self._stir()
+
+    def _stir(self) -> None:
+        if self._flushes:
+            waits = []
+            for generations, done in self._flushes:
+                if any(generation.open for generation in generations):
+                    waits.append((generations, done))
+                else:
+                    done()
+            self._flushes = waits
+        if not self.handover.outstanding:
+            self._settled.set()
+        if self.handover.waiting:
+            self._stirred()
+
+    # -- topics
+
+    def want_topic(self, name: str) -> None:
+        """A caller waits for a topic that is not known, or has too few partitions."""
+        if self._deadline_ms < 0:
+            self.topics.want(name, self._producer)
+            self._stirred()
+
+    def _topic_changed(self, name: str, _: bytes, leader_bytes: bytes) -> None:
+        self.topics.update(name, leader_bytes, self._producer)
+        self._stirred()
+
+    # -- the owner's calls
+
+    @property
+    def brokers_connected(self) -> int:
+        return self._producer.brokers_connected
+
+    def flush(self, generations: list[Generation], done: Callable[[], object]) -> None:
+        """Sends without lingering; ``done()`` once all of ``generations`` have their outcome, or the producer ends."""
+        self._flushes.append((generations, done))
+        self.drain()
+
+    def metrics(self) -> dict[str, float]:
+        """Figures by the names of Kafka's producer metrics, as far as it has them."""
+        self._producer.survey()
+        return {
+            **producer_metrics(self._arena, self._figures),
+            "connection-count": self._producer.brokers_connected,
+            "waiting-threads": self.handover.waiting,
+            "records-outstanding": self.handover.outstanding,
+        }
+
+    def close(self, timeout_ms: int | None) -> "asyncio.Task[None]":
+        """Takes no more records, and ends once the others have their outcome, or when the time is over (None: never).
+
+        Called again: the earlier of both ends counts.
+        """
+        self.handover.close()
+        end_ms = ANY_TIME_MS if timeout_ms is None else self._clock.tick_ms() + timeout_ms
+        if self._closing is None:
+            self._deadline_ms = end_ms
+            self._closing = self._loop.create_task(self._close())
+        elif end_ms < self._deadline_ms:
+            self._deadline_ms = end_ms
+            self._settled.set()
+        self._stirred()
+        return self._closing
+
+    async def _close(self) -> None:
+        self.drain()
+        while self.handover.outstanding and (left_ms := self._deadline_ms - self._clock.tick_ms()) > 0:
+            self._settled.clear()
+            try:
+                async with asyncio.timeout(min(left_ms, 3_600_000) / 1000):
+                    await self._settled.wait()
+            except TimeoutError:
+                continue
+        left_ms = min(max(self._deadline_ms - self._clock.tick_ms(), 0), 3_600_000)
+        await self._producer.close(left_ms)
+        self._end(self.failure or TimeoutException("the producer was closed before this record was sent"))
+
+    def _end(self, error: KafkaException) -> None:
+        """What has no outcome yet fails; honestly, where it may be in Kafka."""
+        for timer in (self._linger, self._retry):
+            if timer is not None:
+                timer.cancel()
+        maybe = OutcomeUnknownException(f"{error}: it had been, and may have been written")
+        self._intake.seal_all()
+        for batch in self._arena.recovered():
+            if self._arena.batch(batch.entry).attempts:
+                tell(self._local.failed(self._arena, batch.entry, maybe))
+        tell(self._local.abandon(error))
+        tell(self.handover.fail([*self._parked, *self._rest[self._at :], *self.handover.take()], error))
+        self._rest, self._parked = [], []
+        self._stir()
+        for _, done in self._flushes:
+            done()
+        self._flushes = []
+        try:
+            self._arena.close()
+        except ArenaStateError:
+            log.debug("a connection still holds a batch: the arena goes when it lets go")
+
+    def on_fault(self, context: dict[str, Any]) -> None:
+        """An exception that nobody caught: this producer ends, every record of it hears of that."""
+        error = context.get("exception")
+        log.critical("a fault of our own: %s", context.get("message"), exc_info=error)
+        if self.failure is None:
+            self.failure = KafkaException(f"the producer has ended: {context.get('message')}: {error!r}")
+            self.close(0)

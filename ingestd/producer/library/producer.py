@@ -1,0 +1,212 @@
+"""Producer: Kafka's producer inside a Python process, exactly once and in order.
+
+with Producer({"bootstrap.servers": "kafka-1:9092"}) as producer:
+    producer.send(ProducerRecord("orders", "fire and forget"))
+    metadata = producer.send(ProducerRecord("orders", "synchronous")).result(timeout=10)
+    producer.send(ProducerRecord("orders", "asynchronous"), lambda metadata, error: ...)
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+from types import TracebackType
+from typing import Any, Final, Self
+
+from ingestd.client.errors import KafkaException, TimeoutException
+from ingestd.client.records import ProducerRecord
+from ingestd.hotpath.handover import FULL, QUEUED, WAKE
+from ingestd.producer.library.cluster import PartitionInfo
+from ingestd.producer.library.engine import Engine
+from ingestd.producer.library.front import Front
+from ingestd.producer.library.future import Callback, Future, Owner
+from ingestd.producer.library.sender_thread import SenderThread
+from ingestd.producer.library.topics import KnownTopic
+
+EXIT_TIMEOUT_S: Final = 10.0
+"""How long the end of the program waits for a producer that nobody closed."""
+CALLBACK_TIMEOUT_S: Final = 5.0
+"""For callbacks that run when the time of close() is over."""
+
+
+class Producer:
+    """Sends records to Kafka. Thread-safe: one for the whole process is best. Not for a forked child: make another.
+
+    ``config`` holds Kafka's names with Kafka's defaults; values as in its properties, or Python's. ``key.serializer``,
+    ``value.serializer`` and ``partitioner.class`` may be objects (docs/library.md). Raises ConfigException, a
+    ValueError, with every fault of the configuration; unknown keys are faults.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._front = Front(config)
+        self._owner = Owner()
+        self._pid = self._owner.pid
+        self._moved = threading.Condition()
+        """Notified when those who wait, for room or for a topic, should look again."""
+        self._thread = SenderThread(f"ingestd-producer {self._front.client_id}")
+        self._owner.io_thread = self._thread
+        self._engine = Engine(self._front.settings, self._front.client_id, self._thread.loop, self._stirred)
+        self._front.begin(self._engine)
+        self._thread.loop.set_exception_handler(lambda _, context: self._engine.on_fault(context))
+        self._known = self._engine.topics.known
+        self._handover = self._engine.handover
+        self._put = self._handover.put
+        self._finished = False
+        self._thread.start()
+        atexit.register(self._at_exit)
+
+    def send(self, record: ProducerRecord, callback: Callback | None = None) -> Future:
+        """Hands a record over, and returns at once as long as there is room; its outcome comes with the future.
+
+        ``callback(metadata, exception)``, one of them None, is called in the sender thread, in the order of the records
+        of a partition; it must be quick, and cannot wait for the producer.
+
+        Waits at most max.block.ms, for the topic to be known and for room together, then raises TimeoutException or
+        BufferExhaustedException; also raises SerializationException, IllegalStateException, and what a partitioner
+        raises. A call that raises has sent nothing. Everything else is in the future: RecordTooLargeException too.
+        """
+        if os.getpid() != self._pid:
+            self._owner.check_process()
+        topic = self._known.get(record.topic)
+        deadline_s = 0.0
+        if topic is None or not topic.admits(record.partition):
+            deadline_s = monotonic() + self._front.max_block_s
+            topic = self._wait_for_topic(record, deadline_s)
+        future = self._front.encode(record, topic, self._owner, callback)
+        error: KafkaException | None = self._front.too_large(future)
+        if error is None and not topic.count and topic.denied:
+            error = self._front.denied(topic)
+        if error is not None:
+            self._thread.call(self._engine.refuse, future, error)
+            return future
+        verdict = self._put(future)
+        if verdict == FULL:
+            verdict = self._wait_for_room(future, topic, deadline_s or monotonic() + self._front.max_block_s)
+        if verdict == WAKE:
+            self._thread.call(self._engine.drain)
+        elif verdict != QUEUED:
+            raise self._front.closed(self._engine)
+        return future
+
+    def partitions_for(self, topic: str) -> list[PartitionInfo]:
+        """The topic's partitions and their leaders. Waits at most max.block.ms, then raises TimeoutException; the
+        topic's own error, if waiting does not help."""
+        self._owner.check_process()
+        known = self._known.get(topic)
+        if known is None or not known.count:
+            known = self._wait_for_topic(ProducerRecord(topic), monotonic() + self._front.max_block_s)
+        if not known.count:
+            raise self._front.denied(known)
+        return self._front.cluster.partitions_for_topic(topic)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Sends without lingering, and waits until every record handed over before has its outcome.
+
+        After ``timeout`` seconds (None: for ever) TimeoutException. In a callback it raises IllegalStateException.
+        """
+        self._owner.check_may_wait()
+        generations = self._handover.close_generation()
+        done = threading.Event()
+        if not generations or not self._thread.call(self._engine.flush, generations, done.set):
+            return
+        deadline_s = monotonic() + timeout if timeout is not None else None
+        while not done.wait(1.0 if deadline_s is None else min(1.0, max(deadline_s - monotonic(), 0.0))):
+            if not self._thread.is_alive():
+                return
+            if deadline_s is not None and monotonic() >= deadline_s:
+                raise TimeoutException(f"not every record has its outcome within {timeout} s; it goes on")
+
+    def metrics(self) -> dict[str, float]:
+        """Figures by the names of Kafka's producer metrics (docs/library.md lists them); empty once it is closed."""
+        self._owner.check_process()
+        return self._thread.ask(self._engine.metrics) or {}
+
+    def close(self, timeout: float | None = None) -> None:
+        """Takes no more records, and waits for the outcome of all others, at most ``timeout`` seconds (None: for ever).
+
+        What has none by then fails: TimeoutException if it was never sent, OutcomeUnknownException if it may have been
+        written. Again: waits for the same end, or hurries it. Called in a callback it returns at once, and
+        the producer ends behind it. In a forked child it does nothing.
+        """
+        if os.getpid() != self._pid or self._finished:
+            return
+        timeout_ms = None if timeout is None else round(max(timeout, 0.0) * 1000)
+        if not self._thread.call(self._close, timeout_ms) or self._thread.here:
+            return
+        self._thread.join(None if timeout is None else timeout + CALLBACK_TIMEOUT_S)
+        if self._thread.is_alive():
+            raise TimeoutException("a callback has not returned yet: the producer ends when it does")
+        self._finished = True
+        atexit.unregister(self._at_exit)
+        self._front.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- in the sender thread
+
+    def _stirred(self) -> None:
+        with self._moved:
+            self._moved.notify_all()
+
+    def _close(self, timeout_ms: int | None) -> None:
+        loop = self._thread.loop
+        self._engine.close(timeout_ms).add_done_callback(lambda _: loop.stop())
+
+    # -- waiting
+
+    def _wait_for_topic(self, record: ProducerRecord, deadline_s: float) -> KnownTopic:
+        """The topic once it admits the record, or once it is sure that it never will."""
+        name, partition = record.topic, record.partition
+
+        def settled() -> bool:
+            known = self._known.get(name)
+            return self._closed or (known is not None and (known.admits(partition) or known.denied))
+
+        topic = self._known.get(name)
+        if topic is None or not topic.held:
+            self._thread.call(self._engine.want_topic, name)
+        found = self._wait(settled, deadline_s)
+        topic = self._known.get(name)
+        if self._closed:
+            raise self._front.closed(self._engine)
+        if not found or topic is None:
+            raise self._front.not_admitted(record, topic, self._engine)
+        return topic
+
+    def _wait_for_room(self, future: Future, topic: KnownTopic, deadline_s: float) -> int:
+        verdict = FULL
+
+        def put() -> bool:
+            nonlocal verdict
+            verdict = self._put(future)
+            return verdict != FULL
+
+        if not self._wait(put, deadline_s):
+            raise self._front.no_room(topic)
+        return verdict
+
+    @property
+    def _closed(self) -> bool:
+        return self._handover.closed or self._finished
+
+    def _wait(self, settled: Callable[[], bool], deadline_s: float) -> bool:
+        """Until ``settled()``; False: the time is over. A callback must not stop the thread that it waits for."""
+        if self._thread.here:
+            return settled()
+        with self._moved:
+            self._handover.waiting += 1
+            try:
+                return self._moved.wait_for(settled, max(deadline_s - monotonic(), 0.0))
+            finally:
+                self._handover.waiting -= 1
+
+    def _at_exit(self) -> None:
+        # Whoever forgot to close still gets delivered what was sent.
+        self.close(EXIT_TIMEOUT_S)

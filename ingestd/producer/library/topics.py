@@ -1,0 +1,101 @@
+"""The topics that a program has named: what callers read of them, written by the thread of the arena alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ingestd.config.model import Producer as Settings
+from ingestd.config.model import Topic
+from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.errors import ArenaFull
+from ingestd.hotpath.intake import Intake
+from ingestd.kafka.errors import NONE, Action, error_of
+from ingestd.producer.batch_producer import BatchProducer
+
+TOPIC_ROW_BYTES: Final = 32_768
+"""One row of the topic table per so many bytes of buffer.memory, and at most TOPICS_MAX."""
+TOPICS_MAX: Final = 1024
+NO_ROW: Final = -1
+
+
+def topic_capacity(buffer_bytes: int) -> int:
+    """How many topics one producer may name."""
+    return min(TOPICS_MAX, buffer_bytes // TOPIC_ROW_BYTES)
+
+
+class KnownTopic:
+    """One topic. Fields are replaced, never changed in place: any thread may read them at any time."""
+
+    __slots__ = ("code", "count", "held", "index", "leaders", "name", "nodes")
+
+    def __init__(self, name: str, index: int) -> None:
+        self.name = name
+        self.index = index
+        """Row of the arena's topic table; NO_ROW: the table is full."""
+        self.count = 0
+        """Partitions; 0: metadata does not show the topic."""
+        self.leaders: Sequence[int] = ()
+        """Node that leads each partition; -1: none."""
+        self.nodes: Mapping[int, tuple[str, int]] = {}
+        self.code = NONE
+        """The error that metadata has for the topic."""
+        self.held = False
+        """Records of it wait for a partition that takes no new batch: callers wait too."""
+
+    def admits(self, partition: int | None) -> bool:
+        """Whether a record for that partition (None: any) can be handed over now."""
+        return self.count > 0 and not self.held and (partition is None or partition < self.count)
+
+    @property
+    def denied(self) -> bool:
+        """Waiting does not help: the name is illegal, or not ours to write to."""
+        row = error_of(self.code)
+        return self.index == NO_ROW or (row.action is Action.DENIED and not row.retriable)
+
+
+class Topics:
+    """Makes topics known on demand. ``known`` may be read by any thread, the rest is the arena's thread's."""
+
+    def __init__(self, settings: Settings, arena: Arena, intake: Intake) -> None:
+        self.known: dict[str, KnownTopic] = {}
+        self._settings = settings
+        self._arena = arena
+        self._intake = intake
+        self._held: frozenset[str] = frozenset()
+
+    def want(self, name: str, producer: BatchProducer) -> None:
+        """A caller waits for the topic, or for more partitions of it."""
+        if name not in self.known:
+            try:
+                index = self._arena.topic_add(name)
+            except ArenaFull:
+                self.known[name] = KnownTopic(name, NO_ROW)
+                return
+            settings = self._settings
+            self._intake.add_topic(
+                index,
+                batch_bytes=settings.batch_size,
+                linger_ms=settings.linger_ms,
+                record_bytes_max=settings.max_request_size,
+            )
+            self.known[name] = KnownTopic(name, index)
+        producer.add_topic(Topic(name))
+
+    def update(self, name: str, leader_bytes: bytes, producer: BatchProducer) -> None:
+        """Metadata says something else about the topic than before; ``leader_bytes`` as BatchProducer gives them."""
+        topic, found = self.known.get(name), producer.topic(name)
+        if topic is None or found is None:
+            return
+        topic.nodes = dict(producer.nodes)
+        topic.leaders = tuple(leader for leader, _ in found.leaders)
+        topic.code = found.code
+        if leader_bytes:
+            # What is queued for a topic that is denied keeps its partitions: it waits for the topic to come back.
+            self._intake.set_partitions(topic.index, leader_bytes)
+        topic.count = len(leader_bytes)
+
+    def hold(self, names: frozenset[str]) -> None:
+        """The topics, and only they, whose callers wait until records before theirs have room."""
+        if names != self._held:
+            for name in names ^ self._held:
+                self.known[name].held = name in names
+            self._held = names

@@ -1,0 +1,113 @@
+"""``AsyncProducer`` on the caller's own event loop, asyncio's and uvloop's, against the scripted broker."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from ingestd.client.errors import (
+    BufferExhaustedException,
+    IllegalStateException,
+    KafkaException,
+    RecordTooLargeException,
+    TimeoutException,
+)
+from ingestd.producer import AsyncProducer, Future, ProducerRecord
+from tests.fakes.broker import PRODUCE, FakeCluster, error
+from tests.functional.producer_rig import lines_of
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    loop_run: Run = request.param
+    return loop_run
+
+
+def config(cluster: FakeCluster, **changes: Any) -> dict[str, Any]:
+    quick = {"retry.backoff.ms": 10, "retry.backoff.max.ms": 50, "reconnect.backoff.ms": 10, "max.block.ms": 5000}
+    given = {name.replace("_", "."): value for name, value in changes.items()}
+    return {"bootstrap.servers": ",".join(cluster.bootstrap), **quick, **given}
+
+
+def test_a_record_is_handed_over_and_then_delivered(run: Run) -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            async with AsyncProducer(config(cluster)) as producer:
+                metadata = await (await producer.send(ProducerRecord("t", "v", key="k")))
+                assert (metadata.offset, metadata.serialized_key_size) == (0, 1)
+                futures = [await producer.send(ProducerRecord("t", f"{number}")) for number in range(1000)]
+                found = await asyncio.gather(*futures)
+                assert [each.offset for each in found] == list(range(1, 1001))
+                assert len(await producer.partitions_for("t")) == 1
+                assert producer.metrics()["records-delivered-total"] == 1001
+            assert producer.metrics() == {}
+            with pytest.raises(IllegalStateException, match="closed"):
+                await producer.send(ProducerRecord("t", "late"))
+
+    run(scenario())
+
+
+def test_flush_and_the_end_wait_for_retries(run: Run) -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            slow = config(cluster, linger_ms=60_000, delivery_timeout_ms=120_000)
+            async with AsyncProducer(slow) as producer:
+                cluster.brokers[1].control(PRODUCE, error(19), times=3)
+                future = await producer.send(ProducerRecord("t", "flushed"))
+                await producer.flush()
+                assert future.result().offset == 0
+                future = await producer.send(ProducerRecord("t", "closed"))
+            assert future.result().offset == 1
+            assert lines_of(cluster.log("t")) == [b"flushed", b"closed"]
+
+    run(scenario())
+
+
+def test_waits_do_not_stop_the_loop_and_end_after_max_block_ms(run: Run) -> None:
+    async def scenario() -> None:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.01)
+                ticks += 1
+
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            small = {"buffer_memory": 1 << 20, "max_request_size": 65536, "max_block_ms": 200}
+            ticking = asyncio.create_task(tick())
+            async with AsyncProducer(config(cluster, **small)) as producer:
+                with pytest.raises(TimeoutException, match="'absent'"):
+                    await producer.send(ProducerRecord("absent", "v"))
+                await (await producer.send(ProducerRecord("t", "first")))
+                await cluster.stop()
+                futures: list[Future] = []
+                with pytest.raises(BufferExhaustedException):
+                    while True:
+                        futures.append(await producer.send(ProducerRecord("t", bytes(5000))))
+                assert ticks > 10
+                await cluster.start()
+                await producer.flush()
+                assert {future.exception() for future in futures} == {None}
+            ticking.cancel()
+
+    run(scenario())
+
+
+def test_what_concerns_a_record_is_raised_where_its_future_is_awaited(run: Run) -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            producer = AsyncProducer(config(cluster, linger_ms=60_000, delivery_timeout_ms=120_000))
+            future = await producer.send(ProducerRecord("t", bytes(2 << 20)))
+            with pytest.raises(RecordTooLargeException):
+                await future
+            left = await producer.send(ProducerRecord("t", "never sent"))
+            await producer.aclose(0)
+            with pytest.raises(KafkaException):
+                await left
+
+    run(scenario())

@@ -1,0 +1,80 @@
+"""A program's dict of Kafka's names: Kafka's defaults, Kafka's and Python's values, every fault at once."""
+
+from typing import Any
+
+import pytest
+
+from ingestd.config.library import read_library_settings
+from ingestd.errors import ConfigurationError
+
+SEEDS: dict[str, Any] = {"bootstrap.servers": "a:9092"}
+
+
+def faults(**config: Any) -> list[str]:
+    with pytest.raises(ConfigurationError) as raised:
+        read_library_settings({**SEEDS, **{name.replace("_", "."): value for name, value in config.items()}})
+    return [str(fault) for fault in raised.value.faults]
+
+
+def test_defaults_are_kafkas_own() -> None:
+    producer, objects, notes = read_library_settings(SEEDS)
+    assert (producer.acks, producer.enable_idempotence, producer.linger_ms) == (-1, True, 5)
+    assert (producer.batch_size, producer.buffer_memory) == (16_384, 33_554_432)
+    assert (producer.delivery_timeout_ms, producer.max_block_ms) == (120_000, 60_000)
+    assert (producer.send_buffer_bytes, producer.receive_buffer_bytes) == (131_072, 32_768)
+    assert (producer.client_id, objects, notes) == ("", {}, [])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"bootstrap.servers": "a:1, b:2", "acks": "1", "enable.idempotence": "false", "linger.ms": " 7 "},
+        {"bootstrap.servers": ["a:1", "b:2"], "acks": 1, "enable.idempotence": False, "linger.ms": 7},
+        {"bootstrap.servers": ("a:1", "b:2"), "acks": "1", "enable.idempotence": False, "linger.ms": 7},
+    ],
+)
+def test_values_may_be_kafkas_or_pythons(config: dict[str, Any]) -> None:
+    producer = read_library_settings(config).producer
+    assert producer.bootstrap_servers == ("a:1", "b:2")
+    assert (producer.acks, producer.enable_idempotence, producer.linger_ms) == (1, False, 7)
+
+
+def test_an_unknown_key_is_a_fault_with_the_nearest_name() -> None:
+    assert faults(**{"linger_msec": 5}) == ["linger.msec = 5: unknown key. Did you mean linger.ms?"]
+
+
+def test_all_faults_are_told_at_once_by_their_plain_names() -> None:
+    told = "\n".join(faults(acks="0", linger_ms="soon", batch_size=-1, compression_type="rar"))
+    for part in ("acks = 0: contradicts", 'linger.ms = "soon"', "batch.size = -1", 'compression.type = "rar"'):
+        assert part in told
+    assert "producer." not in told
+
+
+def test_bootstrap_servers_must_be_given() -> None:
+    with pytest.raises(ConfigurationError, match=r"bootstrap\.servers: missing"):
+        read_library_settings({})
+
+
+def test_transactions_are_refused() -> None:
+    assert "there are no transactions" in faults(transactional_id="t")[0]
+
+
+def test_a_default_delivery_timeout_gives_way_and_an_explicit_one_does_not() -> None:
+    slow = {**SEEDS, "request.timeout.ms": 200_000}
+    assert read_library_settings(slow).producer.delivery_timeout_ms == 200_005
+    assert "delivery.timeout.ms = 1000: less than" in faults(delivery_timeout_ms=1000)[0]
+
+
+def test_objects_of_the_program_are_handed_through() -> None:
+    serializer, partitioner = object(), object()
+    objects = {"key.serializer": serializer, "value.serializer": "x.Y", "partitioner.class": partitioner}
+    assert read_library_settings({**SEEDS, **objects}).objects == objects
+
+
+def test_what_changes_nothing_is_noted() -> None:
+    [note] = read_library_settings({**SEEDS, "enable.metrics.push": "true"}).notes
+    assert note.startswith("enable.metrics.push: changes nothing here")
+
+
+def test_the_daemons_own_file_settings_have_no_place_here() -> None:
+    assert "properties.file" in faults(properties_file="/x")[0]
