@@ -62,11 +62,12 @@ def _frames(flags: int, partitions: int, wanted_bytes: int) -> tuple[bytes, int]
         count += FRAME_RECORDS
 
 
-def _open(partitions: int) -> Path:
+def open_path(partitions: int, batch_bytes: int = BATCH_BYTES) -> Path:
+    """The record path to one topic, its connection ready for RECORDS frames of topic id 0."""
     arena = Arena.create(None, buffer_bytes=ARENA_BYTES, now_ms=NOW_MS)
     topic = arena.topic_add(TOPIC)
     intake = Intake(arena, None, seed=1)
-    intake.add_topic(topic, batch_bytes=BATCH_BYTES, linger_ms=5, record_bytes_max=RECORD_BYTES_MAX)
+    intake.add_topic(topic, batch_bytes=batch_bytes, linger_ms=5, record_bytes_max=RECORD_BYTES_MAX)
     intake.set_partitions(topic, b"\x01" * partitions)
     intake.add_listener(
         ListenerSpec(
@@ -129,7 +130,7 @@ def measure(records: int, repetitions: int, partitions: int) -> tuple[list[Figur
         "keyed": KEY | VALUE,
         "no key": VALUE,
     }
-    path = _open(partitions)
+    path = open_path(partitions)
     prepared = {name: _frames(flags, partitions, window_bytes - 4096) for name, flags in variants.items()}
     samples: dict[str, list[float]] = {name: [] for name in (*variants, "copy", "checksum", "batch")}
     window = bytearray(window_bytes)

@@ -6,7 +6,8 @@
  *   udp       one record per UDP datagram, by sendmmsg
  *
  * A record is a key (12 bytes, if there are keys; frames only) and a value of printable bytes, --record-bytes together (a line:
- * with its line feed). --answer accepted says HELLO, numbers the records and ends when all are accepted. --write FILE writes the
+ * with its line feed); with --log the value is a line of a web server's log in JSON, cut or repeated to that length, since random bytes do
+ * not compress, and equal ones too well. --answer accepted says HELLO, numbers the records and ends when all are accepted. --write FILE writes the
  * bytes of a stream to a file instead. Prints one JSON line at its end. */
 #include "common.h"
 #include <fcntl.h>
@@ -34,7 +35,7 @@ enum {
 struct options {
     const char *kind, *address, *topic, *write_path;
     uint64_t records, rate, keys, record_bytes, per_frame, burst;
-    int accepted, session;
+    int accepted, session, log;
 };
 
 struct answers {
@@ -77,6 +78,33 @@ static uint8_t *put_printable(uint8_t *at, size_t length)
     return at + length;
 }
 
+static uint8_t *put_log_line(uint8_t *at, size_t length)
+{
+    static const char *const LEVELS[] = {"INFO", "INFO", "INFO", "INFO", "WARN", "ERROR"};
+    static const char *const METHODS[] = {"GET", "GET", "GET", "POST", "PUT"};
+    static const char *const PATHS[] = {"/api/orders", "/api/users", "/api/basket", "/health", "/static/app.js", "/login"};
+    static const char *const TEXTS[] = {"upstream connection kept alive", "cache miss, asked the database", "client gone before the answer",
+                                        "session renewed", "quota checked", "retried on another upstream"};
+    static uint64_t line_ms;
+    char line[512];
+    line_ms += random_next() % 7;
+    int printed = snprintf(line, sizeof line,
+                           "{\"time\":\"2026-11-25T19:%02u:%02u.%03uZ\",\"level\":\"%s\",\"id\":\"%08x\",\"ms\":%u,"
+                           "\"path\":\"%s %s/%u\",\"text\":\"%s\",\"host\":\"gateway-7\"}",
+                           (unsigned)(line_ms / 60000 % 60), (unsigned)(line_ms / 1000 % 60), (unsigned)(line_ms % 1000),
+                           LEVELS[random_next() % 6], (unsigned)random_next(), (unsigned)(random_next() % 3000),
+                           METHODS[random_next() % 5], PATHS[random_next() % 6], (unsigned)(random_next() % 5000),
+                           TEXTS[random_next() % 6]);
+    for (size_t done = 0; done < length; done += (size_t)printed)
+        memcpy(at + done, line, length - done < (size_t)printed ? length - done : (size_t)printed);
+    return at + length;
+}
+
+static uint8_t *put_value(uint8_t *at, size_t length, const struct options *options)
+{
+    return options->log ? put_log_line(at, length) : put_printable(at, length);
+}
+
 /* One RECORDS frame; returns its end. */
 static uint8_t *put_frame(uint8_t *at, const struct options *options, uint64_t records)
 {
@@ -97,7 +125,7 @@ static uint8_t *put_frame(uint8_t *at, const struct options *options, uint64_t r
             memcpy(at, key, KEY_BYTES);
             at += KEY_BYTES;
         }
-        at = put_printable(at, value_bytes);
+        at = put_value(at, value_bytes, options);
     }
     put(frame, (uint64_t)(at - frame) - 4, 4);
     put(frame + 4, RECORDS, 4);
@@ -259,7 +287,7 @@ static uint64_t run_lines(const struct options *options)
     uint64_t prepared = PREPARED_BYTES / options->record_bytes;
     uint8_t *block = allocate(prepared * options->record_bytes), *at = block;
     for (uint64_t i = 0; i < prepared; i++) {
-        at = put_printable(at, options->record_bytes - 1);
+        at = put_value(at, options->record_bytes - 1, options);
         *at++ = '\n';
     }
     uint64_t chunk = options->rate ? options->burst : CHUNK_BYTES / options->record_bytes;
@@ -338,10 +366,10 @@ static uint64_t run_datagrams(const struct options *options)
 static struct options parse(int argc, char **argv)
 {
     static const char text[] = "generator frames|lines|datagram|udp ADDRESS [--records N] [--rate PER_SECOND] [--keys N] [--record-bytes N]\n"
-                               "       [--per-frame N] [--burst N] [--topic NAME] [--answer none|accepted] [--session] [--write FILE]";
+                               "       [--per-frame N] [--burst N] [--topic NAME] [--answer none|accepted] [--session] [--log] [--write FILE]";
     static const struct option known[] = {
         {"records", 1, 0, 'n'}, {"rate", 1, 0, 'r'}, {"keys", 1, 0, 'k'}, {"record-bytes", 1, 0, 'b'}, {"per-frame", 1, 0, 'f'},
-        {"burst", 1, 0, 'u'}, {"topic", 1, 0, 't'}, {"answer", 1, 0, 'a'}, {"session", 0, 0, 's'}, {"write", 1, 0, 'w'}, {0, 0, 0, 0}};
+        {"burst", 1, 0, 'u'}, {"topic", 1, 0, 't'}, {"answer", 1, 0, 'a'}, {"session", 0, 0, 's'}, {"log", 0, 0, 'l'}, {"write", 1, 0, 'w'}, {0, 0, 0, 0}};
     struct options options = {.topic = "bench", .records = 1000000, .record_bytes = 133, .per_frame = 400, .burst = 10, .keys = 10000};
     for (int found; (found = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (found) {
@@ -353,6 +381,7 @@ static struct options parse(int argc, char **argv)
         case 'u': options.burst = number_of(optarg); break;
         case 't': options.topic = optarg; break;
         case 's': options.session = 1; break;
+        case 'l': options.log = 1; break;
         case 'w': options.write_path = optarg; break;
         case 'a': options.accepted = !strcmp(optarg, "accepted"); break;
         default: usage(text);

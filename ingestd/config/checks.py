@@ -4,7 +4,7 @@ import ipaddress
 
 from ingestd.config.faults import Faults
 from ingestd.config.model import Config, Daemon, Producer, Topic
-from ingestd.config.notes import timing_notes, topic_notes
+from ingestd.config.notes import compression_notes, timing_notes, topic_notes
 from ingestd.limits import (
     BATCH_OVERHEAD_BYTES,
     BATCHES_IN_DOUBT_MAX,
@@ -130,6 +130,7 @@ def notes(config: Config) -> list[str]:
         found.append(f"acks = {producer.acks} voids the promises: records may be lost or doubled without a report")
     elif not producer.enable_idempotence:
         found.append("enable.idempotence = false: a retry may write a record twice or out of order")
+    found += compression_notes(config)
     if config.daemon.durability == "memory":
         found.append('durability = "memory": what is buffered dies with its worker')
     found += timing_notes(producer)

@@ -1,6 +1,6 @@
 """The configuration as the daemon sees it: frozen, every default filled in, checked. Sizes in bytes, times in ms."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -10,7 +10,9 @@ NEVER_MS: Final = 1 << 62
 """A topic's ``delivery.timeout.ms = "never"`` where the producer's own is not; longer than any daemon runs."""
 
 Durability = Literal["process", "memory"]
-Compression = Literal["none", "lz4", "zstd"]
+Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+LEVELLED: Final = ("gzip", "lz4", "zstd")
+"""Codecs that have a ``compression.<codec>.level``."""
 Format = Literal["raw", "lines", "frames"]
 
 
@@ -39,6 +41,11 @@ class Producer(Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: int
     buffer_memory: int
     compression_type: Compression
+    compression_gzip_level: int
+    """1 to 9, or -1: the default."""
+    compression_lz4_level: int
+    """1 to 17; 9 is the fast compressor."""
+    compression_zstd_level: int
     request_timeout_ms: int
     delivery_timeout_ms: int | None
     """None: never."""
@@ -77,6 +84,9 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
     linger_ms: int | None = None
     batch_size: int | None = None
     compression_type: Compression | None = None
+    compression_gzip_level: int | None = None
+    compression_lz4_level: int | None = None
+    compression_zstd_level: int | None = None
     delivery_timeout_ms: int | None = None
     """NEVER_MS: never."""
 
@@ -123,6 +133,8 @@ class TopicSettings(Struct, frozen=True):
     linger_ms: int
     batch_size: int
     compression_type: Compression
+    compression_level: int
+    """Of that type; 0 where it has none."""
     delivery_timeout_ms: int | None
 
 
@@ -136,11 +148,22 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
     def topic_settings(self, topic: Topic) -> TopicSettings:
         """The settings of ``topic``: its own, else the producer's."""
-        producer = self.producer
-        timeout_ms = producer.delivery_timeout_ms if topic.delivery_timeout_ms is None else topic.delivery_timeout_ms
-        return TopicSettings(
-            linger_ms=producer.linger_ms if topic.linger_ms is None else topic.linger_ms,
-            batch_size=producer.batch_size if topic.batch_size is None else topic.batch_size,
-            compression_type=topic.compression_type or producer.compression_type,
-            delivery_timeout_ms=None if timeout_ms == NEVER_MS else timeout_ms,
-        )
+        return topic_settings(topic, self.producer)
+
+
+def topic_settings(topic: Topic, producer: Producer) -> TopicSettings:
+    """The settings of ``topic``: its own, else the producer's."""
+
+    def own(field: str) -> Any:
+        value = getattr(topic, field)
+        return getattr(producer, field) if value is None else value
+
+    compression_type: Compression = own("compression_type")
+    timeout_ms = own("delivery_timeout_ms")
+    return TopicSettings(
+        linger_ms=own("linger_ms"),
+        batch_size=own("batch_size"),
+        compression_type=compression_type,
+        compression_level=own(f"compression_{compression_type}_level") if compression_type in LEVELLED else 0,
+        delivery_timeout_ms=None if timeout_ms == NEVER_MS else timeout_ms,
+    )

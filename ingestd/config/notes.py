@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from ingestd.config.model import Config, Producer, Topic
+from ingestd.config import settings_compression
+from ingestd.config.model import LEVELLED, Config, Producer, Topic
 
 BATCH_BYTES_SMALL: Final = 1024
 LINGER_LONG_MS: Final = 60_000
@@ -58,3 +59,14 @@ def topic_notes(topic: Topic, config: Config) -> Iterator[str]:
             f"{name}: delivery.timeout.ms = {timeout_ms} leaves no time for a second request behind"
             f" request.timeout.ms = {producer.request_timeout_ms}"
         )
+
+
+def compression_notes(config: Config) -> Iterator[str]:
+    """Compression levels that somebody has changed for a codec that no topic uses."""
+    used = {config.topic_settings(topic).compression_type for topic in config.topics}
+    for setting in settings_compression.SETTINGS:
+        field = setting.name.replace(".", "_")
+        given = [getattr(config.producer, field), *(getattr(topic, field) for topic in config.topics)]
+        codec = setting.name.split(".")[1]
+        if codec in LEVELLED and codec not in used and any(level not in (None, setting.default) for level in given):
+            yield f'{setting.name} has no effect: no topic has compression.type = "{codec}"'

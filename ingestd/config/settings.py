@@ -6,11 +6,17 @@ A default of REQUIRED must be given; one of UNSET is derived (from another setti
 from collections.abc import Mapping
 from typing import Final
 
-from ingestd.config import settings_daemon, settings_listener, settings_network, settings_producer
+from ingestd.config import (
+    settings_compression,
+    settings_daemon,
+    settings_listener,
+    settings_network,
+    settings_producer,
+)
 from ingestd.config import values as v
 from ingestd.config.values import UNSET, Setting
 
-_PRODUCER: Final = (*settings_producer.SETTINGS, *settings_network.SETTINGS)
+_PRODUCER: Final = (*settings_producer.SETTINGS, *settings_compression.SETTINGS, *settings_network.SETTINGS)
 
 _TOPIC: Final = (
     Setting(
@@ -23,8 +29,9 @@ _TOPIC: Final = (
     *(
         setting._replace(default=UNSET)
         for setting in _PRODUCER
-        if setting.name in ("linger.ms", "batch.size", "compression.type", "delivery.timeout.ms")
+        if setting.name in ("linger.ms", "batch.size", "delivery.timeout.ms")
     ),
+    *(setting._replace(default=UNSET) for setting in settings_compression.SETTINGS),
 )
 
 

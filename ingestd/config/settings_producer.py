@@ -11,7 +11,6 @@ from ingestd.config.values import INT_MAX, LONG_MAX, REQUIRED, UNSET, Setting
 _INTEGER: Final = v.integer(0, INT_MAX)
 _LONG: Final = v.integer(0, LONG_MAX)
 _TIMEOUT: Final = v.integer(1, INT_MAX)
-_COMPRESSION: Final = v.choice("none", "lz4", "zstd", later=("gzip", "snappy"))
 
 SETTINGS: Final = (
     Setting("bootstrap.servers", v.servers(), REQUIRED, "", "Seeds for the first contact; name two or three brokers."),
@@ -37,9 +36,6 @@ SETTINGS: Final = (
         67_108_864,
         "bytes",
         "One worker's arena: size it for the longest outage.",
-    ),
-    Setting(
-        "compression.type", _COMPRESSION, "none", "", "lz4 or zstd where network or broker disk is dearer than CPU."
     ),
     Setting(
         "max.request.size",

@@ -13,9 +13,6 @@ PRODUCER_NOT_YET: Final[Mapping[str, str]] = {
     "partitioner.ignore.keys": "Leave it out: keys choose the partition",
     "partitioner.adaptive.partitioning.enable": "Leave it out",
     "partitioner.availability.timeout.ms": "Leave it out",
-    "compression.gzip.level": "Leave it out",
-    "compression.lz4.level": "Leave it out: the fast compressor is used, as in Kafka",
-    "compression.zstd.level": "Leave it out: level 3 is used, as in Kafka",
     **dict.fromkeys(
         (
             "sasl.mechanism",

@@ -62,6 +62,9 @@ def _topic(name: str, section: dict[str, Any]) -> Topic:
         linger_ms=given["linger.ms"],
         batch_size=given["batch.size"],
         compression_type=given["compression.type"],
+        compression_gzip_level=given["compression.gzip.level"],
+        compression_lz4_level=given["compression.lz4.level"],
+        compression_zstd_level=given["compression.zstd.level"],
         delivery_timeout_ms=NEVER_MS if never else given["delivery.timeout.ms"],
     )
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 import ingestd
-from ingestd.config.model import NEVER_MS, Producer, Topic
+from ingestd.config.model import Producer, Topic, topic_settings
 from ingestd.errors import ClusterError
 from ingestd.figures import Count, Figures, Gauge
 from ingestd.producer import cluster as metadata
@@ -17,7 +17,7 @@ from ingestd.producer.brokers import Brokers
 from ingestd.producer.budget import Budget
 from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import Clock, SystemClock, log
-from ingestd.producer.compression import CODECS, NONE, compress_batch
+from ingestd.producer.compression import CODECS, PLAIN, Codec, compress_batch
 from ingestd.producer.dead_letters import DeadLetters
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
@@ -35,14 +35,15 @@ VIEWS_WAIT_MS: Final = 1000
 class InForce(NamedTuple):
     """What the producer itself needs to know of a topic. ``delivery_timeout_ms`` None: never."""
 
-    codec: int
+    codec: Codec
     delivery_timeout_ms: int | None
 
 
 def _in_force(topic: Topic, settings: Producer) -> InForce:
-    timeout_ms = settings.delivery_timeout_ms if topic.delivery_timeout_ms is None else topic.delivery_timeout_ms
-    codec = CODECS[topic.compression_type or settings.compression_type]
-    return InForce(codec, None if timeout_ms == NEVER_MS else timeout_ms)
+    found = topic_settings(topic, settings)
+    number = CODECS[found.compression_type]
+    codec = Codec(number, found.compression_level) if number else PLAIN
+    return InForce(codec, found.delivery_timeout_ms)
 
 
 class Attachment:
@@ -52,7 +53,7 @@ class Attachment:
         self.arena = arena
         self.intake = intake
         self.topic_names: dict[int, str] = {}
-        self.lanes: dict[tuple[int, int], tuple[Lane, int]] = {}
+        self.lanes: dict[tuple[int, int], tuple[Lane, Codec]] = {}
         """(topic index, partition) → (lane, codec)."""
         self.keys: dict[Lane, tuple[int, int]] = {}
         self.budget = Budget(arena.buffer_bytes)
@@ -202,7 +203,7 @@ class BatchProducer:
         for batch in batches:
             lane, codec = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
             plain_bytes = batch.size_bytes
-            if codec != NONE:
+            if codec is not PLAIN:
                 batch = compress_batch(arena, batch, codec)
             self.meter.sealed(lane.topic.name, batch, plain_bytes, now_ms)
             if waits:
@@ -336,7 +337,7 @@ class BatchProducer:
         self._sender.locate(lane)
         return lane
 
-    def _find(self, attachment: Attachment, batch: Any) -> tuple[Lane, int]:
+    def _find(self, attachment: Attachment, batch: Any) -> tuple[Lane, Codec]:
         name = attachment.topic_names.get(batch.topic)
         if name is None:
             attachment.topic_names = {topic.index: topic.name for topic in attachment.arena.topics()}
@@ -349,7 +350,7 @@ class BatchProducer:
         lane = self._accumulator.lane(topic, batch.partition)
         settings = self._topics.get(name)
         key = (batch.topic, batch.partition)
-        found = (lane, settings.codec if settings else NONE)
+        found = (lane, settings.codec if settings else PLAIN)
         attachment.lanes[key] = found
         attachment.keys[lane] = key
         return found

@@ -8,7 +8,7 @@ from ingestd.hotpath.errors import ArenaFull
 from ingestd.kafka.errors import error_of
 from ingestd.metrics import Failed, Ledger
 from ingestd.producer.common import Clock, log
-from ingestd.producer.compression import compress_batch, decompress
+from ingestd.producer.compression import compress_batch, decompress, default_codec
 from ingestd.producer.dead_letters import DeadLetters, Letter
 from ingestd.producer.delivery import Lane
 from ingestd.producer.item import Fail, Item, Repair, Step, Suspicion
@@ -140,7 +140,7 @@ class Outcomes:
             self._repairs[item] = self._repairs.get(item, 0) + 1
             return False
         self._repairs.pop(item, None)
-        batch = compress_batch(arena, batch, old.codec)
+        batch = compress_batch(arena, batch, default_codec(old.codec))
         self._meter.refused(lane.topic.name, len(texts), item.size_bytes - batch.size_bytes)
         lane.waiting_bytes += batch.size_bytes - item.size_bytes
         item.size_bytes = batch.size_bytes

@@ -42,7 +42,7 @@ def test_batches_arrive_once_and_in_order() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_compressed_batches_arrive(codec: str) -> None:
     async def scenario() -> None:
         cluster = FakeCluster(topics={"t": 1})

@@ -107,7 +107,7 @@ def test_three_sockets_two_workers_at_full_size(
     run_three_sockets(kafka, make_daemon, topic_name, 1_000_000, 100_000, seed)
 
 
-@pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_every_codec_is_read_back(
     kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str, codec: str, seed: int
 ) -> None:

@@ -33,3 +33,12 @@ def test_open_udp_and_blocking_datagrams_are_named() -> None:
 def test_a_record_must_fit_a_request_of_its_own() -> None:
     assert record_bytes_max(1_048_576) == 1_048_576 - 61 - 21
     assert record_bytes_max(10) == 1
+
+
+def test_a_level_for_a_codec_that_no_topic_uses_is_named() -> None:
+    listen = "udp:127.0.0.1:5514"
+    level = "compression.gzip.level = 9\n"
+    assert notes_of(listen, f'compression.type = "gzip"\n{level}') == []
+    assert notes_of(listen, f'{level}[topics.t]\ncompression.type = "gzip"\n') == []
+    assert "no effect" in notes_of(listen, f'compression.type = "zstd"\n{level}')[0]
+    assert "no effect" in notes_of(listen, f'compression.type = "zstd"\n[topics.t]\n{level}')[0]

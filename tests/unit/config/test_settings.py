@@ -28,7 +28,7 @@ TABLES = {"daemon": DAEMON, "producer": PRODUCER, "topics": TOPIC, "listeners": 
 def uncommented() -> str:
     """The reference with every default written out; only what names another file stays a comment."""
     others = "|".join(map(re.escape, NO_FIELD))
-    return re.sub(rf"^# (?!(?:{others}) )([a-z_.]+ = )", r"\1", REFERENCE.read_text(), flags=re.MULTILINE)
+    return re.sub(rf"^# (?!(?:{others}) )([a-z0-9_.]+ = )", r"\1", REFERENCE.read_text(), flags=re.MULTILINE)
 
 
 def test_a_setting_has_one_place() -> None:
