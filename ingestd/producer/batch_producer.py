@@ -430,10 +430,12 @@ class BatchProducer:
         if self._closing:
             return
         self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
+        self._brokers.look_for_silence()
         tick_ms = self._clock.tick_ms()
         for lane in self._accumulator.lanes.values():
             if lane.has_work:
                 lane.topic.used_ms = tick_ms
+                self._sender.let_go(lane, tick_ms)
                 if not lane.held:
                     self._give_up(lane, tick_ms)
         for attachment in self._attachments.values():

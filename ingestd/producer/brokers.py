@@ -15,6 +15,8 @@ from ingestd.producer.connection import Connection, ConnectionLostError, Owner
 from ingestd.producer.resolver import canonical_names
 
 CANONICAL: Final = "resolve_canonical_bootstrap_servers_only"
+SILENT_MS: Final = 3000
+"""A broker that owes an answer for so long is not asked, and makes others be asked."""
 PATIENCE_S: Final = 1.0
 """How long one broker is waited for before the next is tried as well."""
 
@@ -111,20 +113,35 @@ class Brokers:
 
     async def find(self) -> Connection:
         """A ready connection to any broker: the one with the least to do, else the first that can be had."""
-        if (found := self._best()) is not None:
+        if (found := self._best(SILENT_MS)) is not None:
             return found
         for broker in await self._candidates():
             broker.want()
             await self._attempt(broker)
-            if (found := self._best()) is not None:
+            if (found := self._best(SILENT_MS)) is not None:
                 return found
+        if (found := self._best(FOREVER_MS)) is not None:
+            return found
         raise ConnectionLostError("no broker can be reached")
 
-    def _best(self) -> Connection | None:
-        """Among the ready ones: the one that is silent for the shortest time, then with the least in flight."""
+    def _best(self, silent_ms: int) -> Connection | None:
+        """Among the ready ones that do not owe an answer for ``silent_ms``: the one whose throttle is over first, then
+        with the least in flight."""
         tick_ms = self._clock.tick_ms()
-        ready = [broker.connection for broker in self._all() if broker.connection is not None]
+        ready = [one for one in self._connections() if one.silent_ms(tick_ms) < silent_ms]
         return min(ready, key=lambda one: (max(one.throttled_until_ms - tick_ms, 0), one.in_flight), default=None)
+
+    def _connections(self) -> list[Connection]:
+        return [broker.connection for broker in self._all() if broker.connection is not None]
+
+    def look_for_silence(self) -> None:
+        """Call it once a second. A broker that owes answers for long may have lost what it led: others know that long
+        before request.timeout.ms."""
+        tick_ms = self._clock.tick_ms()
+        if tick_ms - self.cluster.last_success_ms >= SILENT_MS and any(
+            one.silent_ms(tick_ms) >= SILENT_MS for one in self._connections()
+        ):
+            self.refresh()
 
     async def _candidates(self) -> list[Broker]:
         """Whom to try in which order: brokers that metadata names, then the bootstrap servers if they may be asked."""
@@ -219,7 +236,13 @@ class Brokers:
         def encode(version: int, correlation_id: int) -> bytes:
             return messages.metadata_request(version, correlation_id, self._client_id, names, True)
 
-        version, frame, at = await connection.call(messages.METADATA, encode)
+        # With another one to ask instead, a silent broker is not waited for until request.timeout.ms.
+        patience_s = SILENT_MS / 1000 if len(self._connections()) > 1 else None
+        try:
+            async with asyncio.timeout(patience_s):
+                version, frame, at = await connection.call(messages.METADATA, encode)
+        except TimeoutError as error:
+            raise ConnectionLostError(f"{connection.broker.address} is silent") from error
         info = messages.metadata_response(version, frame, at)
         connection.throttle(messages.METADATA, version, info.throttle_ms)
         return info

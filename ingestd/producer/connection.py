@@ -133,6 +133,11 @@ class Connection(asyncio.Protocol):
     def in_flight(self) -> int:
         return len(self.session.pending)
 
+    def silent_ms(self, tick_ms: int) -> int:
+        """For how long the oldest request waits for its answer, a throttle left out; 0: none does."""
+        pending = self.session.pending
+        return tick_ms - max(pending[0].sent_tick_ms, self.throttled_until_ms) if pending else 0
+
     def can_send(self, tick_ms: int) -> bool:
         """Whether a produce request may be built now."""
         return (

@@ -16,7 +16,7 @@ from ingestd.kafka.errors import DUPLICATE_SEQUENCE_NUMBER, NETWORK_EXCEPTION, N
 from ingestd.kafka.produce import TOPIC_ID_NONE, TOPIC_ID_SINCE, Answer, TopicRow
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.broker import Broker
-from ingestd.producer.brokers import Brokers
+from ingestd.producer.brokers import SILENT_MS, Brokers
 from ingestd.producer.cluster import Topic
 from ingestd.producer.common import Clock, log
 from ingestd.producer.connection import Connection
@@ -121,6 +121,15 @@ class Sender:
         lane.retry_at_ms = 0
         if lane.has_work:
             self.wake(lane)
+
+    def let_go(self, lane: Lane, tick_ms: int) -> None:
+        """Ends the wait for a broker that has said nothing for long and does not lead ``lane`` any more: what it still
+        carries goes to the new leader under the same numbers, which tell it what it has already (docs/kafka.md 1)."""
+        carrier: Connection | None = lane.carrier
+        if lane.flying and carrier is not None and lane.route is not None and lane.route is not carrier.broker:
+            silent_ms = carrier.silent_ms(tick_ms)
+            if silent_ms >= SILENT_MS:
+                carrier.close(f"silent for {silent_ms} ms, and {lane.topic.name}-{lane.partition} is led elsewhere")
 
     # -- Owner of the connections
 

@@ -57,10 +57,20 @@ class Nothing:
     """Answer of a control: this request is never answered, later ones are."""
 
 
+@dataclass
+class CutAnswer:
+    """Answer of a control: of the answer with this body, size and all, ``kept`` bytes are sent; then comes the end of
+    the connection, or a reset."""
+
+    body: bytes
+    kept: int
+    reset: bool
+
+
 CLOSE: Final = Close()
 NOTHING: Final = Nothing()
 SILENCE: Final = Silence()
-Answer = bytes | Close | Silence | Nothing | None
+Answer = bytes | Close | Silence | Nothing | CutAnswer | None
 
 
 @dataclass
@@ -198,6 +208,8 @@ class FakeBroker:
         """Pause before every produce answer."""
         self.hints = True
         """NOT_LEADER answers name the new leader."""
+        self.cut_requests: list[tuple[int, int, bool]] = []
+        """(api, kept, reset): of the next request of that api so many bytes are read, then the connection ends."""
         self._controls: dict[int, deque[Callable[[Request], Answer]]] = defaultdict(deque)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -232,9 +244,17 @@ class FakeBroker:
         self.connections += 1
         try:
             while True:
-                size = int.from_bytes(await reader.readexactly(4), signed=True)
-                answer = self._answer(await reader.readexactly(size))
+                head = await reader.readexactly(6)
+                if self.cut_requests and self.cut_requests[0][0] == int.from_bytes(head[4:]):
+                    _, kept, reset = self.cut_requests.pop(0)
+                    await reader.readexactly(max(kept - len(head), 0))
+                    await self._end(writer, b"", reset)
+                    break
+                answer = self._answer(head[4:] + await reader.readexactly(int.from_bytes(head[:4]) - 2))
                 if isinstance(answer, Close):
+                    break
+                if isinstance(answer, CutAnswer):
+                    await self._end(writer, answer.body[: answer.kept], answer.reset)
                     break
                 if isinstance(answer, Silence):
                     await asyncio.sleep(3600)
@@ -249,7 +269,17 @@ class FakeBroker:
             self._writers.discard(writer)
             writer.transport.abort()
 
-    def _answer(self, frame: bytes) -> bytes | Close | Silence:
+    @staticmethod
+    async def _end(writer: asyncio.StreamWriter, last: bytes, reset: bool) -> None:
+        writer.write(last)
+        await writer.drain()
+        if not reset:
+            writer.close()
+            await writer.wait_closed()
+        elif last:
+            await asyncio.sleep(0.002)  # a reset would overtake the bytes
+
+    def _answer(self, frame: bytes) -> bytes | Close | Silence | CutAnswer:
         api_key, version, correlation_id = struct.unpack_from(">hhi", frame)
         self.requests[api_key] += 1
         self.arrivals.append((asyncio.get_running_loop().time(), api_key))
@@ -275,6 +305,9 @@ class FakeBroker:
         if api_key == PRODUCE and entity.acks == 0:
             return b""
         tagged = self._entity(api_key, version).__header_schema__.__version__ >= 1
+        if isinstance(answer, CutAnswer):
+            answer.body = self._framed(correlation_id, tagged, answer.body)
+            return answer
         return self._framed(correlation_id, tagged, answer)
 
     @staticmethod

@@ -12,6 +12,8 @@ import uvloop
 
 from ingestd.producer import batch_producer
 from ingestd.producer import broker as broker_module
+from ingestd.producer import brokers as brokers_module
+from ingestd.producer import sender as sender_module
 from tests.fakes.broker import API_VERSIONS, CLOSE, METADATA, PRODUCE, SILENCE, FakeCluster
 from tests.functional.producer_rig import Rig, lines_of, running
 
@@ -261,6 +263,37 @@ def test_a_broker_that_a_hint_finds_elsewhere_takes_its_other_partitions_along()
             rig.send(b"2", topic="b")
             await rig.idle(2)
             assert [lines_of(cluster.log(topic)) for topic in ("a", "b")] == [[b"1", b"2"], [b"1", b"2"]]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("fenced", [True, False], ids=["gone from metadata", "still listed"])
+def test_a_leader_that_falls_silent_is_left_for_its_successor_long_before_the_request_timeout(
+    fenced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (brokers_module, sender_module):
+        monkeypatch.setattr(module, "SILENT_MS", 300)
+    monkeypatch.setattr(batch_producer, "HOUSEKEEPING_MS", 100)
+
+    async def scenario() -> None:
+        cluster = FakeCluster(nodes=2, topics={"t": 1, "u": 1})
+        cluster.move("u", 0, 2)
+        async with running(cluster, topics=("t", "u"), request_timeout_ms=60_000) as rig:
+            for topic in ("t", "u"):
+                rig.send(b"0", topic=topic)
+            await rig.idle()
+            old = cluster.brokers[1]
+            old.control(PRODUCE, lambda request: (request.handle(), SILENCE)[1])
+            for number in range(1, 9):
+                rig.send(b"%d" % number)
+            await rig.until(lambda: len(cluster.log("t").batches) > 1)
+            cluster.move("t", 0, 2)
+            if fenced:
+                del cluster.brokers[1]
+            await rig.idle(3)
+            assert lines_of(cluster.log("t")) == [b"%d" % number for number in range(9)]
+            assert rig.arena.ledger()["possible_duplicates"] == 0
+            cluster.brokers[1] = old
 
     run(scenario())
 

@@ -1,0 +1,198 @@
+"""What keeps the producer back: throttling, requests in flight, backoff; seen by when requests arrive."""
+
+import asyncio
+import itertools
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.fakes.broker import (
+    API_VERSIONS,
+    CLOSE,
+    INIT_PRODUCER_ID,
+    METADATA,
+    NOTHING,
+    PRODUCE,
+    FakeBroker,
+    FakeCluster,
+    error,
+)
+from tests.functional.producer_rig import Rig, lines_of, running
+
+THROTTLE_MS = 300
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(scenario)
+
+
+def arrivals(broker: FakeBroker, api_key: int) -> list[float]:
+    return [at for at, api in broker.arrivals if api == api_key]
+
+
+def gaps(broker: FakeBroker, api_key: int) -> list[float]:
+    return [later - earlier for earlier, later in itertools.pairwise(arrivals(broker, api_key))]
+
+
+@pytest.mark.parametrize(("version", "silent"), [(3, False), (7, True), (13, True)])
+def test_a_throttle_time_is_obeyed_from_produce_6_on(version: int, silent: bool) -> None:
+    """Below that the broker has answered late instead, and waits for nothing."""
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        broker = cluster.brokers[1]
+        broker.ranges[PRODUCE] = (0, version)
+        async with running(cluster, request_timeout_ms=200) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            broker.throttle_ms = THROTTLE_MS
+            rig.send(b"a")
+            await rig.idle()
+            broker.throttle_ms = 0
+            rig.send(b"b")
+            await rig.idle()
+            assert (gaps(broker, PRODUCE)[-1] >= THROTTLE_MS / 1000) is silent
+            assert broker.connections == 2, "the throttle did not count as waiting for an answer"
+            assert lines_of(cluster.log("t")) == [b"first", b"a", b"b"]
+
+    run(scenario())
+
+
+def test_what_is_in_flight_when_a_throttle_begins_has_that_time_on_top() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 2})
+        broker = cluster.brokers[1]
+        changes = {"partitions": 2, "request_timeout_ms": 150, "max_request_size": 1500}
+        async with running(cluster, **changes) as rig:
+            for number in range(8):
+                rig.send(b"%d" % number)
+            await rig.idle()
+            connections, before = broker.connections, broker.requests[PRODUCE]
+            broker.throttle_ms = THROTTLE_MS
+            broker.control(PRODUCE, lambda _: None)
+
+            def late(request: Any) -> Any:
+                broker.delay_s = 0.25  # longer than the request timeout: a throttled broker reads later
+                asyncio.get_running_loop().call_later(0.01, setattr, broker, "delay_s", 0)
+                return request.handle()
+
+            broker.control(PRODUCE, late)
+            for number in range(8, 12):
+                rig.send(b"%d" % number + b"." * 1000)
+            await rig.until(lambda: broker.requests[PRODUCE] > before)
+            broker.throttle_ms = 0
+            await rig.idle()
+            assert broker.connections == connections
+            assert rig.producer.counters.retries == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("api_key", [METADATA, INIT_PRODUCER_ID, API_VERSIONS])
+def test_a_throttle_time_of_any_answer_silences_its_connection(api_key: int) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        broker = cluster.brokers[1]
+        broker.throttle_ms_of[api_key] = THROTTLE_MS
+        async with running(cluster) as rig:
+            await rig.until(lambda: broker.requests[METADATA] and broker.requests[INIT_PRODUCER_ID])
+            broker.throttle_ms_of.clear()
+            rig.send(b"a")
+            await rig.idle()
+            said = arrivals(broker, api_key)[0]
+            # the seed's connection and the broker's: the one that was throttled is the first
+            assert lines_of(cluster.log("t")) == [b"a"]
+            behind = [at for at, _ in broker.arrivals if at > said]
+            if api_key == API_VERSIONS:
+                assert behind[0] - said >= THROTTLE_MS / 1000 * 0.99
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5])
+def test_no_more_requests_are_in_flight_than_allowed(limit: int) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 8})
+        broker = cluster.brokers[1]
+        changes = {"partitions": 8, "max_in_flight_requests_per_connection": limit, "max_request_size": 1100}
+        async with running(cluster, **changes) as rig:
+            for number in range(40):
+                rig.send(b"%d" % number)
+            await rig.idle()
+            before = broker.requests[PRODUCE]
+            broker.control(PRODUCE, lambda _: NOTHING, times=100)
+            for number in range(40):
+                rig.send(b"%d" % number + b"." * 1000)
+            await rig.until(lambda: broker.requests[PRODUCE] == before + limit)
+            await asyncio.sleep(0.05)
+            assert broker.requests[PRODUCE] == before + limit
+            broker.clear_controls()
+            broker.cut()
+            await rig.idle()
+
+    run(scenario())
+
+
+def test_with_one_request_in_flight_order_holds_without_idempotence() -> None:
+    """max.in.flight.requests.per.connection = 1 mutes a partition until its answer is there, on any connection."""
+
+    async def scenario() -> None:
+        cluster = FakeCluster(nodes=2, topics={"t": 1})
+        changes = {"max_in_flight_requests_per_connection": 1, "enable_idempotence": False}
+        async with running(cluster, **changes) as rig:
+            expected = []
+            for number in range(60):
+                if number % 10 == 3:
+                    cluster.brokers[1 + number // 10 % 2].control(PRODUCE, error(19))
+                    cluster.brokers[1 + number // 10 % 2].control(PRODUCE, lambda _: CLOSE)
+                if number % 20 == 15:
+                    cluster.move("t", 0, 2 - number // 20 % 2)
+                line = b"%d" % number
+                rig.send(line)
+                expected.append(line)
+                await asyncio.sleep(0.001)
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == expected
+
+    run(scenario())
+
+
+def test_retries_of_a_batch_back_off_by_the_formula() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        broker = cluster.brokers[1]
+        async with running(cluster, retry_backoff_ms=40, retry_backoff_max_ms=100) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            broker.control(PRODUCE, error(19), times=4)
+            rig.send(b"a")
+            await rig.idle()
+            found = gaps(broker, PRODUCE)[1:]
+            assert len(found) == 4
+            for gap, (low, high) in zip(found, [(32, 48), (64, 96), (80, 100), (80, 100)], strict=True):
+                assert low / 1000 <= gap <= high / 1000 + 0.05
+
+    run(scenario())
+
+
+def test_a_broker_that_refuses_connections_is_tried_again_by_the_formula() -> None:
+    async def scenario() -> None:
+        times: list[float] = []
+
+        async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            times.append(asyncio.get_running_loop().time())
+            writer.transport.abort()
+
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        rig = Rig((f"127.0.0.1:{port}",), reconnect_backoff_ms=50, reconnect_backoff_max_ms=200, retry_backoff_ms=1)
+        await rig.until(lambda: len(times) >= 6)
+        await rig.close()
+        server.close()
+        found = [later - earlier for earlier, later in itertools.pairwise(times)]
+        for gap, (low, high) in zip(found, [(40, 60), (80, 120), (160, 200), (160, 200)], strict=False):
+            assert low / 1000 <= gap <= high / 1000 + 0.08
+
+    run(scenario())
