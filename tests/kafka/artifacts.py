@@ -2,6 +2,7 @@
 
 ``python -m tests.kafka.artifacts`` (``make jars``) does both and prints where they are. The folder is
 ``$XDG_CACHE_HOME/ingestd/kafka-<hash of the list>``, so that two checkouts with different lists do not share one.
+A *release* is a folder here with a ``pom.xml`` and a list.
 """
 
 import hashlib
@@ -13,23 +14,26 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-LIST = HERE / "artifacts.sha256"
+"""The release that is tested with: its ``pom.xml`` and its list."""
+OLDEST = HERE / "kafka-2.1.1"
+NEWEST = HERE / "kafka-4.2.0"
+LIST_NAME = "artifacts.sha256"
 
 
 class ArtifactError(Exception):
     """The jars are absent and cannot be fetched, or one is not what the list says."""
 
 
-def read_list() -> dict[str, str]:
+def read_list(release: Path = HERE) -> dict[str, str]:
     """Jar name → SHA-256 in hex, from the committed list (the format of ``sha256sum``)."""
-    lines = LIST.read_text().splitlines()
+    lines = (release / LIST_NAME).read_text().splitlines()
     return {name: digest for digest, name in (line.split() for line in lines)}
 
 
-def cache_folder() -> Path:
+def cache_folder(release: Path = HERE) -> Path:
     """Where the jars of this list live; outside the repository, because they outlive a checkout."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "ingestd" / f"kafka-{hashlib.sha256(LIST.read_bytes()).hexdigest()[:12]}"
+    return base / "ingestd" / f"kafka-{hashlib.sha256((release / LIST_NAME).read_bytes()).hexdigest()[:12]}"
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -41,7 +45,7 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def fetch(folder: Path) -> None:
+def fetch(folder: Path, release: Path = HERE) -> None:
     """Has Maven copy the jars of ``pom.xml`` into ``folder``."""
     if shutil.which("mvn") is None:
         raise ArtifactError("Maven is needed to fetch Apache Kafka; on Debian and Ubuntu: sudo apt-get install maven")
@@ -50,7 +54,7 @@ def fetch(folder: Path) -> None:
         "-B",
         "-q",
         "-f",
-        str(HERE / "pom.xml"),
+        str(release / "pom.xml"),
         "dependency:copy-dependencies",
         f"-DoutputDirectory={folder}",
     ]
@@ -59,9 +63,9 @@ def fetch(folder: Path) -> None:
         raise ArtifactError(f"{' '.join(command)} ended with {outcome.returncode}:\n{outcome.stdout}{outcome.stderr}")
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, release: Path = HERE) -> None:
     """Raises unless every jar of the list is in ``folder`` with its digest and no other jar is there."""
-    wanted, found = read_list(), digests(folder)
+    wanted, found = read_list(release), digests(folder)
     faults = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
     faults += [f"{name} is not in the list" for name in sorted(found.keys() - wanted.keys())]
     faults += [
@@ -70,12 +74,12 @@ def check(folder: Path) -> None:
         if wanted[name] != found[name]
     ]
     if faults:
-        raise ArtifactError(f"{folder} does not agree with {LIST.name}: " + "; ".join(faults))
+        raise ArtifactError(f"{folder} does not agree with {release / LIST_NAME}: " + "; ".join(faults))
 
 
-def jars() -> list[Path]:
+def jars(release: Path = HERE) -> list[Path]:
     """The checked jars, fetched first where they are absent; in the list's order, which fixes the class path."""
-    folder = cache_folder()
+    folder = cache_folder(release)
     accept = os.environ.get("INGESTD_ACCEPT_ARTIFACTS") == "1"
     if accept or not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -83,18 +87,20 @@ def jars() -> list[Path]:
         # its name is whole.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetch-") as scratch:
             fresh = Path(scratch) / "jars"
-            fetch(fresh)
+            fetch(fresh, release)
             if accept:
-                LIST.write_text("".join(f"{digest}  {name}\n" for name, digest in digests(fresh).items()))
-                folder = cache_folder()
-            check(fresh)
+                (release / LIST_NAME).write_text(
+                    "".join(f"{digest}  {name}\n" for name, digest in digests(fresh).items())
+                )
+                folder = cache_folder(release)
+            check(fresh, release)
             try:
                 fresh.rename(folder)
             except OSError:
                 if not folder.is_dir():
                     raise
-    check(folder)
-    return [folder / name for name in read_list()]
+    check(folder, release)
+    return [folder / name for name in read_list(release)]
 
 
 def main() -> int:

@@ -163,7 +163,7 @@ class Cluster:
 
     ``advertised`` gives, per node, the port under which clients of CLIENTS are sent to it (a proxy's); ``properties``
     are added to every node's server.properties; ``quick`` keeps the JVM at its first compiler, which starts faster and
-    serves slower: benchmarks say False.
+    serves slower: benchmarks say False; ``release``: of ``artifacts``, another Kafka than the usual one.
     """
 
     def __init__(
@@ -176,12 +176,14 @@ class Cluster:
         properties: Mapping[str, str] | None = None,
         heap_mib: int = 384,
         quick: bool = True,
+        release: Path = artifacts.HERE,
     ) -> None:
         self.folder = folder
         all_ports = free_ports(3 * nodes)
         self.ports = list(ports) if ports is not None else all_ports[:nodes]
         direct, controllers = all_ports[nodes : 2 * nodes], all_ports[2 * nodes :]
-        java = java_command(heap_mib, quick)
+        java = java_command(heap_mib, quick, release)
+        self._java = java
         voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
         self.nodes = []
         for index in range(nodes):
@@ -247,9 +249,25 @@ class Cluster:
             self._admin = AdminClient({**QUIET_CLIENT, "bootstrap.servers": self.direct})
         return self._admin
 
-    def create_topic(self, name: str, partitions: int = 1, *, config: Mapping[str, str] | None = None) -> str:
-        """Creates a topic on all nodes, waits until every partition has a leader, and returns its name."""
-        topic = NewTopic(name, partitions, len(self.nodes), config=dict(config or {}))
+    def create_topic(
+        self,
+        name: str,
+        partitions: int = 1,
+        *,
+        config: Mapping[str, str] | None = None,
+        replicas: Sequence[Sequence[int]] | None = None,
+    ) -> str:
+        """Creates a topic on all nodes, waits until every partition has a leader, and returns its name.
+
+        ``replicas``: per partition the nodes that have it, the first of which leads.
+        """
+        if replicas is None:
+            topic = NewTopic(name, partitions, len(self.nodes), config=dict(config or {}))
+        else:
+            partitions = len(replicas)
+            topic = NewTopic(
+                name, partitions, replica_assignment=[list(nodes) for nodes in replicas], config=dict(config or {})
+            )
         self.admin.create_topics([topic])[name].result(30)
         deadline = time.monotonic() + 30
         while any(self.leader(name, partition) == -1 for partition in range(partitions)):
@@ -276,6 +294,22 @@ class Cluster:
         found = self.admin.list_topics(topic, timeout=30).topics[topic].partitions.get(partition)
         return -1 if found is None else int(found.leader)
 
+    def tool(self, main_class: str, *arguments: str) -> str:
+        """Runs one of Kafka's own tools on the DIRECT listeners; returns what it printed."""
+        command = [*self._java, f"-Dingestd.test.log={self.folder}/tools.log", main_class]
+        outcome = subprocess.run(
+            [*command, "--bootstrap-server", self.direct, *arguments], capture_output=True, text=True, check=False
+        )
+        if outcome.returncode != 0:
+            raise ClusterError(f"{main_class} ended with {outcome.returncode}\n{outcome.stdout}{outcome.stderr}")
+        return outcome.stdout
+
+    @property
+    def controller(self) -> int:
+        """Node number of the active controller."""
+        status = self.tool("org.apache.kafka.tools.MetadataQuorumCommand", "describe", "--status")
+        return int(next(line.split()[-1] for line in status.splitlines() if line.startswith("LeaderId")))
+
     def configure_topic(self, name: str, **settings: str) -> None:
         """Sets dynamic topic settings; underscores in the names stand for dots."""
         self._configure(ResourceType.TOPIC, name, settings)
@@ -298,15 +332,17 @@ class Cluster:
         return "".join(node.report() for node in self.nodes)
 
 
-def java_command(heap_mib: int, quick: bool) -> list[str]:
+def java_command(heap_mib: int, quick: bool, release: Path = artifacts.HERE) -> list[str]:
     """``java`` with its options and class path; uses (and makes, once per machine) the archive of loaded classes."""
-    archive = class_archive()
     quickly = ["-XX:TieredStopAtLevel=1"] if quick else []
+    if release != artifacts.HERE:
+        return [*_java(heap_mib, release), *quickly]
+    archive = class_archive()
     return [*_java(heap_mib), *quickly, f"-XX:SharedArchiveFile={archive}", "-Xshare:auto"]
 
 
-def _java(heap_mib: int) -> list[str]:
-    class_path = ":".join(str(jar) for jar in artifacts.jars())
+def _java(heap_mib: int, release: Path = artifacts.HERE) -> list[str]:
+    class_path = ":".join(str(jar) for jar in artifacts.jars(release))
     configuration = Path(__file__).with_name("log4j2.xml")
     options = [f"-Xmx{heap_mib}m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={configuration}"]
     return ["java", *options, "-cp", class_path]

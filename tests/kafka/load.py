@@ -100,7 +100,17 @@ class SessionSender(threading.Thread):
         self._rate = rate
         self._close_seconds = close_seconds
         self._stopping = threading.Event()
+        self._gate = threading.Event()
+        self._gate.set()
         self._error: Exception | None = None
+
+    def pause(self) -> None:
+        """Sends nothing, and keeps its session, until :meth:`resume`."""
+        self._gate.clear()
+
+    def resume(self) -> None:
+        """Goes on after :meth:`pause`, at its rate and not with what it has missed."""
+        self._gate.set()
 
     def run(self) -> None:
         """Until the records are used up or :meth:`finish` was called, and then until all are answered."""
@@ -116,6 +126,10 @@ class SessionSender(threading.Thread):
     def _send(self, producer: Producer) -> None:
         started = time.monotonic()
         for record in self._records:
+            if not self._gate.is_set():
+                paused = time.monotonic()
+                self._gate.wait()
+                started += time.monotonic() - paused
             if self._stopping.is_set():
                 return
             producer.send(ProducerRecord(self._topic, record.value, record.key), partial(self._note, record.value))
@@ -133,6 +147,7 @@ class SessionSender(threading.Thread):
         """Waits for the last answer (with ``now``: asks for an end after the next record); returns what was sent."""
         if now:
             self._stopping.set()
+        self._gate.set()
         self.join(SEND_SECONDS_MAX)
         assert not self.is_alive(), f"{self.name} still waits: {len(self.answered)} of {len(self.sent)} answered"
         if self._error is not None:
