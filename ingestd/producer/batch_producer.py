@@ -14,7 +14,7 @@ from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.backoff import Backoff
 from ingestd.producer.brokers import Brokers
-from ingestd.producer.budget import Budget
+from ingestd.producer.budget import RELAXED_LEVEL, Budget
 from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import Clock, SystemClock, log
 from ingestd.producer.compression import CODECS, PLAIN, Codec, compress_batch
@@ -28,6 +28,13 @@ from ingestd.producer.recovery import joined, plan
 from ingestd.producer.sender import Sender
 
 HOUSEKEEPING_MS: Final = 1000
+REVIEW_MS: Final = 10
+"""How often shares of an arena that is getting full are looked at while they change; up to REVIEW_MS_MAX while not."""
+REVIEW_MS_MAX: Final = 1000
+LEVEL_STEP: Final = 0.005
+"""A change of the arena's level that counts."""
+REVIEW_PAUSE: Final = 50
+"""Of the time that a review took: at least so much is left between two, so that many partitions do not cost much."""
 FLUSH_POLL_MS: Final = 10
 VIEWS_WAIT_MS: Final = 1000
 
@@ -57,6 +64,8 @@ class Attachment:
         """(topic index, partition) → (lane, codec)."""
         self.keys: dict[Lane, tuple[int, int]] = {}
         self.budget = Budget(arena.buffer_bytes)
+        self.level = 0.0
+        """The arena's, when shares were last looked at."""
         self.waiting: list[Any] = []
         """Batches that enter their lanes once the cluster's id is known."""
         self._waiting_of: dict[int, list[int]] = {}
@@ -151,6 +160,8 @@ class BatchProducer:
         self._sender.start(self._brokers, self._identity)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._reviewing = False
+        """Shares will be looked at soon."""
         loop.call_soon(self._start)
 
     def _start(self) -> None:
@@ -216,6 +227,9 @@ class BatchProducer:
                 self._brokers.used(topic)
             if not lane.queued:
                 self._sender.wake(lane)
+        if not self._reviewing and attachment.intake is not None and arena.level >= RELAXED_LEVEL:
+            self._reviewing = True
+            self._loop.call_later(REVIEW_MS / 1000, self._review, REVIEW_MS)
 
     def wake(self) -> None:
         """Looks again at everything that waits (after a pause of the process, say)."""
@@ -438,9 +452,6 @@ class BatchProducer:
                 self._sender.let_go(lane, tick_ms)
                 if not lane.held:
                     self._give_up(lane, tick_ms)
-        for attachment in self._attachments.values():
-            if attachment.intake is not None:
-                self._review(attachment, tick_ms)
 
     def _give_up(self, lane: Lane, tick_ms: int) -> None:
         """Fails what has waited as long as it may."""
@@ -466,11 +477,28 @@ class BatchProducer:
             return lane.denied_code
         return 0
 
-    def _review(self, attachment: Attachment, tick_ms: int) -> None:
-        held, released = attachment.budget.review(
-            attachment.keys, attachment.arena.level, bool(self._brokers.connected), tick_ms
-        )
+    # -- shares of the arena
+
+    def _review(self, delay_ms: int) -> None:
+        """Holds and releases partitions; again after a while, as long as the arena is not nearly empty."""
+        if self._closing:
+            return
+        began_ms = self._clock.tick_ms()
+        looked_at = [attachment for attachment in self._attachments.values() if attachment.intake is not None]
+        changed = [self._review_one(attachment) for attachment in looked_at]
+        self._reviewing = any(one.arena.level >= RELAXED_LEVEL or one.budget.held for one in looked_at)
+        if self._reviewing:
+            delay_ms = REVIEW_MS if any(changed) else min(2 * delay_ms, REVIEW_MS_MAX)
+            delay_ms = max(delay_ms, REVIEW_PAUSE * (self._clock.tick_ms() - began_ms))
+            self._loop.call_later(delay_ms / 1000, self._review, delay_ms)
+
+    def _review_one(self, attachment: Attachment) -> bool:
+        """Returns whether anything is different from what it was at the last look."""
+        level = attachment.arena.level
+        held, released = attachment.budget.review(attachment.keys, level)
         for lane in held:
             attachment.intake.hold(*attachment.keys[lane], True)
         for lane in released:
             attachment.intake.hold(*attachment.keys[lane], False)
+        before, attachment.level = attachment.level, level
+        return bool(held or released) or abs(level - before) >= LEVEL_STEP

@@ -1,28 +1,45 @@
-"""Who may go on filling the arena once it runs short: a sick partition must not take the room of the healthy ones.
+"""Who may go on filling the arena: what cannot get out must not take the room of what can.
 
-Pure. Above SHORT_LEVEL no new batch is opened for a partition that is not getting anywhere (its leader is unknown or
-not connected, it is being refused, or its oldest batch has waited STUCK_MS), or that holds half of the arena by itself,
-as long as some broker is connected: with Kafka away as a whole there is nobody to keep room for.
+Pure. A *share* is what the batches of one partition, of one topic, or of the partitions that one broker leads take of
+the arena. A share may be as large as what is free: alone it ends at a half, two of them at a third each, and nobody has
+to find out whether a broker is dead, slow or only busy. Beyond that no new batch is opened for its partitions, as long
+as somebody gains by it: another share of its kind within its bound, with a broker that is connected. With Kafka away as
+a whole, or busy as a whole, all of the arena is used.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Hashable, Iterable
+from typing import Any, Final
 
+from ingestd.limits import PAGE_BYTES
 from ingestd.producer.delivery import Lane
 
-SHORT_LEVEL: Final = 0.8
-RELIEVED_LEVEL: Final = 0.7
-STUCK_MS: Final = 5000
-SHARE_MAX: Final = 0.5
+RELAXED_LEVEL: Final = 0.3
+"""Below this level of the arena nobody is held, and nobody is looked at."""
+RELEASE_SHARE: Final = 0.8
+"""Who is held is released below this share of its bound."""
 
 
-def is_sick(lane: Lane, tick_ms: int) -> bool:
-    """Nothing of it is getting out."""
-    broker = lane.route
-    if broker is None or not broker.is_ready or lane.failures > 1 or lane.denied_since_ms >= 0:
-        return True
-    oldest = lane.window[0] if lane.window else lane.queue[0] if lane.queue else None
-    return oldest is not None and tick_ms - oldest.sealed_tick_ms >= STUCK_MS
+def room_bytes(lane: Lane) -> int:
+    """What the batches of ``lane`` take of the arena, at most: each has whole pages."""
+    return lane.waiting_bytes + PAGE_BYTES * (len(lane.window) + len(lane.queue))
+
+
+class _Shares:
+    """The shares of one kind: their sizes, and which of them could use room that others give up."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[Hashable, int] = {}
+        self.ready: set[Hashable] = set()
+
+    def add(self, share: Hashable, size_bytes: int, ready: bool) -> None:
+        self.bytes[share] = self.bytes.get(share, 0) + size_bytes
+        if ready:
+            self.ready.add(share)
+
+    def over(self, bound_bytes: float) -> set[Hashable]:
+        """Those above the bound; none where nobody would gain."""
+        over = {share for share, size in self.bytes.items() if size > bound_bytes}
+        return over if self.ready - over else set()
 
 
 class Budget:
@@ -32,23 +49,37 @@ class Budget:
         self.held: set[Lane] = set()
         self._buffer_bytes = buffer_bytes
 
-    def review(
-        self, lanes: Iterable[Lane], level: float, connected: bool, tick_ms: int
-    ) -> tuple[list[Lane], list[Lane]]:
+    def review(self, lanes: Iterable[Lane], level: float) -> tuple[list[Lane], list[Lane]]:
         """``level``: share of the arena in use. Returns (lanes to hold now, lanes to release now)."""
-        if level < RELIEVED_LEVEL or not connected:
+        if level < RELAXED_LEVEL:
             released = list(self.held)
             self.held.clear()
             return [], released
-        released = [lane for lane in self.held if not self._deserves(lane, tick_ms)]
+        free_bytes = (1 - level) * self._buffer_bytes
+        rows, kinds = self._measured(lanes)
+        over = [kind.over(free_bytes) for kind in kinds]
+        near = [kind.over(free_bytes * RELEASE_SHARE) for kind in kinds]
+        held, released = [], []
+        for lane, shares in rows:
+            if lane in self.held:
+                if not any(share in found for share, found in zip(shares, near, strict=True)):
+                    released.append(lane)
+            elif any(share in found for share, found in zip(shares, over, strict=True)):
+                held.append(lane)
         self.held.difference_update(released)
-        if level < SHORT_LEVEL:
-            return [], released
-        held = [lane for lane in lanes if lane not in self.held and self._deserves(lane, tick_ms)]
         self.held.update(held)
         return held, released
 
-    def _deserves(self, lane: Lane, tick_ms: int) -> bool:
-        if not lane.has_work:
-            return False
-        return lane.waiting_bytes > self._buffer_bytes * SHARE_MAX or is_sick(lane, tick_ms)
+    @staticmethod
+    def _measured(lanes: Iterable[Lane]) -> tuple[list[tuple[Lane, tuple[Any, ...]]], tuple[_Shares, ...]]:
+        """Each lane with its shares (as a partition, of its topic, of its broker), and the shares of each kind."""
+        kinds = (_Shares(), _Shares(), _Shares())
+        rows = []
+        for lane in lanes:
+            size_bytes = room_bytes(lane)
+            ready = lane.route is not None and lane.route.is_ready
+            shares = (lane, lane.topic, lane.route)
+            for kind, share in zip(kinds, shares, strict=True):
+                kind.add(share, size_bytes, ready)
+            rows.append((lane, shares))
+        return rows, kinds

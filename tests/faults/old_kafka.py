@@ -67,14 +67,15 @@ class OldKafka:
 
     @property
     def admin(self) -> AdminClient:
-        """An admin client."""
+        """A fresh admin client; keep it for as long as it works."""
         return AdminClient({**QUIET_CLIENT, "bootstrap.servers": self.bootstrap})
 
     def _wait_ready(self) -> None:
+        admin = self.admin
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
             try:
-                if self.admin.list_topics(timeout=1).brokers:
+                if admin.list_topics(timeout=1).brokers:
                     return
             except KafkaException:
                 time.sleep(0.1)
@@ -82,8 +83,9 @@ class OldKafka:
 
     def create_topic(self, name: str, partitions: int) -> None:
         """Creates a topic and waits until it has leaders."""
-        self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
-        while any(part.leader < 0 for part in self.admin.list_topics(name).topics[name].partitions.values()):
+        admin = self.admin
+        admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+        while any(part.leader < 0 for part in admin.list_topics(name).topics[name].partitions.values()):
             time.sleep(0.05)
 
     def report(self) -> str:
