@@ -53,6 +53,5 @@ OWN_DEFAULTS: Final[Mapping[str, object]] = {
     "buffer.memory": 33_554_432,
     "send.buffer.bytes": 131_072,
     "client.id": "producer-N",
-    "send.buffer.bytes": 131_072,
 }
 """Settings whose default is not Kafka's, with Kafka's: an outage must not become a loss unless it was asked for."""
