@@ -14,8 +14,8 @@ from ingestd.producer.library.future import Future
 
 def tell(attended: Iterable[Outgoing]) -> None:
     """Calls whoever waits for these records, in their order."""
-    for record in attended:
-        cast(Future, record).tell()
+    for future in cast("Iterable[Future]", attended):
+        future.tell()
 
 
 class Answers:

@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from ingestd.client.errors import KafkaException, TimeoutException
+from ingestd.client.errors import TimeoutException
 from ingestd.client.records import ProducerRecord
 from ingestd.hotpath.handover import FULL, QUEUED, WAKE
 from ingestd.producer.library.cluster import PartitionInfo
@@ -39,24 +39,23 @@ class AsyncProducer:
 
         Waits at most max.block.ms, for the topic to be known and for room; raises as ``Producer.send`` does.
         """
-        self._owner.check_process()
         deadline_s = self._loop.time() + self._front.max_block_s
         topic = self._known.get(record.topic)
         if topic is None or not topic.admits(record.partition):
             topic = await self._wait_for_topic(record, deadline_s)
         future = self._front.encode(record, topic, self._owner, None)
-        error: KafkaException | None = self._front.too_large(future)
-        if error is None and not topic.count and topic.denied:
-            error = self._front.denied(topic)
-        if error is not None:
-            self._engine.refuse(future, error)
-            return future
+        if future.size_bytes > self._front.sure_bytes or not topic.open:
+            error = self._front.refusal(future, topic)
+            if error is not None:
+                self._engine.refuse(future, error)
+                return future
         verdict = self._handover.put(future)
         if verdict == FULL:
             verdict = await self._wait_for_room(future, topic, deadline_s)
         if verdict == WAKE:
             self._loop.call_soon(self._engine.drain)
         elif verdict != QUEUED:
+            self._owner.check_process()
             raise self._front.closed(self._engine)
         return future
 
@@ -105,6 +104,7 @@ class AsyncProducer:
                 waiter.set_result(None)
 
     async def _wait_for_topic(self, record: ProducerRecord, deadline_s: float) -> KnownTopic:
+        self._owner.check_process()
         name, partition = record.topic, record.partition
 
         def settled() -> bool:

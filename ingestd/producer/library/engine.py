@@ -6,6 +6,7 @@ instead of sessions. Everything but ``handover`` and ``topics.known`` belongs to
 
 import asyncio
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -34,6 +35,18 @@ RETRY_MS: Final = 50
 """Pause before records that found no room are offered again, should nothing have said that there is some."""
 ANY_TIME_MS: Final = 1 << 62
 """A program's timestamps are its own affair: no bounds here, the broker has some."""
+
+
+_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    """In a child of fork(): the loops stayed in the parent, and what is handed over here would wait for ever."""
+    for engine in list(_engines):
+        engine.handover.close()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Engine:
@@ -91,6 +104,7 @@ class Engine:
         self._settled = asyncio.Event()
         self.failure: KafkaException | None = None
         """Why it has ended by itself."""
+        _engines.add(self)
 
     # -- records
 

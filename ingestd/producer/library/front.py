@@ -51,6 +51,10 @@ class Front:
         self._partitioner = _partitioner(objects.get("partitioner.class"), config)
         self._cluster: Cluster | None = None
         self._bytes_max = settings.max_request_size
+        self.sure_bytes = settings.max_request_size - BOUND_BYTES
+        """``size_bytes`` up to which a record is surely not too large."""
+        self._key_passes = self.key_serializer.passes_bytes
+        self._value_passes = self.value_serializer.passes_bytes
 
     def begin(self, engine: Engine) -> None:
         self._cluster = Cluster(engine.topics.known)
@@ -64,9 +68,9 @@ class Front:
     def encode(self, record: ProducerRecord, topic: KnownTopic, owner: Owner, callback: Callback | None) -> Future:
         """The record as it is handed over. Raises SerializationException, and what a partitioner raises."""
         name, headers, key, value = record.topic, record.headers, record.key, record.value
-        if not (key is None or (type(key) is bytes and self.key_serializer.passes_bytes)):
+        if key is not None and not (self._key_passes and type(key) is bytes):
             key = self.key_serializer.serialize(name, key, headers)
-        if not (value is None or (type(value) is bytes and self.value_serializer.passes_bytes)):
+        if value is not None and not (self._value_passes and type(value) is bytes):
             value = self.value_serializer.serialize(name, value, headers)
         partition = record.partition
         if partition is None:
@@ -79,10 +83,13 @@ class Front:
         encoded = encode_headers(headers) if headers else None
         return Future(owner, name, topic.index, partition, timestamp_ms, key, value, encoded, len(headers), callback)
 
-    def too_large(self, future: Future) -> RecordTooLargeException | None:
-        """Kafka's own estimate, before compression, against max.request.size."""
-        if future.size_bytes + BOUND_BYTES < self._bytes_max:
-            return None
+    def refusal(self, future: Future, topic: KnownTopic) -> KafkaException | None:
+        """Why the record fails before it is handed over, if it does: its topic, or its size.
+
+        The size is Kafka's own estimate, before compression, against max.request.size.
+        """
+        if not topic.count and topic.denied:
+            return self.denied(topic)
         bound_bytes = future.batch_bytes_bound()
         if bound_bytes <= self._bytes_max:
             return None

@@ -64,12 +64,22 @@ class Future(Outgoing):
         return self._outcome()
 
     def tell(self) -> None:
-        """For the producer, in its thread, once the outcome is known: calls whoever waits for it, once."""
+        """For the producer, in its thread, once the outcome is known: calls whoever waits for it, once.
+
+        A callback's exception is its own affair: logged, and the others go on (as in Kafka's producer).
+        """
         callback, waiters = self.take_listeners()
         if callback is not None:
-            _guarded(partial(callback, None if self.error is not None else self._metadata(), self.error))
+            error: KafkaException | None = self.error
+            try:
+                callback(self._metadata() if error is None else None, error)
+            except BaseException:
+                log.exception("a callback raised")
         for waiter in waiters:
-            _guarded(waiter)
+            try:
+                waiter()
+            except BaseException:
+                log.exception("a callback raised")
 
     def _outcome(self) -> RecordMetadata:
         error: KafkaException | None = self.error
@@ -96,11 +106,3 @@ class Future(Outgoing):
 def _release(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def _guarded(function: Callable[[], object]) -> None:
-    """A callback's exception is its own affair: logged, and the others go on (as in Kafka's producer)."""
-    try:
-        function()
-    except BaseException:
-        log.exception("a callback raised")

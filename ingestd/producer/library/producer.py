@@ -14,7 +14,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
 
-from ingestd.client.errors import KafkaException, TimeoutException
+from ingestd.client.errors import TimeoutException
 from ingestd.client.records import ProducerRecord
 from ingestd.hotpath.handover import FULL, QUEUED, WAKE
 from ingestd.producer.library.cluster import PartitionInfo
@@ -52,6 +52,8 @@ class Producer:
         self._known = self._engine.topics.known
         self._handover = self._engine.handover
         self._put = self._handover.put
+        self._encode = self._front.encode
+        self._sure_bytes = self._front.sure_bytes
         self._finished = False
         self._thread.start()
         atexit.register(self._at_exit)
@@ -66,26 +68,24 @@ class Producer:
         BufferExhaustedException; also raises SerializationException, IllegalStateException, and what a partitioner
         raises. A call that raises has sent nothing. Everything else is in the future: RecordTooLargeException too.
         """
-        if os.getpid() != self._pid:
-            self._owner.check_process()
         topic = self._known.get(record.topic)
         deadline_s = 0.0
-        if topic is None or not topic.admits(record.partition):
+        if topic is None or not topic.open or not topic.admits(record.partition):
             deadline_s = monotonic() + self._front.max_block_s
             topic = self._wait_for_topic(record, deadline_s)
-        future = self._front.encode(record, topic, self._owner, callback)
-        error: KafkaException | None = self._front.too_large(future)
-        if error is None and not topic.count and topic.denied:
-            error = self._front.denied(topic)
-        if error is not None:
-            self._thread.call(self._engine.refuse, future, error)
-            return future
+        future = self._encode(record, topic, self._owner, callback)
+        if future.size_bytes > self._sure_bytes or not topic.open:
+            error = self._front.refusal(future, topic)
+            if error is not None:
+                self._thread.call(self._engine.refuse, future, error)
+                return future
         verdict = self._put(future)
         if verdict == FULL:
             verdict = self._wait_for_room(future, topic, deadline_s or monotonic() + self._front.max_block_s)
         if verdict == WAKE:
             self._thread.call(self._engine.drain)
         elif verdict != QUEUED:
+            self._owner.check_process()
             raise self._front.closed(self._engine)
         return future
 
@@ -163,6 +163,7 @@ class Producer:
 
     def _wait_for_topic(self, record: ProducerRecord, deadline_s: float) -> KnownTopic:
         """The topic once it admits the record, or once it is sure that it never will."""
+        self._owner.check_process()
         name, partition = record.topic, record.partition
 
         def settled() -> bool:

@@ -25,7 +25,7 @@ def topic_capacity(buffer_bytes: int) -> int:
 class KnownTopic:
     """One topic. Fields are replaced, never changed in place: any thread may read them at any time."""
 
-    __slots__ = ("code", "count", "held", "index", "leaders", "name", "nodes")
+    __slots__ = ("code", "count", "held", "index", "leaders", "name", "nodes", "open")
 
     def __init__(self, name: str, index: int) -> None:
         self.name = name
@@ -40,10 +40,18 @@ class KnownTopic:
         """The error that metadata has for the topic."""
         self.held = False
         """Records of it wait for a partition that takes no new batch: callers wait too."""
+        self.open = False
+        """Records can be handed over now: the one look that every ``send()`` takes."""
+
+    def change(self, *, count: int | None = None, held: bool | None = None) -> None:
+        """For the thread of the arena."""
+        self.count = self.count if count is None else count
+        self.held = self.held if held is None else held
+        self.open = self.count > 0 and not self.held
 
     def admits(self, partition: int | None) -> bool:
         """Whether a record for that partition (None: any) can be handed over now."""
-        return self.count > 0 and not self.held and (partition is None or partition < self.count)
+        return self.open and (partition is None or partition < self.count)
 
     @property
     def denied(self) -> bool:
@@ -91,11 +99,11 @@ class Topics:
         if leader_bytes:
             # What is queued for a topic that is denied keeps its partitions: it waits for the topic to come back.
             self._intake.set_partitions(topic.index, leader_bytes)
-        topic.count = len(leader_bytes)
+        topic.change(count=len(leader_bytes))
 
     def hold(self, names: frozenset[str]) -> None:
         """The topics, and only they, whose callers wait until records before theirs have room."""
         if names != self._held:
             for name in names ^ self._held:
-                self.known[name].held = name in names
+                self.known[name].change(held=name in names)
             self._held = names

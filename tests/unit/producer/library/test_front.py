@@ -16,7 +16,7 @@ CONFIG = {"bootstrap.servers": "a:9092"}
 
 def known(count: int = 3, name: str = "t") -> KnownTopic:
     topic = KnownTopic(name, 0)
-    topic.count = count
+    topic.change(count=count)
     topic.leaders = (1, -1, 2)[:count]
     topic.nodes = {1: ("one", 9092), 2: ("two", 9093)}
     return topic
@@ -104,8 +104,8 @@ def test_the_cluster_shows_what_metadata_said() -> None:
 def test_the_size_limit_is_kafkas_estimate() -> None:
     front = Front({**CONFIG, "max.request.size": 8192, "batch.size": 4096})
     fits = 8192 - (61 + 21 + 1 + 2 + 1)
-    assert front.too_large(encoded(front, ProducerRecord("t", bytes(fits)))) is None
-    error = front.too_large(encoded(front, ProducerRecord("t", bytes(fits + 1))))
+    assert front.refusal(encoded(front, ProducerRecord("t", bytes(fits))), known()) is None
+    error = front.refusal(encoded(front, ProducerRecord("t", bytes(fits + 1))), known())
     assert error is not None
     assert "max.request.size = 8192" in str(error)
 
@@ -124,7 +124,7 @@ def test_a_topic_admits_what_it_has_room_and_partitions_for(
     held: bool, count: int, partition: int | None, admits: bool
 ) -> None:
     topic = known(count)
-    topic.held = held
+    topic.change(held=held)
     assert topic.admits(partition) is admits
 
 
