@@ -27,11 +27,13 @@ ALLOWED: dict[str, Set[str]] = {
     "hotpath": frozenset(),
     "kafka": frozenset({"errors", "limits", "secret"}),
     "producer": LEAVES | {"kafka", "hotpath", "config"},
+    # `check --live` asks over the producer's own connections: it is told what the daemon would be told.
+    "live": LEAVES | {"producer", "kafka", "config"},
     "listeners": LEAVES | {"hotpath", "config"},
     "worker": LEAVES | {"listeners", "producer", "hotpath", "config", "prctl"},
     "supervisor": LEAVES | {"config"},
     "admin": LEAVES | {"prctl"},
-    "cli": LEAVES | {"supervisor", "client", "admin", "config"},
+    "cli": LEAVES | {"supervisor", "client", "admin", "config", "live"},
     "__main__": frozenset({"cli"}),
 }
 # The one address grammar lives in the client, which imports nothing; who else needs addresses takes it from there.

@@ -19,17 +19,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print what is in force and where it comes from, defaults included, secrets masked",
     )
+    parser.add_argument(
+        "--live", action="store_true", help="ask the cluster too: what will become of records (1: some will fail)"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Faults end it with 78 (the caller prints them); 0: the configuration is good."""
+    """Faults end it with 78 (the caller prints them); 0: the configuration is good, and so is the cluster, if asked.
+
+    With ``--live`` 1: records will be refused, lost or doubled; 75: no bootstrap server can be reached.
+    """
     files = configuration_files(arguments)
     loaded = reader.load(files)
+    if arguments.live:
+        return _check_live(loaded.config)
     if arguments.print:
         print(to_toml(loaded.config, loaded.sources).rstrip())
     else:
         print(summary(loaded.config, loaded.notes, files_of(files)))
     return ExitStatus.DONE
+
+
+def _check_live(config: Config) -> int:
+    """Asks the cluster, and prints what it is like and what will become of records."""
+    # kio's modules take their time: only who asks pays for them.
+    from ingestd.live.ask import ask
+    from ingestd.live.judge import judge
+    from ingestd.live.report import report
+    from ingestd.live.view import Weight
+
+    view = ask(config)
+    findings = judge(config, view)
+    print(report(config, view, findings))
+    if not view.reachable:
+        return ExitStatus.CANNOT_START_NOW
+    fails = any(finding.weight is Weight.FAILS for finding in findings)
+    return ExitStatus.FAILED if fails else ExitStatus.DONE
 
 
 def summary(checked: Config, notes: Sequence[str], files: Sequence[Path]) -> str:

@@ -1,4 +1,5 @@
-"""The messages that are not produce requests: the one place that imports kio. Bytes in, plain values out.
+"""The messages that are not produce requests, by kio (``describe.py`` has those of `check --live`). Bytes in, plain
+values out.
 
 Every decode raises ProtocolError on bytes that are not the message; every error code stays a number.
 """
@@ -22,14 +23,20 @@ from ingestd.kafka.reader import Reader
 METADATA: Final = 3
 API_VERSIONS: Final = 18
 INIT_PRODUCER_ID: Final = 22
-DESCRIBE_PRODUCERS: Final = 61
+DESCRIBE_CONFIGS: Final = 32
 
 _MODULES: Final = {
     METADATA: ("metadata", "Metadata"),
     API_VERSIONS: ("api_versions", "ApiVersions"),
     INIT_PRODUCER_ID: ("init_producer_id", "InitProducerId"),
+    DESCRIBE_CONFIGS: ("describe_configs", "DescribeConfigs"),
 }
-SUPPORTED: Final = {METADATA: range(4, 14), API_VERSIONS: range(5), INIT_PRODUCER_ID: range(6)}
+SUPPORTED: Final = {
+    METADATA: range(4, 14),
+    API_VERSIONS: range(5),
+    INIT_PRODUCER_ID: range(6),
+    DESCRIBE_CONFIGS: range(1, 5),
+}
 """Versions that are spoken, per api (produce has its own module)."""
 
 SOFTWARE_NAME: Final = "ingestd"
@@ -85,7 +92,8 @@ def _request_class(api_key: int, version: int) -> Any:
 
 
 @cache
-def _request_module(api_key: int, version: int) -> Any:
+def request_module(api_key: int, version: int) -> Any:
+    """kio's module with the request of that version and the structures in it."""
     return import_module(f"kio.schema.{_MODULES[api_key][0]}.v{version}.request")
 
 
@@ -97,7 +105,8 @@ def _response_class(api_key: int, version: int) -> tuple[Any, bool]:
     return entity, entity.__header_schema__.__version__ >= 1
 
 
-def _frame(api_key: int, version: int, correlation_id: int, client_id: str, body: Any) -> bytes:
+def frame(api_key: int, version: int, correlation_id: int, client_id: str, body: Any) -> bytes:
+    """The whole request around ``body``, length first."""
     header_class = type(body).__header_schema__
     header = header_class(
         request_api_key=api_key, request_api_version=version, correlation_id=correlation_id, client_id=client_id
@@ -109,7 +118,8 @@ def _frame(api_key: int, version: int, correlation_id: int, client_id: str, body
     return _SIZE.pack(len(raw)) + raw
 
 
-def _read(api_key: int, version: int, data: bytes, at: int) -> Any:
+def read_body(api_key: int, version: int, data: bytes, at: int) -> Any:
+    """The answer in ``data`` from ``at`` on, as kio's structure; ProtocolError."""
     entity_class, tagged = _response_class(api_key, version)
     try:
         if tagged:
@@ -124,7 +134,7 @@ def _read(api_key: int, version: int, data: bytes, at: int) -> Any:
         raise ProtocolError(f"api {api_key} version {version}: {error}") from error
 
 
-def _milliseconds(value: datetime.timedelta) -> int:
+def milliseconds(value: datetime.timedelta) -> int:
     return value // datetime.timedelta(milliseconds=1)
 
 
@@ -132,28 +142,28 @@ def api_versions_request(version: int, correlation_id: int, client_id: str, soft
     """ApiVersions; ``software_version`` must match Kafka's pattern for it (letters, digits, dots, dashes)."""
     cls = _request_class(API_VERSIONS, version)
     body = cls() if version < 3 else cls(client_software_name=SOFTWARE_NAME, client_software_version=software_version)
-    return _frame(API_VERSIONS, version, correlation_id, client_id, body)
+    return frame(API_VERSIONS, version, correlation_id, client_id, body)
 
 
 def api_versions_response(version: int, data: bytes, at: int) -> ApiRanges:
     """A broker too old for ``version`` answers with error 35 and a body of version 0 (KIP-511)."""
     if len(data) >= at + 2 and int.from_bytes(data[at : at + 2], signed=True) == UNSUPPORTED_VERSION:
         try:
-            entity = _read(API_VERSIONS, 0, data, at)
+            entity = read_body(API_VERSIONS, 0, data, at)
         except ProtocolError:
             # librdkafka's mock cluster sends a list that is none; as with an empty one, version 0 is asked next.
             return ApiRanges(UNSUPPORTED_VERSION, {})
     else:
-        entity = _read(API_VERSIONS, version, data, at)
+        entity = read_body(API_VERSIONS, version, data, at)
     ranges = {int(row.api_key): (int(row.min_version), int(row.max_version)) for row in entity.api_keys}
     throttle_time = getattr(entity, "throttle_time", datetime.timedelta(0))
-    return ApiRanges(int(entity.error_code), ranges, _milliseconds(throttle_time))
+    return ApiRanges(int(entity.error_code), ranges, milliseconds(throttle_time))
 
 
 def metadata_request(
     version: int, correlation_id: int, client_id: str, topics: Sequence[str], auto_create: bool
 ) -> bytes:
-    module = _request_module(METADATA, version)
+    module = request_module(METADATA, version)
     extra: dict[str, Any] = {}
     if version >= 8:
         extra["include_topic_authorized_operations"] = False
@@ -162,11 +172,11 @@ def metadata_request(
     by_id = {"topic_id": None} if version >= 10 else {}
     rows = tuple(module.MetadataRequestTopic(name=name, **by_id) for name in topics)
     body = module.MetadataRequest(topics=rows, allow_auto_topic_creation=auto_create, **extra)
-    return _frame(METADATA, version, correlation_id, client_id, body)
+    return frame(METADATA, version, correlation_id, client_id, body)
 
 
 def metadata_response(version: int, data: bytes, at: int) -> ClusterInfo:
-    entity = _read(METADATA, version, data, at)
+    entity = read_body(METADATA, version, data, at)
     topics = []
     for topic in entity.topics or ():
         topic_id: uuid.UUID | None = getattr(topic, "topic_id", None)
@@ -186,7 +196,7 @@ def metadata_response(version: int, data: bytes, at: int) -> ClusterInfo:
         brokers,
         str(entity.cluster_id or ""),
         tuple(topics),
-        _milliseconds(entity.throttle_time),
+        milliseconds(entity.throttle_time),
         int(getattr(entity, "error_code", NONE)),
     )
 
@@ -195,16 +205,16 @@ def init_producer_id_request(version: int, correlation_id: int, client_id: str) 
     """A fresh producer id without a transactional id (docs/kafka.md 7)."""
     cls = _request_class(INIT_PRODUCER_ID, version)
     body = cls(transactional_id=None, transaction_timeout=datetime.timedelta(milliseconds=2**31 - 1))
-    return _frame(INIT_PRODUCER_ID, version, correlation_id, client_id, body)
+    return frame(INIT_PRODUCER_ID, version, correlation_id, client_id, body)
 
 
 def init_producer_id_response(version: int, data: bytes, at: int) -> ProducerIdentity:
-    entity = _read(INIT_PRODUCER_ID, version, data, at)
+    entity = read_body(INIT_PRODUCER_ID, version, data, at)
     return ProducerIdentity(
         int(entity.error_code),
         int(entity.producer_id),
         int(entity.producer_epoch),
-        _milliseconds(entity.throttle_time),
+        milliseconds(entity.throttle_time),
     )
 
 

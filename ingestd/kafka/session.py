@@ -31,6 +31,7 @@ THROTTLE_SINCE: Final = {
     messages.METADATA: 6,
     messages.INIT_PRODUCER_ID: 1,
     messages.API_VERSIONS: 2,
+    messages.DESCRIBE_CONFIGS: 2,
 }
 """From these versions on the client keeps silent for the throttle time of an answer; below, the broker has answered
 late (KIP-219; ``shouldClientThrottle`` of Kafka's responses)."""
@@ -148,7 +149,7 @@ class Session(Generic[Context]):
             raise RebootstrapError("ApiVersions refused with REBOOTSTRAP_REQUIRED")
         if answer.code != NONE:
             raise ProtocolError(f"ApiVersions refused with {error_of(answer.code).name}")
-        for api_key in (messages.METADATA, messages.INIT_PRODUCER_ID):
+        for api_key in messages.SUPPORTED.keys() - {messages.API_VERSIONS}:
             version = messages.highest_common(answer.ranges, api_key)
             if version >= 0:
                 self.versions[api_key] = version

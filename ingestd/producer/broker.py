@@ -4,6 +4,7 @@ Socket options are set before connecting (the kernel fixes the TCP window scale 
 """
 
 import asyncio
+import os
 import socket
 from collections import deque
 from enum import Enum
@@ -59,6 +60,8 @@ class Broker:
         self.phase = Phase.IDLE
         self.failures = 0
         self.log_level = 20
+        self.last_error = ""
+        """Why the last attempt to connect failed."""
         self._client_id = client_id
         self._software_version = software_version
         self._backoff = Backoff(settings.reconnect_backoff_ms, settings.reconnect_backoff_max_ms, random)
@@ -148,6 +151,8 @@ class Broker:
         raise last
 
     def _failed(self, error: Exception) -> None:
+        number = error.errno if isinstance(error, OSError) else None
+        self.last_error = os.strerror(number) if number else str(error) or type(error).__name__
         self.failures += 1
         self.phase = Phase.IDLE
         # Said once per outage: a broker that is away is retried once a second for hours.

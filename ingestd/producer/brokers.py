@@ -78,6 +78,11 @@ class Brokers:
         )
 
     @property
+    def seeds(self) -> list[Broker]:
+        """The bootstrap servers."""
+        return list(self._bootstrap.values())
+
+    @property
     def connected(self) -> int:
         """Brokers that metadata names and that can be written to now."""
         return _ready(self.by_node.values())

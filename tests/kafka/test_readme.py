@@ -159,6 +159,12 @@ class Newcomer:
     def version(self, found: re.Match[str]) -> None:
         assert self._shell(found[0]) == f"ingestd {__version__}\n"
 
+    def check_live(self, found: re.Match[str]) -> None:
+        """A broker as it comes has made the topics that the daemon asked for, with one replica each: worth a note."""
+        said = self._shell(found[0]).splitlines()
+        assert any(line.startswith("note: topic orders: one replica") for line in said), said
+        assert said[-1].startswith("0 findings that will cost records"), said
+
     def check(self, found: re.Match[str]) -> None:
         said = self._shell(found[0])
         if found["print"]:
@@ -248,6 +254,7 @@ COMMANDS: Final[dict[str, Callable[[Newcomer, re.Match[str]], None]]] = {
     r"pip install \.": Newcomer.install,
     r"ingestd --version": Newcomer.version,
     r"ingestd check -c (?P<file>configs/\w+\.toml)(?P<print> --print)?": Newcomer.check,
+    r"ingestd check -c configs/\w+\.toml --live": Newcomer.check_live,
     r"ingestd run -c configs/development\.toml": Newcomer.run,
     rf"{_LINES}ingestd send --to unix-stream:\S+ --topic (?P<topic>\w+) --ack delivered": Newcomer.send,
     r"ingestd status -c configs/development\.toml(?P<json> --json)?": Newcomer.status,

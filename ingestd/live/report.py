@@ -1,0 +1,45 @@
+"""The text of ``ingestd check --live``."""
+
+from collections.abc import Iterator, Sequence
+
+from ingestd.config.model import Config
+from ingestd.kafka.describe import DESCRIBE, READ, WRITE, TopicDescription
+from ingestd.kafka.errors import NONE
+from ingestd.live.view import Finding, Reached, View, Weight
+
+_RIGHTS = ((WRITE, "write"), (DESCRIBE, "describe"), (READ, "read"))
+
+
+def report(config: Config, view: View, findings: Sequence[Finding]) -> str:
+    """Brokers, topics, findings, one a line, and a last line that sums up."""
+    lines = [f"bootstrap.servers {_reached(seed)}" for seed in view.seeds]
+    if not view.reachable:
+        return "\n".join([*lines, "no bootstrap server can be reached"])
+    lines.append(f"cluster {view.cluster_id}")
+    lines += [f"  broker {node} {_reached(broker)}" for node, broker in sorted(view.nodes.items())]
+    lines += [_topic(topic) for topic in _present(config, view)]
+    lines += map(str, findings)
+    fails = sum(finding.weight is Weight.FAILS for finding in findings)
+    notes = len(findings) - fails
+    lines.append(f"{fails} finding{'' if fails == 1 else 's'} that will cost records, {notes} to think about")
+    return "\n".join(lines)
+
+
+def _reached(broker: Reached) -> str:
+    if broker.error:
+        return f"{broker.address}: {broker.error}"
+    return f"{broker.address}: reached, Produce {broker.produce_version}"
+
+
+def _present(config: Config, view: View) -> Iterator[TopicDescription]:
+    for topic in config.topics:
+        found = view.topics.get(topic.name)
+        if found is not None and found.code == NONE:
+            yield found
+
+
+def _topic(topic: TopicDescription) -> str:
+    partitions, replicas = len(topic.leaders), min(topic.replicas, default=0)
+    granted = ", ".join(name for operation, name in _RIGHTS if topic.may(operation)) or "nothing told"
+    shapes = f"{partitions} partition{'' if partitions == 1 else 's'}, {replicas} replica{'' if replicas == 1 else 's'}"
+    return f"  topic {topic.name}: {shapes}; granted: {granted}"

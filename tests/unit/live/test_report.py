@@ -1,0 +1,43 @@
+"""The text of the live check."""
+
+from ingestd.config.reader import parse
+from ingestd.kafka.describe import DESCRIBE, WRITE, TopicDescription
+from ingestd.live.report import report
+from ingestd.live.view import Finding, Reached, View, Weight, number
+
+CONFIG = parse(
+    '[producer]\nbootstrap.servers = ["a:1"]\n'
+    '[[listeners]]\nname = "l"\nlisten = "udp:127.0.0.1:1"\nformat = "raw"\ntopic = "t"\n'
+)
+
+
+def test_brokers_topics_findings_and_the_sum() -> None:
+    view = View(
+        [Reached("a:1", "", 13)],
+        "cluster-id",
+        {1: Reached("a:1", "", 13), 2: Reached("b:1", "refused")},
+        {"t": TopicDescription("t", 0, (1,), (3,), (3,), 1 << WRITE | 1 << DESCRIBE)},
+    )
+    findings = [Finding(Weight.FAILS, "x", "fails", "Mend it"), Finding(Weight.NOTE, "y", "looks odd", "See")]
+    assert report(CONFIG, view, findings).splitlines() == [
+        "bootstrap.servers a:1: reached, Produce 13",
+        "cluster cluster-id",
+        "  broker 1 a:1: reached, Produce 13",
+        "  broker 2 b:1: refused",
+        "  topic t: 1 partition, 3 replicas; granted: write, describe",
+        "fails: x: fails. Mend it",
+        "note: y: looks odd. See",
+        "1 finding that will cost records, 1 to think about",
+    ]
+
+
+def test_nobody_reached() -> None:
+    assert report(CONFIG, View([Reached("a:1", "refused")]), []).splitlines() == [
+        "bootstrap.servers a:1: refused",
+        "no bootstrap server can be reached",
+    ]
+
+
+def test_numbers_of_settings() -> None:
+    told = {"a": "5", "b": None, "c": "x"}
+    assert [number(told, name) for name in ("a", "b", "c", "d")] == [5, None, None, None]
