@@ -36,6 +36,7 @@ class Count(IntEnum):
     RECOVERED_PROVEN = 18
     RECOVERED_AT_RISK = 19
     RECOVERED_FAILED = 20
+    BATCHES_SPLIT = 21
 
 
 class Gauge(IntEnum):

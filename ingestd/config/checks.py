@@ -33,8 +33,10 @@ def reserve_bytes(buffer_memory: int) -> int:
 
 
 def batch_size_max(buffer_memory: int) -> int:
-    """The largest batch that still can be repaired in a full arena; its last page may be one that senders need."""
-    return reserve_bytes(buffer_memory) - PAGE_BYTES
+    """The largest batch that still can be repaired or split in a full arena: two halves fill up to two pages more, and
+    senders of the records may need another.
+    """
+    return reserve_bytes(buffer_memory) - 3 * PAGE_BYTES
 
 
 def check_daemon(daemon: Daemon, faults: Faults) -> None:

@@ -165,7 +165,7 @@ cdef class Arena(Directory):
             line.created_ms, line.base_timestamp_ms, line.max_timestamp_ms, codec_of(line), state_of(line),
             line.producer_id if stamped else -1, line.sequence >> 32 & 0xFFFF if stamped else -1,
             line.sequence & LOW_HALF if stamped else -1, line.first_send_ms if stamped and attempts else 0,
-            attempts if stamped else 0, line.sequence >> 48 if stamped else 0, line.number,
+            attempts if stamped else 0, line.sequence >> 48, line.number,
         )
 
     def batch(self, entry):
@@ -376,7 +376,6 @@ cdef class Arena(Directory):
         ValueError: all are bad, or none."""
         cdef uint32_t index = self._expect(entry, 1u << STATE_SEALED | 1u << STATE_STAMPED)
         cdef bint stamped = state_of(&self.directory[index]) == STATE_STAMPED
-        cdef bytes payload, provenance
         cdef uint32_t reason_word = LEDGER_FAILED + <uint32_t>reason
         cdef uint32_t pages
         cdef int64_t first
@@ -385,9 +384,9 @@ cdef class Arena(Directory):
         if not 0 < reason < FAILED_REASONS or not 0 < len(bad) < count or not all(0 <= item < count for item in bad):
             raise ValueError(f"cannot repair {count} records by taking out {sorted(bad)} for reason {reason}")
         self._unseen(index)
-        payload, provenance, base_ms, max_ms = repaired(
+        part = repaired(
             self._payload(index, decompress), count, self.directory[index].base_timestamp_ms, self._runs(index), bad)
-        pages = whole_pages(<uint64_t>BATCH_HEADER_BYTES + <uint64_t>len(payload) + <uint64_t>len(provenance))
+        pages = whole_pages(<uint64_t>BATCH_HEADER_BYTES + <uint64_t>len(part.payload) + <uint64_t>len(part.provenance))
         first = self.run_take(pages)
         if first < 0:
             raise ArenaFull("no pages to repair the batch")
@@ -398,8 +397,9 @@ cdef class Arena(Directory):
                 self.run_give(run_word(first, pages))
                 raise
         self.ledger_add(reason_word, len(bad))
-        self._swap(index, run_word(first, pages), payload, <uint32_t>len(payload), <uint32_t>(count - len(bad)), 0,
-                   provenance, <uint32_t>len(provenance), (base_ms, max_ms))
+        self._swap(index, run_word(first, pages), part.payload, <uint32_t>len(part.payload),
+                   <uint32_t>part.record_count, 0, part.provenance, <uint32_t>len(part.provenance),
+                   (part.base_timestamp_ms, part.max_timestamp_ms))
         self._leave_reserve(index)
         self.buffered_records -= len(bad)
         if stamped:

@@ -134,6 +134,7 @@ cdef class Directory(Tables):
     # Starts a walk over the batch's provenance; over nothing, where that is found damaged.
     cdef void walk(self, uint32_t entry, Walker* walker) noexcept nogil
     cdef void list_append(self, uint32_t entry) noexcept nogil
+    cdef void list_insert(self, uint32_t entry, uint32_t older) noexcept nogil    # right behind `older`
     cdef void list_remove(self, uint32_t entry) noexcept nogil
     cdef void _count_pages(self, int64_t first, int64_t pages) noexcept nogil
     cdef void _reap(self) noexcept nogil

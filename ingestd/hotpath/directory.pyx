@@ -7,7 +7,7 @@ from ingestd.hotpath.crc32c cimport crc32c_update
 from ingestd.hotpath.geometry cimport data_offset, directory_offset
 from ingestd.hotpath.intent cimport intent_stage_changes
 from ingestd.hotpath.layout cimport (
-    BATCH_HEADER_BYTES, INTENT_PAIRS, PAGE_BYTES, PROVENANCE_SESSION,
+    BATCH_HEADER_BYTES, BATCH_NUMBERS, INTENT_PAIRS, PAGE_BYTES, PROVENANCE_SESSION,
     STATE_DONE, STATE_FAILED, STATE_FREE, STATE_OPEN, STATE_SEALED, STATE_STAMPED, Entry,
 )
 from ingestd.hotpath.pages cimport PageMap
@@ -95,7 +95,7 @@ cdef class Directory(Tables):
         batch.topic = topic
         batch.partition = partition
         batch.number = self.next_number
-        self.next_number += 1
+        self.next_number += BATCH_NUMBERS
         # Nobody reads the second line of an entry that is FREE in the file: no intent is needed for it.
         memset(&stamp, 0, sizeof(Stamp))
         stamp.producer_id = -1
@@ -326,6 +326,15 @@ cdef class Directory(Tables):
         else:
             self.oldest = <int32_t>entry
         self.newest = <int32_t>entry
+
+    cdef void list_insert(self, uint32_t entry, uint32_t older) noexcept nogil:
+        self.older[entry] = <int32_t>older
+        self.newer[entry] = self.newer[older]
+        if self.newer[older] >= 0:
+            self.older[self.newer[older]] = <int32_t>entry
+        else:
+            self.newest = <int32_t>entry
+        self.newer[older] = <int32_t>entry
 
     cdef void list_remove(self, uint32_t entry) noexcept nogil:
         if self.older[entry] >= 0:

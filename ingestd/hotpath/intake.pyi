@@ -78,6 +78,8 @@ class Intake:
     def set_partitions(self, topic_index: int, leaders: bytes) -> None:
         """One byte per partition, 1: it has a leader; b"" the count is not known. May seal batches of partitions that
         are gone."""
+    def shrink_batches(self, topic_index: int, batch_bytes: int) -> bool:
+        """Batches opened or filled from now on seal before they exceed ``batch_bytes``. False: they do already."""
     def set_topic_refused(self, topic_index: int, refused: bool) -> None:
         """True: while the count is not known, records are refused at once instead of waiting."""
     def hold(self, topic_index: int, partition: int, held: bool) -> None:

@@ -147,6 +147,13 @@ cdef class Intake:
                 topic.partitions.available_count += 1
         return 0
 
+    def shrink_batches(self, int topic_index, uint32_t batch_bytes) -> bool:
+        cdef Topic* topic = self._topic(topic_index)
+        if batch_bytes >= topic.batch_bytes:
+            return False
+        topic.batch_bytes = max(batch_bytes, <uint32_t>1)
+        return True
+
     def set_topic_refused(self, int topic_index, refused: bool) -> None:
         self._topic(topic_index).refused = refused
 

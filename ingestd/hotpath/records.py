@@ -1,4 +1,4 @@
-"""Decodes and re-encodes the records of a batch for dead letters, repair and tests, not on the way to Kafka.
+"""Decodes and re-encodes the records of a batch for dead letters, repair, splits and tests, not on the way to Kafka.
 
 Record (Kafka's DefaultRecord): length varint | attributes i8 | timestamp delta varlong | offset delta varint |
 key length varint (-1: null) | key | value length varint (-1: null) | value | header count varint |
@@ -7,10 +7,12 @@ per header: name length varint, name, value length varint, value. Varints are zi
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 from ingestd.hotpath.snapshots import Record, Run
 
 CONNECTION, SESSION = 1, 2
+RECORD_HEAD_BYTES = 5  # about: length, attributes and both deltas of a small record
 
 
 class _Cursor:
@@ -103,30 +105,58 @@ def _senders(runs: list[Run]) -> Iterator[tuple[int, int, bytes | int, int]]:
             yield run.listener, run.kind, run.sender, sequence
 
 
-def repaired(
-    payload: bytes, count: int, base_timestamp_ms: int, runs: list[Run], bad: frozenset[int]
-) -> tuple[bytes, bytes, int, int]:
-    """Payload and provenance without the records whose index is in `bad`, and the new base and maximum timestamp.
+class Part(NamedTuple):
+    """Some of a batch's records as a batch of their own: the encoded records, and their provenance as in memory."""
+
+    payload: bytes
+    provenance: bytes
+    base_timestamp_ms: int
+    max_timestamp_ms: int
+    record_count: int
+
+
+def repaired(payload: bytes, count: int, base_timestamp_ms: int, runs: list[Run], bad: frozenset[int]) -> Part:
+    """A batch without the records whose index is in `bad`.
 
     Offset deltas are made contiguous, as the broker demands; the base timestamp is the first record's, as Kafka's
     producer has it.
     """
-    kept: list[tuple[int, bytes]] = []
+    kept = [body for index, body in enumerate(_bodies(payload, count, base_timestamp_ms)) if index not in bad]
+    return _encoded(kept, _without(runs, bad))
+
+
+def halved(payload: bytes, count: int, base_timestamp_ms: int, runs: list[Run]) -> tuple[Part, Part]:
+    """Two batches of about the same size, of at least one record each; `count` is at least 2."""
+    bodies = _bodies(payload, count, base_timestamp_ms)
+    sizes = [len(rest) + RECORD_HEAD_BYTES for _, rest in bodies]
+    total, size, cut = sum(sizes), sizes[0], 1
+    while cut < count - 1 and 2 * size < total:
+        size += sizes[cut]
+        cut += 1
+    first, second = frozenset(range(cut)), frozenset(range(cut, count))
+    return _encoded(bodies[:cut], _without(runs, second)), _encoded(bodies[cut:], _without(runs, first))
+
+
+def _bodies(payload: bytes, count: int, base_timestamp_ms: int) -> list[tuple[int, bytes]]:
+    """(timestamp, what stands behind the offset delta) of every record."""
+    bodies = []
     cursor = _Cursor(payload)
-    for index in range(count):
+    for _ in range(count):
         end = cursor.varint() + cursor.at
         cursor.take(1)
         timestamp_ms = base_timestamp_ms + cursor.varint()
         cursor.varint()
-        rest = cursor.take(end - cursor.at)
-        if index not in bad:
-            kept.append((timestamp_ms, rest))
-    base_ms = kept[0][0]
+        bodies.append((timestamp_ms, cursor.take(end - cursor.at)))
+    return bodies
+
+
+def _encoded(bodies: list[tuple[int, bytes]], runs: list[Run]) -> Part:
+    base_ms = bodies[0][0]
     encoded = bytearray()
-    for offset, (timestamp_ms, rest) in enumerate(kept):
+    for offset, (timestamp_ms, rest) in enumerate(bodies):
         body = b"\0" + varint(timestamp_ms - base_ms) + varint(offset) + rest
         encoded += varint(len(body)) + body
-    return bytes(encoded), encode_provenance(_without(runs, bad)), base_ms, max(item[0] for item in kept)
+    return Part(bytes(encoded), encode_provenance(runs), base_ms, max(body[0] for body in bodies), len(bodies))
 
 
 def _without(runs: list[Run], bad: frozenset[int]) -> list[Run]:

@@ -14,7 +14,7 @@ from ingestd.hotpath.crc32c cimport crc32c_update
 from ingestd.hotpath.directory cimport Directory, Identity, Stamp, codec_of, generation_of, state_of, state_word
 from ingestd.hotpath.header cimport BatchHeader, header_write
 from ingestd.hotpath.layout cimport (
-    BATCH_HEADER_BYTES, DROPPED_QUARANTINED, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DROPPED, LEDGER_FAILED,
+    BATCH_HEADER_BYTES, BATCH_NUMBERS, DROPPED_QUARANTINED, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DROPPED, LEDGER_FAILED,
     PAGE_BYTES, STATE_DONE, STATE_FAILED, STATE_FREE, STATE_OPEN, STATE_SEALED, STATE_STAMPED, Entry,
 )
 from ingestd.hotpath.walker cimport Walker, walk_next, walk_start
@@ -38,7 +38,8 @@ cdef list recover(Directory arena):
             entry_reset(arena, entry)
     living.sort()
     for _, entry in living:
-        arena.next_number = max(arena.next_number, arena.directory[entry].number + 1)
+        arena.next_number = max(
+            arena.next_number, (arena.directory[entry].number // BATCH_NUMBERS + 1) * BATCH_NUMBERS)
         reason = batch_fault(arena, entry)
         if reason:
             damaged.append((entry, arena.directory[entry].count & LOW_HALF, reason))

@@ -20,7 +20,9 @@ class BatchState(IntEnum):
 
 
 class Batch(NamedTuple):
-    """One batch as it stood when the snapshot was made; the stamp fields are -1 or 0 until it is STAMPED."""
+    """One batch as it stood when the snapshot was made. The stamp fields are -1 or 0 until it is STAMPED, but for the
+    flags: of a batch that is sealed once more, they are those of the stamp it has had, or will have after a split.
+    """
 
     entry: int
     topic: int
@@ -38,7 +40,7 @@ class Batch(NamedTuple):
     first_send_ms: int
     attempts: int
     stamp_flags: int
-    number: int  # grows with every batch opened in the arena: the order within a partition
+    number: int  # grows with every batch opened in the arena, or split off another: the order within a partition
 
 
 class Topic(NamedTuple):

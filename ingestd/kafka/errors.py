@@ -35,7 +35,7 @@ class Action(Enum):
 
 
 class KafkaError(NamedTuple):
-    """One error code. ``refresh``: ask for metadata. ``retriable``: for requests other than produce."""
+    """One error code. ``refresh``: ask for metadata. ``retriable``: Kafka's own word, which other requests follow."""
 
     code: int
     name: str
@@ -43,6 +43,12 @@ class KafkaError(NamedTuple):
     refresh: bool
     effect: Effect
     action: Action
+    too_large: bool = False
+    """A batch of several records goes on as two smaller ones."""
+    names_records: bool = False
+    """The answer may name the records that are bad; the others of the batch go on."""
+    from_broker: bool = True
+    """False: made by the client, no broker has said anything."""
 
 
 _NO: Final = Effect.NOT_WRITTEN
@@ -75,27 +81,26 @@ REBOOTSTRAP_REQUIRED: Final = 129
 _ROWS: Final = (
     KafkaError(-1, "UNKNOWN_SERVER_ERROR", False, False, _MAYBE, Action.RETRY_FEW),
     KafkaError(0, "NONE", False, False, _YES, Action.DONE),
-    KafkaError(1, "OFFSET_OUT_OF_RANGE", False, False, _MAYBE, Action.RETRY_FEW),
     KafkaError(2, "CORRUPT_MESSAGE", True, False, _NO, Action.RETRY_FEW),
     KafkaError(3, "UNKNOWN_TOPIC_OR_PARTITION", True, True, _NO, Action.DENIED),
     KafkaError(5, "LEADER_NOT_AVAILABLE", True, True, _NO, Action.RETRY),
     KafkaError(6, "NOT_LEADER_OR_FOLLOWER", True, True, _MAYBE, Action.RETRY),
     KafkaError(7, "REQUEST_TIMED_OUT", True, False, _MAYBE, Action.RETRY),
-    KafkaError(8, "BROKER_NOT_AVAILABLE", False, True, _MAYBE, Action.RETRY),
+    KafkaError(8, "BROKER_NOT_AVAILABLE", False, False, _MAYBE, Action.RETRY),
     KafkaError(9, "REPLICA_NOT_AVAILABLE", True, True, _MAYBE, Action.RETRY),
-    KafkaError(10, "MESSAGE_TOO_LARGE", False, False, _NO, Action.REFUSED),
-    KafkaError(13, "NETWORK_EXCEPTION", True, True, _MAYBE, Action.RETRY),
+    KafkaError(10, "MESSAGE_TOO_LARGE", False, False, _NO, Action.REFUSED, too_large=True),
+    KafkaError(13, "NETWORK_EXCEPTION", True, True, _MAYBE, Action.RETRY, from_broker=False),
     KafkaError(14, "COORDINATOR_LOAD_IN_PROGRESS", True, False, _NO, Action.RETRY),
     KafkaError(15, "COORDINATOR_NOT_AVAILABLE", True, False, _NO, Action.RETRY),
     KafkaError(16, "NOT_COORDINATOR", True, False, _NO, Action.RETRY),
     KafkaError(17, "INVALID_TOPIC_EXCEPTION", False, False, _NO, Action.DENIED),
-    KafkaError(18, "RECORD_LIST_TOO_LARGE", False, False, _NO, Action.REFUSED),
+    KafkaError(18, "RECORD_LIST_TOO_LARGE", False, False, _NO, Action.REFUSED, too_large=True),
     KafkaError(19, "NOT_ENOUGH_REPLICAS", True, False, _NO, Action.RETRY),
     KafkaError(20, "NOT_ENOUGH_REPLICAS_AFTER_APPEND", True, False, _YES, Action.RETRY),
     KafkaError(21, "INVALID_REQUIRED_ACKS", False, False, _NO, Action.REFUSED),
     KafkaError(29, "TOPIC_AUTHORIZATION_FAILED", False, False, _NO, Action.DENIED),
     KafkaError(31, "CLUSTER_AUTHORIZATION_FAILED", False, False, _NO, Action.DENIED),
-    KafkaError(32, "INVALID_TIMESTAMP", False, False, _NO, Action.REFUSED),
+    KafkaError(32, "INVALID_TIMESTAMP", False, False, _NO, Action.REFUSED, names_records=True),
     KafkaError(33, "UNSUPPORTED_SASL_MECHANISM", False, False, _NO, Action.REFUSED),
     KafkaError(34, "ILLEGAL_SASL_STATE", False, False, _NO, Action.RETRY_FEW),
     KafkaError(35, "UNSUPPORTED_VERSION", False, False, _NO, Action.RETRY_FEW),
@@ -119,7 +124,7 @@ _ROWS: Final = (
     KafkaError(74, "FENCED_LEADER_EPOCH", True, True, _NO, Action.RETRY),
     KafkaError(75, "UNKNOWN_LEADER_EPOCH", True, False, _NO, Action.RETRY),
     KafkaError(76, "UNSUPPORTED_COMPRESSION_TYPE", False, False, _NO, Action.REFUSED),
-    KafkaError(87, "INVALID_RECORD", False, False, _NO, Action.REFUSED),
+    KafkaError(87, "INVALID_RECORD", False, False, _NO, Action.REFUSED, names_records=True),
     KafkaError(89, "THROTTLING_QUOTA_EXCEEDED", True, False, _NO, Action.RETRY),
     KafkaError(90, "PRODUCER_FENCED", False, False, _NO, Action.FENCED),
     KafkaError(100, "UNKNOWN_TOPIC_ID", True, True, _NO, Action.DENIED),

@@ -232,6 +232,11 @@ class Connection:
                 # Not from within the producer's own turn: the end of a connection may seal batches.
                 self._room.loop.call_soon(self._settle_close)
 
+    def divided(self, arena: int, entry: int, second: int) -> None:
+        """Half of a batch has an outcome of its own."""
+        if self.unsettled is not None and (arena, entry) in self.unsettled:
+            self.unsettled.add((arena, second))
+
     def _settle_close(self) -> None:
         """All is answered: the session ends."""
         if self._closed:

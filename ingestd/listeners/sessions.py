@@ -38,6 +38,9 @@ class Holder(Protocol):
     def settled(self, arena: int, entry: int) -> None:
         """The batch ``entry`` of an arena has its outcome, which was told; whether it concerns the session or not."""
 
+    def divided(self, arena: int, entry: int, second: int) -> None:
+        """Half of the batch ``entry`` is in ``second`` from now on, whose outcome is told by itself."""
+
 
 class Greeting(NamedTuple):
     """How HELLO is met: replies in order, and the row to use (-1: none); ``close`` when this is the wrong place."""
@@ -109,6 +112,11 @@ class Sessions:
         """A batch has its outcome. Who waits for it may have no records in it any more, if it was repaired."""
         for holder in self._closing:
             holder.settled(arena, entry)
+
+    def divided(self, arena: int, entry: int, second: int) -> None:
+        """A batch was split: who waits for it waits for both halves."""
+        for holder in self._closing:
+            holder.divided(arena, entry, second)
 
     def greet(self, hello: Hello, own_paths: Sequence[bytes], record_bytes_max: int, now_ms: int) -> Greeting:
         """Decides on HELLO; ``own_paths`` are those of the listener that it came by, by worker index."""

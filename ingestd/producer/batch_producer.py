@@ -10,9 +10,11 @@ import ingestd
 from ingestd.config.model import Producer, Topic, topic_settings
 from ingestd.errors import ClusterError
 from ingestd.figures import Count, Figures, Gauge
+from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NETWORK_EXCEPTION
 from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.backoff import Backoff
+from ingestd.producer.broker import Broker
 from ingestd.producer.brokers import Brokers
 from ingestd.producer.budget import RELAXED_LEVEL, Budget
 from ingestd.producer.cluster import Cluster
@@ -102,6 +104,7 @@ class BatchProducer:
     has a leader; empty while the cluster denies the topic. It is called for every change of what metadata says.
     ``state_directory`` None: no dead letters are kept. ``figures``: what is counted goes there.
     ``on_fault(context)`` hears of faults of our own, else the loop's exception handler: nothing goes on behind one.
+    ``expires_attempted``: delivery.timeout.ms ends batches that were sent, too, as Kafka's producer does it.
     """
 
     def __init__(
@@ -119,9 +122,11 @@ class BatchProducer:
         clock: Clock | None = None,
         seed: int | None = None,
         on_fault: Callable[[dict[str, Any]], object] | None = None,
+        expires_attempted: bool = False,
     ) -> None:
         self.meter = Meter(figures or Figures([topic.name for topic in topics]))
         self._settings = settings
+        self._expires_attempted = expires_attempted
         self._topics = {topic.name: _in_force(topic, settings) for topic in topics}
         self._partitions_changed = partitions_changed
         self._loop = loop
@@ -133,7 +138,7 @@ class BatchProducer:
         self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
         self.dead_letters = DeadLetters(state_directory, listeners)
         self._letters_counted = (0, 0)
-        outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter)
+        outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter, self._shrink)
         self._sender = Sender(settings, self._accumulator, outcomes, events, self.meter, loop, self._clock)
         self._cluster = Cluster(
             self._topics,
@@ -344,6 +349,7 @@ class BatchProducer:
             self._backoff.delay_ms,
             idempotent=self._settings.enable_idempotence,
             retries_max=self._settings.retries,
+            expires_attempted=self._expires_attempted,
         )
         if self._settings.enable_idempotence and self._identity.producer_id >= 0:
             lane.identity(self._identity.producer_id, self._identity.epoch)
@@ -438,6 +444,20 @@ class BatchProducer:
         else:
             attachment.elsewhere = True
 
+    def _shrink(self, lane: Lane, arena: Any, batch_bytes: int) -> None:
+        """Batches of ``batch_bytes`` may fit where one of twice as much did not: this process fills no larger ones."""
+        attachment = self._attachments[arena]
+        if attachment.intake is None:
+            return
+        topic, _ = attachment.keys[lane]
+        if attachment.intake.shrink_batches(topic, batch_bytes):
+            log.warning(
+                "%s: batch.size is %d for this topic until the next start; lower it in the configuration, or raise the"
+                " topic's max.message.bytes",
+                lane.topic.name,
+                batch_bytes,
+            )
+
     # -- once a second
 
     def _housekeeping(self) -> None:
@@ -457,15 +477,27 @@ class BatchProducer:
         """Fails what has waited as long as it may."""
         settings = self._topics.get(lane.topic.name)
         timeout_ms = settings.delivery_timeout_ms if settings else None
-        if timeout_ms is not None and lane.queue:
-            steps = lane.expire(tick_ms, timeout_ms)
+        if timeout_ms is not None:
+            steps = lane.expire(tick_ms, timeout_ms, self._trouble(lane))
             if steps:
                 self._sender.carry_out(lane, steps)
+                self._sender.attend(lane)
         if lane.flying or not lane.has_work:
             return
         code = self._denied(lane)
         if code and not any(item.arena.view_count(item.batch.entry) for item in lane.window):
             self._sender.carry_out(lane, lane.deny(code))
+
+    def _trouble(self, lane: Lane) -> tuple[int, str]:
+        """(Error code, text) of what keeps ``lane`` from its broker; (0, ""): nothing that is known here."""
+        _, code = self._cluster.denied_since(lane.topic, lane.partition)
+        broker: Broker | None = lane.route
+        if code:
+            return code, "metadata says so"
+        if broker is None:
+            met = self._brokers.trouble
+            return (NETWORK_EXCEPTION, met) if met else (LEADER_NOT_AVAILABLE, "no leader is known")
+        return (0, "") if broker.is_ready else (NETWORK_EXCEPTION, f"{broker.address}: {broker.trouble}")
 
     def _denied(self, lane: Lane) -> int:
         """The error for which a reachable cluster has denied this partition for too long; 0: none."""

@@ -59,6 +59,8 @@ class Broker:
         """The sender's: partitions led here that may have something to send."""
         self.phase = Phase.IDLE
         self.failures = 0
+        self.trouble = ""
+        """Why there is no connection; empty: there is one, or none was tried."""
         self.log_level = 20
         self.last_error = ""
         """Why the last attempt to connect failed."""
@@ -119,6 +121,7 @@ class Broker:
             return
         self.connection = connection
         self.phase = Phase.READY
+        self.trouble = ""
         self.log_level = 20
         self._setup_failures = 0
         self._tell_waiters()
@@ -154,6 +157,7 @@ class Broker:
         number = error.errno if isinstance(error, OSError) else None
         self.last_error = os.strerror(number) if number else str(error) or type(error).__name__
         self.failures += 1
+        self.trouble = str(error) or type(error).__name__
         self.phase = Phase.IDLE
         # Said once per outage: a broker that is away is retried once a second for hours.
         if self.failures == 1:
@@ -187,6 +191,7 @@ class Broker:
             if not connection.closing and not self._closed:
                 log.warning("connection to %s lost: %s", self.address, reason)
             self.connection = None
+            self.trouble = reason
             self.phase = Phase.IDLE
             self.failures += 1
             if not self._closed:

@@ -97,6 +97,11 @@ class Brokers:
         """Requests of all kinds without an answer."""
         return sum(broker.connection.in_flight for broker in self._all() if broker.connection is not None)
 
+    @property
+    def trouble(self) -> str:
+        """Why some broker could not be reached, as people read it; empty: nothing is known."""
+        return next((f"{broker.address}: {broker.trouble}" for broker in self._all() if broker.trouble), "")
+
     def get(self, node: int) -> Broker | None:
         """The broker of a node that metadata names; None: no such node (or no leader)."""
         address = self.cluster.brokers.get(node)

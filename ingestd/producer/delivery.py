@@ -9,26 +9,28 @@ numbers and no outcome. Batches leave the window only from an answer (docs/kafka
   for order shows memory of these numbers. What was shown lapses with every sweep, when the topic is made anew, and when
   what was taken last, or anything in the window, is older than a broker is sure to remember (OLD_MS).
 - Any other answer halts the lane until nothing of it is in flight; then ``resolve`` reads the answers as a whole and
-  begins a new *sweep* from the first unsettled batch, probes those behind it, fails, repairs or renumbers.
+  begins a new *sweep* from the first unsettled batch, probes those behind it, fails, repairs, splits or renumbers.
 
 Renumbering is at epoch + 1 for this partition only; the caller restamps the batches in the arena (``renumbering``)
 before anything is sent again, and calls ``resolve`` only while no view of the window's batches is exported.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from ingestd.errors import DaemonError
-from ingestd.kafka import errors as codes
-from ingestd.kafka.errors import Action
+from ingestd.kafka.errors import Action, error_of
 from ingestd.metrics import Failed
-from ingestd.producer.item import NEVER_MS, SEQUENCE_MASK, Fail, Item, Repair, Step, Suspicion
+from ingestd.producer.item import NEVER_MS, SEQUENCE_MASK, Fail, Item, Repair, Split, Step, Suspicion
 from ingestd.producer.lane import LaneQueue
 
 SUSPICIONS_MAX: Final = 2
 """Sweeps refused as a whole before data loss is suspected: the first may have asked a stale leader."""
-_RECORD_CODES: Final = frozenset({codes.INVALID_RECORD, codes.INVALID_TIMESTAMP})
-_TOO_LARGE: Final = frozenset({codes.MESSAGE_TOO_LARGE, codes.RECORD_LIST_TOO_LARGE})
+_TRIED_AGAIN: Final = frozenset({None, Action.RETRY, Action.DENIED})
 _NO_ANSWER: Final = frozenset({Action.OUT_OF_ORDER, Action.REFUSED})
+
+
+def _can_be_split(item: Item) -> bool:
+    return error_of(item.code).too_large and item.record_count > 1
 
 
 class Lane(LaneQueue):
@@ -50,48 +52,53 @@ class Lane(LaneQueue):
         self.halted = False
         self._probe = None
         steps: list[Step] = []
-        gap = False
-        while self.window:
-            head = self.window[0]
-            action = head.action
-            if gap or action is None or action is Action.RETRY or action is Action.DENIED:
-                break
-            if action is Action.FENCED:
-                self._renumber_at_risk(tick_ms, fresh=True)
-                return steps
-            if action is Action.REFUSED and not head.in_doubt:
-                gap = self._refuse(head, steps)
-                continue
-            probe = next((item for item in self.window[1:] if item.in_doubt and item.action not in _NO_ANSWER), None)
-            if probe is not None and not self._plain:
-                return self._probe_with(probe, tick_ms, steps)
-            if action is Action.REFUSED:
-                steps.append(self._give_up(head, Failed.MAY_HAVE_BEEN_WRITTEN, maybe=True))
-                gap = True
-                continue
-            return self._all_refused(tick_ms, steps)
-        if gap:
-            self._close_gap()
-        else:
+        if self.unresolved and not self.window:
+            self._bridge()
+            return steps
+        action = self.window[0].action if self.window else None
+        if action in _TRIED_AGAIN:
             self._sweep(tick_ms)
+        elif action is Action.FENCED:
+            self._renumber_at_risk(tick_ms, fresh=True)
+        elif action is Action.REFUSED and not self.window[0].in_doubt:
+            self._refuse(self.window[0], steps)
+        else:
+            self._resolve_doubt(self.window[0], tick_ms, steps)
         return steps
 
-    def _refuse(self, head: Item, steps: list[Step]) -> bool:
-        """A definite refusal of the first batch, never in doubt. Returns whether a gap in the sequence is left."""
-        bad = tuple(dict(head.errors).items()) if head.code in _RECORD_CODES else ()
+    def _resolve_doubt(self, head: Item, tick_ms: int, steps: list[Step]) -> None:
+        """The first batch was refused, for order or, while it may be in the log, for itself."""
+        probe = next((item for item in self.window[1:] if item.in_doubt and item.action not in _NO_ANSWER), None)
+        if probe is not None and not self._plain:
+            self._probe_with(probe, tick_ms)
+        elif head.action is not Action.REFUSED:
+            self._all_refused(tick_ms, steps)
+        elif _can_be_split(head):
+            steps.append(Split(head, head.code, maybe=True))
+        else:
+            steps.append(self._give_up(head, Failed.MAY_HAVE_BEEN_WRITTEN, maybe=True))
+            self._close_gap()
+
+    def _refuse(self, head: Item, steps: list[Step]) -> None:
+        """A definite refusal of the first batch, never in doubt."""
+        if _can_be_split(head):
+            steps.append(Split(head, head.code, maybe=False))
+            return
+        row = error_of(head.code)
+        bad = tuple(dict(head.errors).items()) if row.names_records else ()
         if bad and len(bad) < head.record_count and all(0 <= index < head.record_count for index, _ in bad):
             steps.append(Repair(head, head.code, bad))
             self._repaired(head, len(bad))
-            return True
+            self._close_gap()
+            return
+        reason = Failed.MESSAGE_TOO_LARGE if row.too_large else Failed.BROKER_REFUSED
         if bad:
             reason = Failed.RECORD_REFUSED
-        else:
-            reason = Failed.MESSAGE_TOO_LARGE if head.code in _TOO_LARGE else Failed.BROKER_REFUSED
         if head.risk:
             # these numbers are not in the log, but those before them may be
             reason = Failed.MAY_HAVE_BEEN_WRITTEN
         steps.append(self._give_up(head, reason, maybe=head.risk))
-        return True
+        self._close_gap()
 
     def _repaired(self, head: Item, bad_count: int) -> None:
         """The batch goes on without its bad records, sealed again; alone in the window it keeps its base sequence."""
@@ -113,29 +120,61 @@ class Lane(LaneQueue):
             self._renumber(list(self.window), fresh=False)
         return fail
 
+    def divided(self, step: Split, first: Any, second: Any) -> None:
+        """The arena holds ``step.item`` as two sealed batches, which take its place.
+
+        Its numbers are not in the log: the two tile them, and what is behind keeps its own. Where it may be in the log
+        as a whole, no broker would recognise a part of it (docs/kafka.md 1): all go on under new numbers, at risk.
+        """
+        whole = step.item
+        self.waiting_bytes -= whole.size_bytes
+        behind = whole.divided(first, second)
+        self.waiting_bytes += whole.size_bytes + behind.size_bytes
+        self.window.insert(1, behind)
+        if not step.maybe:
+            self._begin_sweep()
+            self._restamp([whole, behind])
+        elif self._plain:
+            whole.risk = behind.risk = True
+            self.cursor = 0
+            self._restamp([whole, behind])
+        else:
+            self._doubt_becomes_risk()
+            self._renumber(list(self.window), fresh=False)
+
+    def not_divided(self, step: Split) -> Fail:
+        """The arena has no room for it: the batch fails as a whole, and those behind it take new numbers."""
+        reason = Failed.MAY_HAVE_BEEN_WRITTEN if step.maybe or step.item.risk else Failed.MESSAGE_TOO_LARGE
+        fail = self._give_up(step.item, reason, maybe=step.maybe or step.item.risk)
+        self._close_gap()
+        return fail
+
     def _give_up(self, item: Item, reason: int, *, maybe: bool) -> Fail:
         self.window.remove(item)
         self._settle(item)
         text = item.text or "; ".join(text for _, text in item.errors[:3])
         return Fail(item, int(reason), item.code, maybe, text)
 
-    def _probe_with(self, probe: Item, tick_ms: int, steps: list[Step]) -> list[Step]:
+    def _probe_with(self, probe: Item, tick_ms: int) -> None:
         """The head was refused, but one behind it is in doubt: its answer tells."""
         if probe.action is Action.RETRY or probe.action is Action.DENIED:
             # It has met an error meanwhile, and another broker may answer next: what the head met is void.
             self._sweep(tick_ms)
-            return steps
+            return
         self._probe = probe
         self.cursor = 0
-        return steps
 
-    def _all_refused(self, tick_ms: int, steps: list[Step]) -> list[Step]:
+    def _all_refused(self, tick_ms: int, steps: list[Step]) -> None:
         """Nothing that may be in the log is recognised by the broker."""
+        if self.unresolved:
+            # What they follow was given up, and is not there: a gap of our own making.
+            self._renumber_at_risk(tick_ms, fresh=False)
+            return
         self._suspicions += 1
         if self._suspicions < SUSPICIONS_MAX:
             self.wants_refresh = True
             self._sweep(tick_ms)
-            return steps
+            return
         self._suspicions = 0
         first, last = self.window[0], self.window[-1]
         end = (last.sequence + last.record_count - 1) & SEQUENCE_MASK
@@ -146,7 +185,6 @@ class Lane(LaneQueue):
         self.last_offset = -1
         self._renumber_at_risk(tick_ms, fresh=False)
         steps.append(Suspicion(tuple(self.window), text))
-        return steps
 
     def _sweep(self, tick_ms: int) -> None:
         """Once more from the first unsettled batch, after a pause."""
@@ -187,21 +225,65 @@ class Lane(LaneQueue):
 
     def _renumber_at_risk(self, tick_ms: int, *, fresh: bool) -> None:
         self._back_off(tick_ms)
+        self._doubt_becomes_risk()
+        self._renumber(list(self.window), fresh=fresh)
+
+    def _doubt_becomes_risk(self) -> None:
+        """The window leaves its numbers behind: what may be in the log under them may then be there twice."""
         for item in self.window:
             item.risk = item.risk or item.in_doubt
             item.in_doubt = False
-        self._renumber(list(self.window), fresh=fresh)
 
     # -- giving up for other reasons
 
-    def expire(self, tick_ms: int, timeout_ms: int) -> list[Step]:
-        """Batches never sent whose ``timeout_ms`` since sealing is over."""
+    def expire(self, tick_ms: int, timeout_ms: int, trouble: tuple[int, str] = (0, "")) -> list[Step]:
+        """Gives up what has waited for ``timeout_ms`` since its sealing, oldest first: batches never sent, and with
+        ``expires_attempted`` those sent as well, in flight or not.
+
+        ``trouble``: (code, text) of what the caller knows of the way to the broker; it is told where no broker has
+        answered here since the last success. If ``must_resolve`` holds afterwards, the caller resolves.
+        """
         steps: list[Step] = []
+        if self._expires_attempted and not self._runs:
+            while self.window and tick_ms - self.window[0].sealed_tick_ms >= timeout_ms:
+                steps.append(self._expire_attempted(self.window[0], trouble))
         while self.queue and tick_ms - self.queue[0].sealed_tick_ms >= timeout_ms:
             item = self.queue.popleft()
             self._settle(item)
-            steps.append(Fail(item, Failed.DELIVERY_TIMEOUT, 0, False, "delivery.timeout.ms passed"))
+            code, text = self._trouble_of(item, trouble)
+            steps.append(Fail(item, Failed.DELIVERY_TIMEOUT, code, False, text))
         return steps
+
+    def _trouble_of(self, item: Item, trouble: tuple[int, str]) -> tuple[int, str]:
+        """What stood in the way of ``item``, for its sender: the broker's last word, else what the caller knows."""
+        code, said = next(((code, said) for code, said in ((item.code, item.text), self.met, trouble) if code), (0, ""))
+        if not code:
+            return 0, "delivery.timeout.ms passed"
+        return code, f"delivery.timeout.ms passed; last error {error_of(code).name}{': ' if said else ''}{said}"
+
+    def _expire_attempted(self, item: Item, trouble: tuple[int, str]) -> Fail:
+        """The head of the window: what it was numbered is unresolved until an answer says that the broker has it."""
+        maybe = item.flying or item.in_doubt or item.risk
+        code, text = self._trouble_of(item, trouble)
+        self.cursor = max(self.cursor - 1, 0)
+        self.window.remove(item)
+        self._settle(item)
+        self._unnumbered = [one for one in self._unnumbered if one is not item]
+        self.renumbering = [one for one in self.renumbering if one is not item]
+        self._probe = None if self._probe is item else self._probe
+        self.halted = True
+        if not self._plain:
+            self.unresolved.append(item)
+        if maybe:
+            return Fail(item, Failed.MAY_HAVE_BEEN_WRITTEN, code, True, f"{text}; it may have been written")
+        return Fail(item, Failed.DELIVERY_TIMEOUT, code, False, text)
+
+    def _bridge(self) -> None:
+        """Nothing is left that could show whether the broker has what was given up: the numbers begin anew, which also
+        fences what may still be on its way."""
+        self.cursor = 0
+        self._oldest_ms = NEVER_MS
+        self._renumber([], fresh=False)
 
     def deny(self, code: int) -> list[Step]:
         """The topic is denied for good: everything here fails. Only while nothing is in flight and no view is out."""

@@ -94,6 +94,22 @@ class Item:
         self.epoch = epoch
         self.sequence = sequence
 
+    def divided(self, first: Any, second: Any) -> "Item":
+        """Becomes the batch ``first``; returns an item for ``second``, numbered behind it, which is as old as this one
+        and shares its doubts. Neither has been tried yet.
+        """
+        behind = Item(self.arena, second, self.sealed_tick_ms, self.elsewhere)
+        behind.oldest_ms, behind.first_tick_ms = self.oldest_ms, self.first_tick_ms
+        behind.in_doubt, behind.risk, behind.overtaken = self.in_doubt, self.risk, self.overtaken
+        after = -1 if self.sequence < 0 else (self.sequence + first.record_count) & SEQUENCE_MASK
+        behind.numbered(self.producer_id, self.epoch, after)
+        self.batch = first
+        self.record_count, self.size_bytes = first.record_count, first.size_bytes
+        self.stamped = False
+        self.attempts = self.tries = self.code = 0
+        self.action, self.errors, self.text = None, (), ""
+        return behind
+
     @property
     def flags(self) -> int:
         return (
@@ -106,12 +122,13 @@ class Item:
 def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
     """An item of a batch that a dead process left; a STAMPED one keeps its numbers and, once attempted, is in doubt."""
     item = Item(arena, batch, tick_ms)
+    # Also of one that is only sealed: its death may have come between a split and the new numbers.
+    item.risk = bool(batch.stamp_flags & FLAG_RISK)
     if batch.state == STATE_STAMPED:
         item.numbered(batch.producer_id, batch.producer_epoch, batch.base_sequence)
         item.stamped = True
         item.attempts = batch.attempts
         item.in_doubt = item.recovered = batch.attempts > 0
-        item.risk = bool(batch.stamp_flags & FLAG_RISK)
         item.elsewhere = bool(batch.stamp_flags & FLAG_ELSEWHERE)
         item.risk_behind = bool(batch.stamp_flags & FLAG_RISK_BEHIND)
         if batch.first_send_ms:
@@ -163,6 +180,14 @@ class Repair(NamedTuple):
     errors: tuple[tuple[int, str], ...]
 
 
+class Split(NamedTuple):
+    """``item`` is too large for the broker: its records go on as two batches. ``maybe``: it may have been written."""
+
+    item: Item
+    code: int
+    maybe: bool
+
+
 class Suspicion(NamedTuple):
     """The broker's answers do not fit what it has acknowledged: data loss suspected. ``items`` go out again."""
 
@@ -170,4 +195,4 @@ class Suspicion(NamedTuple):
     text: str
 
 
-Step = Fail | Repair | Suspicion
+Step = Fail | Repair | Split | Suspicion

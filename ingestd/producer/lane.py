@@ -6,7 +6,6 @@ from enum import Enum
 from typing import Any, Final
 
 from ingestd.errors import DaemonError
-from ingestd.kafka import errors as codes
 from ingestd.kafka.errors import Action, Effect, error_of
 from ingestd.limits import BATCHES_IN_DOUBT_MAX
 from ingestd.producer.item import EPOCH_MAX, NEVER_MS, SEQUENCE_MASK, Item, Numbers
@@ -30,10 +29,15 @@ class Want(Enum):
 
 
 class LaneQueue:
-    """One partition. ``backoff(failures)`` gives a delay in ms; ``idempotent`` False: no numbers, no proofs."""
+    """One partition. ``backoff(failures)`` gives a delay in ms; ``idempotent`` False: no numbers, no proofs.
+
+    ``expires_attempted``: as in Kafka's producer, delivery.timeout.ms ends batches that were sent, too. What became of
+    them is then not known, and nothing new is sent before their numbers are ``unresolved`` no more.
+    """
 
     __slots__ = (
         "_backoff",
+        "_expires_attempted",
         "_mine",
         "_numbers",
         "_oldest_ms",
@@ -55,6 +59,7 @@ class LaneQueue:
         "halted",
         "held",
         "last_offset",
+        "met",
         "offsets_of",
         "own",
         "partition",
@@ -66,6 +71,7 @@ class LaneQueue:
         "route",
         "timer",
         "topic",
+        "unresolved",
         "waiting_bytes",
         "wants_identity",
         "wants_refresh",
@@ -80,6 +86,7 @@ class LaneQueue:
         *,
         idempotent: bool = True,
         retries_max: int = SEQUENCE_MASK,
+        expires_attempted: bool = False,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -113,6 +120,10 @@ class LaneQueue:
         """Times the window took a next epoch; whoever counts them sets it back."""
         self.offsets_of: Any = None
         """The caller's: the incarnation of the topic that ``last_offset`` belongs to."""
+        self.met = (0, "")
+        """(code, text) of the last error that a broker has answered here since the last success."""
+        self.unresolved: list[Item] = []
+        """Batches given up after they were sent: it is not known whether the broker has their numbers."""
         self.regressions = 0
         """Times an acknowledged offset lay below one acknowledged before: the log was cut."""
         self.own: Numbers | None = None if idempotent else Numbers(-1, -1, -1)
@@ -122,6 +133,7 @@ class LaneQueue:
         """The window is under this process's own numbers."""
         self._plain = not idempotent
         self._retries_max = retries_max
+        self._expires_attempted = expires_attempted
         self._backoff = backoff
         self._runs: deque[tuple[list[Item], Numbers, list[Item]]] = deque()
         self._unnumbered: list[Item] = []
@@ -180,7 +192,7 @@ class LaneQueue:
         if not window and self._runs:
             return self._take_again(now_ms, tick_ms) if self._begin_run() else None
         queue = self.queue
-        if not queue or not (window or self._begin_own(now_ms)):
+        if not queue or self.unresolved or not (window or self._begin_own(now_ms)):
             return None
         numbers = self.numbers
         item = queue[0]
@@ -210,6 +222,9 @@ class LaneQueue:
                 return None
             item = self._probe
         else:
+            if self.cursor >= BATCHES_IN_DOUBT_MAX:
+                # a batch that was split has made the window longer than a broker's memory
+                return None
             item = self.window[self.cursor]
             one_at_a_time = not numbers.confirmed or self._may_be_forgotten(now_ms)
             if self.flying and (one_at_a_time or item.action is Action.REFUSED):
@@ -327,8 +342,14 @@ class LaneQueue:
         self.flying -= 1
         item.flying = False
         if item.settled:
+            if item in self.unresolved:
+                self._resolved_up_to(item)
             return ()
+        if self.unresolved and not item.outdated:
+            # The broker has taken what follows them.
+            self.unresolved.clear()
         self.failures = self._suspicions = 0
+        self.met = (0, "")
         self.retry_at_ms = 0
         self.denied_since_ms = -1
         window = self.window
@@ -347,6 +368,10 @@ class LaneQueue:
         if not window:
             self._oldest_ms = NEVER_MS
         return (item,)
+
+    def _resolved_up_to(self, item: Item) -> None:
+        """The broker has ``item``, and so those before it, though they were given up."""
+        del self.unresolved[: self.unresolved.index(item) + 1]
 
     def _succeeded_aside(self, item: Item, base_offset: int, now_ms: int) -> Sequence[Item]:
         """A success of a batch behind unsettled ones: proof of those in doubt, if the broker had memory of them. Or of
@@ -400,25 +425,31 @@ class LaneQueue:
         if action is Action.RETRY_FEW:
             item.tries += 1
             action = Action.REFUSED if item.tries > TRIES_MAX else Action.RETRY
-        elif code != codes.NETWORK_EXCEPTION:
+        elif row.from_broker:
             item.tries = 0
             if action is Action.OUT_OF_ORDER:
                 self._refused_for_order(item, tick_ms)
         if action is Action.RETRY and item.attempts > self._retries_max:
             action = Action.REFUSED
-        if action is Action.DENIED:
-            if self.denied_since_ms < 0:
-                self.denied_since_ms = tick_ms
-            self.denied_last_ms = tick_ms
-            self.denied_code = code
-        elif code != codes.NETWORK_EXCEPTION:
-            self.denied_since_ms = -1
+        if row.from_broker:
+            self.met = (code, text)
+            self._note_denial(action, code, tick_ms)
         item.action = action
         item.code = code
         item.errors = errors
         item.text = text
         self.wants_refresh = self.wants_refresh or row.refresh
         self.halted = True
+
+    def _note_denial(self, action: Action, code: int, tick_ms: int) -> None:
+        """Keeps the time since which the broker has denied the topic without a break."""
+        if action is not Action.DENIED:
+            self.denied_since_ms = -1
+            return
+        if self.denied_since_ms < 0:
+            self.denied_since_ms = tick_ms
+        self.denied_last_ms = tick_ms
+        self.denied_code = code
 
     def _refused_for_order(self, item: Item, tick_ms: int) -> None:
         """A refusal that shows memory of the numbers that ``item`` has."""
@@ -436,6 +467,7 @@ class LaneQueue:
     def _renumber(self, items: list[Item], *, fresh: bool) -> None:
         """All of the window takes numbers from sequence 0 at the next epoch, or of a fresh producer id."""
         self._unnumbered = items
+        self.unresolved.clear()
         self._probe = None
         numbers = self.numbers
         if self._plain and (fresh or numbers.epoch >= EPOCH_MAX):

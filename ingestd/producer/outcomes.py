@@ -1,17 +1,18 @@
 """Carrying out what was decided about batches: the arena, the senders' answers, the dead letters, the books."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from ingestd.figures import Count
 from ingestd.hotpath.errors import ArenaFull
+from ingestd.hotpath.splitting import split
 from ingestd.kafka.errors import error_of
 from ingestd.metrics import Failed, Ledger
 from ingestd.producer.common import Clock, log
 from ingestd.producer.compression import compress_batch, decompress, default_codec
 from ingestd.producer.dead_letters import DeadLetters, Letter
 from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Fail, Item, Repair, Step, Suspicion
+from ingestd.producer.item import FLAG_ELSEWHERE, FLAG_RISK, Fail, Item, Repair, Split, Step, Suspicion
 from ingestd.producer.meter import Meter
 
 OFFSET_UNKNOWN: Final = -1
@@ -33,18 +34,31 @@ class DeliveryEvents(Protocol):
     def on_records_failed(self, arena: Any, batch: Any, texts: dict[int, str], reason: int, error_code: int) -> None:
         """The records at the indexes in ``texts`` are refused; the others of the batch go on, with other indexes."""
 
+    def on_split(self, arena: Any, batch: Any, second: Any) -> None:
+        """Half of the records of ``batch`` are in ``second`` from now on: whoever waits for one waits for both."""
+
     def on_freed(self) -> None:
         """Pages came back: whoever waits for room may try again."""
 
 
 class Outcomes:
-    """Ends batches and applies the steps of a lane."""
+    """Ends batches and applies the steps of a lane. ``shrink(lane, arena, bytes)``: the next batches of its topic shall
+    not be larger.
+    """
 
-    def __init__(self, events: DeliveryEvents, letters: DeadLetters, clock: Clock, meter: Meter) -> None:
+    def __init__(
+        self,
+        events: DeliveryEvents,
+        letters: DeadLetters,
+        clock: Clock,
+        meter: Meter,
+        shrink: Callable[[Lane, Any, int], None],
+    ) -> None:
         self._events = events
         self._letters = letters
         self._clock = clock
         self._meter = meter
+        self._shrink = shrink
         self._repairs: dict[Item, int] = {}
         """Attempts so far at those that found no room."""
 
@@ -79,15 +93,27 @@ class Outcomes:
             step = steps[0]
             if isinstance(step, Fail):
                 self._fail(lane, step)
-            elif isinstance(step, Repair):
-                if not self._repair(lane, step):
-                    if self._repairs.get(step.item, 0) < REPAIRS_MAX:
-                        return False
-                    del self._repairs[step.item]
-                    self._fail(lane, lane.abandon(step))
-            else:
+            elif isinstance(step, Suspicion):
                 self._suspect(lane, step)
+            elif not self._remake(lane, step):
+                return False
             del steps[0]
+        return True
+
+    def _remake(self, lane: Lane, step: Repair | Split) -> bool:
+        """Other bytes for a batch, or its end where there has been no room for them for long. False: not yet."""
+        item = step.item
+        try:
+            if isinstance(step, Repair):
+                self._repair(lane, step)
+            else:
+                self._split(lane, step)
+        except ArenaFull:
+            self._repairs[item] = self._repairs.get(item, 0) + 1
+            if self._repairs[item] < REPAIRS_MAX:
+                return False
+            self._fail(lane, lane.abandon(step) if isinstance(step, Repair) else lane.not_divided(step))
+        self._repairs.pop(item, None)
         return True
 
     def _letter(self, lane: Lane, item: Item, reason: int, code: int, maybe: bool) -> Letter:
@@ -124,7 +150,7 @@ class Outcomes:
         self._meter.failed(lane.topic.name, item)
         arena.fail(item.batch.entry, step.reason)
 
-    def _repair(self, lane: Lane, step: Repair) -> bool:
+    def _repair(self, lane: Lane, step: Repair) -> None:
         item = step.item
         arena = item.arena
         old = item.batch
@@ -134,18 +160,32 @@ class Outcomes:
         def tell() -> None:
             self._tell_refused(lane, step, texts, reason)
 
-        try:
-            batch = arena.repair(old.entry, list(texts), reason, decompress, tell)
-        except ArenaFull:
-            self._repairs[item] = self._repairs.get(item, 0) + 1
-            return False
-        self._repairs.pop(item, None)
+        batch = arena.repair(old.entry, list(texts), reason, decompress, tell)
         batch = compress_batch(arena, batch, default_codec(old.codec))
         self._meter.refused(lane.topic.name, len(texts), item.size_bytes - batch.size_bytes)
         lane.waiting_bytes += batch.size_bytes - item.size_bytes
         item.size_bytes = batch.size_bytes
         item.batch = batch
-        return True
+
+    def _split(self, lane: Lane, step: Split) -> None:
+        """Two batches in the place of one; both may be refused and split again."""
+        item = step.item
+        arena = item.arena
+        old = item.batch
+        flags = item.flags & FLAG_ELSEWHERE | (FLAG_RISK if item.risk or step.maybe else 0)
+        first, second = split(arena, old.entry, flags, decompress)
+        self._events.on_split(arena, first, second)
+        log.info(
+            "%s-%d: %d records in %d bytes are too large for the broker (%s): sent as two batches",
+            lane.topic.name,
+            lane.partition,
+            old.record_count,
+            old.size_bytes,
+            error_of(step.code).name,
+        )
+        self._meter.add(Count.BATCHES_SPLIT)
+        self._shrink(lane, arena, max(first.size_bytes, second.size_bytes))
+        lane.divided(step, *(compress_batch(arena, half, default_codec(old.codec)) for half in (first, second)))
 
     def _tell_refused(self, lane: Lane, step: Repair, texts: dict[int, str], reason: int) -> None:
         item = step.item

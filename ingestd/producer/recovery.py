@@ -4,7 +4,8 @@ Stamped batches keep producer id, epoch and sequence and go first, one run per (
 crash can have cut in half are finished here, both known by the order of the batches' numbers: a renumbering (a batch
 with a lower epoch behind one with a higher), and a repair (a batch that is only sealed in front of stamped ones). What
 such an operation had decided stays decided: those batches cannot be in the log under their old numbers, unless the
-renumbering was one at risk (FLAG_RISK_BEHIND), or a repair, of which nothing tells.
+renumbering was one at risk (FLAG_RISK_BEHIND), or a repair, of which nothing tells. A split is numbered half by half: a
+sealed half behind a numbered one goes on in the same run, under the numbers that were to be its own.
 """
 
 from collections.abc import Iterable, Sequence
@@ -68,6 +69,9 @@ def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
             # Sent without idempotence. Taken over under numbers of its own; an epoch that cannot be asks for them.
             _add_unnumbered(runs, [*sealed, item])
             sealed = []
+        elif sealed and _belongs(sealed, item, runs):
+            at_risk = _rejoin(runs[-1], sealed, item, at_risk)
+            sealed = []
         elif sealed:
             at_risk = True
             _settle_doubt(item, at_risk)
@@ -92,6 +96,30 @@ def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
             at_risk = item.risk_behind
             runs.append(Run([item], numbers, []))
     return runs, sealed
+
+
+def _belongs(sealed: Sequence[Item], item: Item, runs: Sequence[Run]) -> bool:
+    """Whether ``sealed``, in front of the stamped ``item``, are what a split had left to number in the last run."""
+    numbers = runs[-1].numbers if runs else None
+    if numbers is None or numbers.producer_id != item.producer_id:
+        return False
+    after = numbers.next_sequence + sum(one.record_count for one in sealed)
+    return item.epoch < numbers.epoch or (item.epoch == numbers.epoch and after & SEQUENCE_MASK == item.sequence)
+
+
+def _rejoin(run: Run, sealed: Sequence[Item], item: Item, at_risk: bool) -> bool:
+    """``sealed`` go on under the run's numbers: those of the whole that they were, or those that all were to have."""
+    for one in sealed:
+        run.numbers.give(one)
+    run.items.extend((*sealed, item))
+    run.renumbered.extend(sealed)
+    if item.epoch == run.numbers.epoch:
+        _follow(run.numbers, item)
+        return item.risk_behind
+    run.numbers.give(item)
+    _settle_doubt(item, at_risk)
+    run.renumbered.append(item)
+    return at_risk
 
 
 def _settle_doubt(item: Item, at_risk: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ingestd.config.model import Producer
 from ingestd.figures import Count
 from ingestd.kafka import produce
-from ingestd.kafka.errors import DUPLICATE_SEQUENCE_NUMBER, NETWORK_EXCEPTION, NONE
+from ingestd.kafka.errors import NETWORK_EXCEPTION, NONE, Action, error_of
 from ingestd.kafka.produce import TOPIC_ID_NONE, TOPIC_ID_SINCE, Answer, TopicRow
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.broker import Broker
@@ -189,7 +189,7 @@ class Sender:
         log.warning("%d batches in doubt after the loss of %s", len(lanes), connection.broker.address)
         # Not from here: the transport lets go of its buffers, and so of the views, behind this call.
         for lane in dict.fromkeys(lanes):
-            self._loop.call_soon(self._attend, lane)
+            self._loop.call_soon(self.attend, lane)
         if self._brokers is not None:
             self._brokers.refresh()
 
@@ -257,7 +257,7 @@ class Sender:
             # a partition that the answer leaves out is not forgotten (docs/kafka.md 9)
             self._meter.error(NETWORK_EXCEPTION)
             lane.failed(item, NETWORK_EXCEPTION, self._clock.tick_ms())
-        elif answer.code in (NONE, DUPLICATE_SEQUENCE_NUMBER):
+        elif answer.code == NONE or error_of(answer.code).action is Action.DONE:
             for settled in lane.succeeded(item, answer.base_offset, self._clock.now_ms()):
                 if settled is item:
                     self._outcomes.deliver(lane, item, answer.base_offset, answer.log_append_time_ms)
@@ -270,7 +270,7 @@ class Sender:
             lane.failed(item, answer.code, self._clock.tick_ms(), answer.record_errors, answer.text)
             self._hint(lane, answer, endpoints)
         if lane.halted:
-            self._attend(lane)
+            self.attend(lane)
         elif not lane.queued and lane.may_send:
             self.wake(lane)
 
@@ -284,7 +284,7 @@ class Sender:
             lane.wants_refresh = False
             self.locate(lane)
 
-    def _attend(self, lane: Lane) -> None:
+    def attend(self, lane: Lane) -> None:
         """A lane that met an error: once nothing of it is in flight and no view is held, its answers are read."""
         if lane.wants_refresh and self._brokers is not None:
             lane.wants_refresh = False
@@ -292,7 +292,7 @@ class Sender:
         if not lane.must_resolve or lane.held or self._closed:
             return
         if any(item.arena.view_count(item.batch.entry) for item in lane.window):
-            self._later(VIEW_WAIT_MS, self._attend, lane)
+            self._later(VIEW_WAIT_MS, self.attend, lane)
             return
         steps = lane.resolve(self._clock.tick_ms())
         if lane.carrier is not None and lane.route is not lane.carrier.broker:

@@ -83,6 +83,11 @@ class Answers:
             if connection is not None:
                 connection.answer(frame)
 
+    def on_split(self, arena: Arena, batch: Batch, second: Batch) -> None:
+        """Half of the records of ``batch`` are in ``second`` from now on."""
+        if self.sessions is not None:
+            self.sessions.divided(id(arena), batch.entry, second.entry)
+
     def on_freed(self) -> None:
         """Pages came back."""
         self._freed()

@@ -78,6 +78,9 @@ class Partition:
     leader: int
     leader_epoch: int = 0
     log: PartitionLog = field(default_factory=PartitionLog)
+    batch_bytes_max: int = 1 << 30
+    """Larger ones meet ``too_large``: max.message.bytes, or segment.bytes."""
+    too_large: int = 10
 
 
 @dataclass
@@ -450,6 +453,8 @@ class FakeBroker:
         code, batch = parse_batch(bytes(partition.records))
         if batch is None:
             return code, -1, -1, None
+        if len(partition.records) > row.batch_bytes_max:
+            return row.too_large, -1, -1, None
         outcome = row.log.append(
             batch.producer_id, batch.epoch, batch.sequence, batch.count, batch.max_timestamp_ms, batch.records
         )

@@ -1,7 +1,7 @@
 """One partition's lane against a broker that follows Kafka's table (docs/kafka.md 1), and a network that loses answers.
 
 What the broker does besides: it restarts, its memory of producers expires, its topic is made anew, it fences, refuses
-and denies. Batches may be back-dated; hours may pass between two steps.
+and denies, and its limit of a batch's size changes. Batches may be back-dated; hours may pass between two steps.
 """
 
 from collections import Counter, deque
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from ingestd.kafka.errors import NETWORK_EXCEPTION
 from ingestd.producer.delivery import Lane
-from ingestd.producer.item import EPOCH_MAX, Fail, Item, Repair, Step, Suspicion
+from ingestd.producer.item import EPOCH_MAX, Fail, Item, Repair, Split, Step, Suspicion
 from ingestd.producer.lane import Want
 from tests.fakes.partition_log import PartitionLog
 
@@ -19,16 +19,37 @@ NOW_MS = 1_700_000_000_000
 HOUR_MS = 3600 * 1000
 LOST = NETWORK_EXCEPTION
 DENIED = 29
+TOO_LARGE = 10
+REFUSED = 44
 UNKNOWN_TOPIC_ID = 100
 
 
-def make_item(name: int, count: int = 1, timestamp_ms: int = NOW_MS) -> Item:
-    batch = SimpleNamespace(record_count=count, size_bytes=100, max_timestamp_ms=timestamp_ms, name=name)
-    return Item(None, batch, 0)
+def make_batch(name: int, ids: tuple[int, ...], timestamp_ms: int = NOW_MS) -> SimpleNamespace:
+    """``ids``: of its records."""
+    return SimpleNamespace(
+        record_count=len(ids), size_bytes=100, max_timestamp_ms=timestamp_ms, name=name, ids=tuple(ids)
+    )
 
 
-def make_lane(count: int = 0, *, confirmed: bool = False, idempotent: bool = True, records: int = 1) -> Lane:
-    lane = Lane("t", 0, lambda failures: min(100 * failures, 1000), idempotent=idempotent)
+def make_item(name: int, count: int = 1, timestamp_ms: int = NOW_MS, first: int = 0, tick_ms: int = 0) -> Item:
+    return Item(None, make_batch(name, tuple(range(first, first + count)), timestamp_ms), tick_ms)
+
+
+def make_lane(
+    count: int = 0,
+    *,
+    confirmed: bool = False,
+    idempotent: bool = True,
+    records: int = 1,
+    expires_attempted: bool = False,
+) -> Lane:
+    lane = Lane(
+        "t",
+        0,
+        lambda failures: min(100 * failures, 1000),
+        idempotent=idempotent,
+        expires_attempted=expires_attempted,
+    )
     if idempotent:
         lane.identity(7, 0)
         assert lane.own is not None
@@ -39,6 +60,11 @@ def make_lane(count: int = 0, *, confirmed: bool = False, idempotent: bool = Tru
     return lane
 
 
+def ids_of(log: PartitionLog) -> list[int]:
+    data = b"".join(batch.payload for batch in log.batches)
+    return [int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)]
+
+
 @dataclass
 class Flight:
     """``incarnation``: index of the topic that the request names."""
@@ -46,22 +72,42 @@ class Flight:
     item: Item
     numbers: tuple[int, int, int]
     incarnation: int
+    payload: bytes
     outcome: tuple[int, int] | None = None
 
 
 class World:
     """FIFO, as one connection is. ``forgetful``: the broker's memory and its topic do not last; refusals of all kinds.
+    ``limits``: records that a batch may have, one after the other, at random. ``timeout_ms``: of the lane's batches.
 
-    ``run`` ends once nothing waits; then the books are there: ``delivered`` and ``failed`` in the order told, ``risky``
-    those delivered that were told as possible duplicates, ``maybe`` those failed that may have been written.
+    ``run`` ends once nothing waits; then the books are there, in ids of records: ``delivered`` and ``failed`` in the
+    order told, ``risky`` those delivered that were told as possible duplicates, ``maybe`` those failed that may have
+    been written.
     """
 
-    def __init__(self, seed: int, batches: int, *, refusals: bool = False, forgetful: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        batches: int,
+        *,
+        refusals: bool = False,
+        forgetful: bool = False,
+        limits: tuple[int, ...] = (),
+        timeout_ms: int = 0,
+    ) -> None:
         self.random = Random(seed)
+        self.limits = limits
+        self.limit = limits[0] if limits else 0
+        self.timeout_ms = timeout_ms
+        self.records = 0
+        """Given to the lane so far."""
+        self.refused: list[int] = []
+        """Ids of those whose batch the broker never takes."""
+        self.splits = 0
         self.logs = [PartitionLog()]
         self.incarnation = 0
         """The topic that metadata names."""
-        self.lane = make_lane()
+        self.lane = make_lane(expires_attempted=bool(timeout_ms))
         self.sent = 0
         self.batches = batches
         self.refusals = refusals
@@ -94,8 +140,7 @@ class World:
     def step(self) -> None:
         chance = self.random.random()
         if self.sent < self.batches and chance < 0.4:
-            self.lane.enqueue(make_item(self.sent, self.random.randint(1, 3), self.timestamp()))
-            self.sent += 1
+            self.enqueue()
         self.send()
         if self.flights and chance < 0.8:
             self.answer()
@@ -107,8 +152,21 @@ class World:
             self.arrive(self.late.pop(0))
         if self.forgetful:
             self.forget()
+        if self.limits and self.random.random() < 0.05:
+            self.limit = self.random.choice(self.limits)
+        if self.timeout_ms:
+            self.apply(self.lane.expire(self.tick_ms, self.timeout_ms))
         if self.lane.must_resolve:
             self.apply(self.lane.resolve(self.tick_ms))
+
+    def enqueue(self) -> None:
+        count = self.random.randint(1, 3 if not self.limits else 2 * max(self.limits))
+        item = make_item(self.sent, count, self.timestamp(), self.records, self.tick_ms)
+        if self.refusals and self.sent % 11 == 5:
+            self.refused += item.batch.ids
+        self.sent += 1
+        self.records += count
+        self.lane.enqueue(item)
 
     def timestamp(self) -> int:
         hours = self.random.choice((0, 0, 0, 10, 22, 30)) if self.forgetful else 0
@@ -118,7 +176,9 @@ class World:
         while self.random.random() < 0.8 and (item := self.lane.take(self.now_ms, self.tick_ms)) is not None:
             assert all(item is not flight.item for flight in self.flights)
             item.stamped = True
-            self.flights.append(Flight(item, (item.producer_id, item.epoch, item.sequence), self.incarnation))
+            payload = b"".join(one.to_bytes(2, "big") for one in item.batch.ids)
+            numbers = (item.producer_id, item.epoch, item.sequence)
+            self.flights.append(Flight(item, numbers, self.incarnation, payload))
 
     # -- the broker
 
@@ -133,13 +193,15 @@ class World:
         if flight.incarnation != len(self.logs) - 1:
             return UNKNOWN_TOPIC_ID, -1
         if self.refusals and name % 11 == 5:
-            return 10, -1
+            return REFUSED, -1
+        if self.limit and flight.item.record_count > self.limit:
+            return TOO_LARGE, -1
         if self.forgetful and name % 11 == 7 and flight.item.record_count > 1 and name not in self.repaired:
             return 87, -1
         if self.random.random() < 0.1:
             return self.random.choice((19, 19, -1, 6)) if self.forgetful else 19, -1
         code, offset, _ = self.log.append(
-            *flight.numbers, flight.item.record_count, flight.item.batch.max_timestamp_ms, name.to_bytes(2, "big")
+            *flight.numbers, flight.item.record_count, flight.item.batch.max_timestamp_ms, flight.payload
         )
         if code == 0 and self.random.random() < 0.1:
             code = self.random.choice((7, 20, 6))
@@ -184,9 +246,9 @@ class World:
         code, offset = self.arrive(flight)
         if code == 0:
             for item in self.lane.succeeded(flight.item, offset, self.now_ms):
-                self.delivered.append(item.batch.name)
+                self.delivered += item.batch.ids
                 if item.risk:
-                    self.risky.add(item.batch.name)
+                    self.risky.update(item.batch.ids)
         else:
             self.lane.failed(flight.item, code, self.tick_ms, ((0, "bad"),) if code == 87 else ())
 
@@ -204,11 +266,16 @@ class World:
     def apply(self, steps: list[Step]) -> None:
         for step in steps:
             if isinstance(step, Fail):
-                self.failed.append(step.item.batch.name)
+                self.failed += step.item.batch.ids
                 if step.maybe:
-                    self.maybe.add(step.item.batch.name)
+                    self.maybe.update(step.item.batch.ids)
             elif isinstance(step, Repair):
-                self.repaired.add(step.item.batch.name)
+                batch = step.item.batch
+                self.repaired.add(batch.name)
+                self.failed.append(batch.ids[0])
+                step.item.batch = make_batch(batch.name, batch.ids[1:], batch.max_timestamp_ms)
+            elif isinstance(step, Split):
+                self.split(step)
             else:
                 assert isinstance(step, Suspicion)
                 self.suspicions += 1
@@ -224,18 +291,31 @@ class World:
             item.stamped = True
         self.lane.renumbered()
 
+    def split(self, step: Split) -> None:
+        batch = step.item.batch
+        cut = self.random.randint(1, len(batch.ids) - 1)
+        halves = (batch.ids[:cut], batch.ids[cut:])
+        self.lane.divided(step, *(make_batch(batch.name, ids, batch.max_timestamp_ms) for ids in halves))
+        self.splits += 1
+
     # -- the judge
 
     @property
     def written(self) -> list[int]:
         """What is in the log, in order."""
-        return [int.from_bytes(batch.payload, "big") for batch in self.log.batches]
+        return ids_of(self.log)
+
+    @property
+    def good(self) -> list[int]:
+        """What the broker would take, in order."""
+        refused = set(self.refused)
+        return [number for number in range(self.records) if number not in refused]
 
     def judge(self) -> None:
         """Nothing is lost silently, and whatever may be there twice was told as such."""
-        logs = [Counter(int.from_bytes(batch.payload, "big") for batch in log.batches) for log in self.logs]
+        logs = [Counter(ids_of(log)) for log in self.logs]
         everywhere = sum(logs, Counter[int]())
-        assert sorted(self.delivered + self.failed) == list(range(self.batches))
+        assert sorted(self.delivered + self.failed) == list(range(self.records))
         assert [name for name in self.delivered if not everywhere[name]] == []
         assert [name for name in self.failed if everywhere[name] and name not in self.maybe] == []
         twice = {name for log in logs for name, count in log.items() if count > 1}

@@ -67,6 +67,8 @@ class Events:
         self.delivered: list[tuple[int, int, int]] = []
         self.failed: list[tuple[int, int, bool]] = []
         self.refused: list[tuple[dict[int, str], int, int]] = []
+        self.splits: list[tuple[int, int]] = []
+        self.texts: list[str] = []
         self.freed = 0
 
     def on_delivered(self, arena: Any, batch: Any, base_offset: int, log_append_time_ms: int) -> None:
@@ -78,10 +80,16 @@ class Events:
         assert isinstance(text, str)
         assert arena.provenance(batch.entry)
         self.failed.append((reason, error_code, maybe))
+        self.texts.append(text)
 
     def on_records_failed(self, arena: Any, batch: Any, texts: dict[int, str], reason: int, error_code: int) -> None:
         assert arena.provenance(batch.entry)
         self.refused.append((texts, reason, error_code))
+
+    def on_split(self, arena: Any, batch: Any, second: Any) -> None:
+        assert arena.provenance(batch.entry)
+        assert arena.provenance(second.entry)
+        self.splits.append((batch.record_count, second.record_count))
 
     def on_freed(self) -> None:
         self.freed += 1

@@ -10,6 +10,7 @@ import pytest
 
 from ingestd.hotpath import records
 from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.splitting import split
 from tests.model.arena_kit import (
     ACCEPTED,
     ACCEPTED_BYTES,
@@ -92,13 +93,15 @@ def done_with_view(bench: Bench) -> None:
 
 
 @pytest.fixture(autouse=True)
-def ready_made_repair(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The re-encoding of repair is Python and stores nothing in the arena; stepping through it would take most of the
-    time.
+def ready_made_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The re-encoding of repair and split is Python and stores nothing in the arena; stepping through it would take
+    most of the time.
     """
     run = session_run(0, 1, 4, gaps=b"\x00\x01\x00")
     made = records.repaired(ENCODED[0], 4, NOW_MS, [run], frozenset((0, 2)))
     monkeypatch.setattr("ingestd.hotpath.arena.repaired", lambda *_: made)
+    parts = records.halved(ENCODED[0], 4, NOW_MS, [run])
+    monkeypatch.setattr("ingestd.hotpath.splitting.halved", lambda *_: parts)
 
 
 def reuse(bench: Bench) -> None:
@@ -124,6 +127,8 @@ OPERATIONS: dict[str, Callable[[Bench], object]] = {
     "fail sealed": lambda bench: bench.arena.fail(bench.sealed, 2),
     "fail stamped": lambda bench: bench.arena.fail(bench.stamped, 5),
     "repair stamped": lambda bench: bench.arena.repair(bench.stamped, [0, 2], 1),
+    "split sealed": lambda bench: split(bench.arena, bench.sealed, 0),
+    "split stamped": lambda bench: split(bench.arena, bench.stamped, 1),
     "topic": lambda bench: bench.arena.topic_add("x" * 249),
     "topic update": lambda bench: bench.arena.topic_update(0, b"i" * 16, 12),
     "cluster id": lambda bench: bench.arena.set_cluster_id("lkc-1234567890123456789"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ingestd.hotpath.arena import Arena, ArenaFull, BatchState
+from ingestd.hotpath.splitting import split
 from tests.model.arena_kit import NOW_MS, Sent, balanced, encode, run_bytes, session_run, small_arena
 from tests.model.build_driver import load
 from tests.reference.batch_decoder import decode_batch
@@ -21,7 +22,7 @@ driver = load()
 class ModelBatch:
     """What a batch should be."""
 
-    def __init__(self, partition: int, order: int) -> None:
+    def __init__(self, partition: int, order: float) -> None:
         self.partition = partition
         self.order = order
         self.records: list[Sent] = []  # committed
@@ -178,6 +179,32 @@ class ArenaMachine(RuleBasedStateMachine):
         batch.sequences = [sequence for index, sequence in enumerate(batch.sequences) if index not in bad]
         batch.state, batch.stamp = BatchState.SEALED, None
         self.failed += len(bad)
+
+    @rule(data=st.data(), flags=st.sampled_from([0, 1]))
+    def split(self, data: st.DataObject, flags: int) -> None:
+        """One batch becomes two; where it is cut, the arena says."""
+        entry = self._pick(data, BatchState.SEALED, BatchState.STAMPED)
+        if entry is None or self.views.get(entry) or self.batches[entry].compressed:
+            return
+        batch = self.batches[entry]
+        if len(batch.records) < 2:
+            return
+        try:
+            first, second = split(self.arena, entry, flags)
+        except ArenaFull:
+            return
+        assert first.entry == entry
+        assert first.created_ms == second.created_ms
+        assert first.stamp_flags == second.stamp_flags == flags
+        cut = first.record_count
+        later = [one.order for one in (*self.batches.values(), *self.open.values()) if one.order > batch.order]
+        rest = ModelBatch(batch.partition, (batch.order + min(later, default=batch.order + 1)) / 2)
+        rest.records, rest.sequences = batch.records[cut:], batch.sequences[cut:]
+        rest.state = BatchState.SEALED
+        batch.records, batch.sequences = batch.records[:cut], batch.sequences[:cut]
+        batch.state, batch.stamp = BatchState.SEALED, None
+        assert second.entry not in self.batches
+        self.batches[second.entry] = rest
 
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:

@@ -205,7 +205,7 @@ CASES: list[tuple[str, str, str, str]] = [
         PRODUCER_SECTION + "batch.size = 262144\nbuffer.memory = 4194304\n",
         "producer.batch.size",
         "262144",
-        "at most 258048",
+        "at most 249856",
     ),
     (
         PRODUCER_SECTION + "buffer.memory = 4194304\n[topics.logs]\nbatch.size = 258049\n",

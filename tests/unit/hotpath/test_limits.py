@@ -39,7 +39,7 @@ def test_reasons_and_ledger() -> None:
 def test_the_reserve_takes_the_largest_batch_that_the_configuration_allows(buffer_bytes: int) -> None:
     arena = Arena.create(None, buffer_bytes=buffer_bytes, topic_capacity=limits.TOPICS_MAX, now_ms=1)
     assert arena.reserve_pages * 4096 == checks.reserve_bytes(buffer_bytes)
-    assert checks.batch_size_max(buffer_bytes) == (arena.reserve_pages - 1) * 4096
+    assert checks.batch_size_max(buffer_bytes) == (arena.reserve_pages - 3) * 4096
     arena.close()
 
 

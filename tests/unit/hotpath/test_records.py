@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestd.hotpath.records import decode_records, encode_provenance, repaired, varint
+from ingestd.hotpath.records import decode_records, encode_provenance, halved, repaired, varint
 from ingestd.hotpath.snapshots import Run
 from tests.model.arena_kit import run_bytes
 from tests.reference.batch_decoder import decode_records as reference
@@ -51,12 +51,31 @@ def test_records_come_back_with_their_senders_and_repair_keeps_the_good_ones(
     got = list(decode_records(payload(records), count, 1000, runs))
     assert [(one.timestamp_ms - 1000, one.key, one.value, list(one.headers)) for one in got] == records
     bad = data.draw(st.frozensets(st.integers(0, count - 1), max_size=count - 1))
-    new_payload, new_provenance, base_ms, max_ms = repaired(payload(records), count, 1000, runs, bad)
+    new_payload, new_provenance, base_ms, max_ms, _ = repaired(payload(records), count, 1000, runs, bad)
     left = reference(new_payload, count - len(bad), base_ms)
     kept = [one for one in got if one.index not in bad]
     assert [tuple(one) for one in left] == [(one.timestamp_ms, one.key, one.value, one.headers) for one in kept]
     assert (base_ms, max_ms) == (kept[0].timestamp_ms, max(one.timestamp_ms for one in kept))
     assert len(new_provenance) >= 18
+
+
+@given(st.lists(RUN, min_size=1, max_size=4).map(numbered), st.data())
+def test_two_halves_are_the_whole_and_as_equal_as_its_records_allow(runs: list[Run], data: st.DataObject) -> None:
+    count = sum(run.record_count for run in runs)
+    if count < 2:
+        return
+    records = data.draw(st.lists(RECORD, min_size=count, max_size=count))
+    whole = list(decode_records(payload(records), count, 1000, runs))
+    parts = halved(payload(records), count, 1000, runs)
+    assert sum(part.record_count for part in parts) == count
+    assert all(part.record_count for part in parts)
+    found = [one for part in parts for one in reference(part.payload, part.record_count, part.base_timestamp_ms)]
+    assert [tuple(one) for one in found] == [(one.timestamp_ms, one.key, one.value, one.headers) for one in whole]
+    sizes = [len(part.payload) for part in parts]
+    assert max(sizes) - min(sizes) <= 2 * max(len(payload([record])) for record in records) + 10 * count
+    for part, kept in zip(parts, (whole[: parts[0].record_count], whole[parts[0].record_count :]), strict=True):
+        times = [one.timestamp_ms for one in kept]
+        assert (part.base_timestamp_ms, part.max_timestamp_ms) == (times[0], max(times))
 
 
 @given(st.lists(RUN, max_size=4))

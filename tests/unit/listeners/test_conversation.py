@@ -78,6 +78,9 @@ class Holder:
     def settled(self, arena: int, entry: int) -> None:
         pass
 
+    def divided(self, arena: int, entry: int, second: int) -> None:
+        pass
+
 
 class Setup:
     def __init__(self) -> None:

@@ -43,10 +43,13 @@ class Table:
 class Connection:
     def __init__(self) -> None:
         self.was_superseded = False
-        self.told: list[tuple[int, int]] = []
+        self.told: list[tuple[int, ...]] = []
 
     def settled(self, arena: int, entry: int) -> None:
         self.told.append((arena, entry))
+
+    def divided(self, arena: int, entry: int, second: int) -> None:
+        self.told.append((arena, entry, second))
 
     def superseded(self) -> None:
         self.was_superseded = True

@@ -430,8 +430,8 @@ def test_an_offset_below_an_acknowledged_one_is_noticed() -> None:
 def test_exactly_once_and_in_order_under_random_faults(seed: int) -> None:
     world = World(seed, 120)
     world.run()
-    assert world.written == list(range(120))
-    assert world.delivered == list(range(120))
+    assert world.written == list(range(world.records))
+    assert world.delivered == world.written
     assert (world.failed, world.suspicions, world.risky) == ([], 0, set())
 
 
@@ -439,12 +439,40 @@ def test_exactly_once_and_in_order_under_random_faults(seed: int) -> None:
 def test_refused_batches_fail_and_leave_no_gap(seed: int) -> None:
     world = World(seed, 120, refusals=True)
     world.run()
-    refused = [number for number in range(120) if number % 11 == 5]
-    expected = [number for number in range(120) if number not in refused]
-    assert world.written == expected
-    assert world.delivered == expected
-    assert world.failed == refused
+    assert world.written == world.good
+    assert world.delivered == world.good
+    assert world.failed == world.refused
     assert world.suspicions == 0
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+@pytest.mark.parametrize("seed", range(40))
+def test_batches_that_are_too_large_are_split_until_they_fit(seed: int, limit: int) -> None:
+    world = World(seed, 80, limits=(limit,))
+    world.run()
+    assert world.written == list(range(world.records))
+    assert world.delivered == world.written
+    assert (world.failed, world.suspicions) == ([], 0)
+    assert world.splits > 20
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_a_limit_that_changes_loses_nothing_and_hides_no_duplicate(seed: int) -> None:
+    world = World(seed, 80, limits=(1, 3, 7), forgetful=seed % 3 == 0, refusals=seed % 2 == 0)
+    world.run()
+    world.judge()
+    assert world.splits
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_batches_that_expire_in_flight_hold_the_others_back_and_leave_no_gap(seed: int) -> None:
+    world = World(seed, 120, timeout_ms=(4000, 20_000)[seed % 2], refusals=seed % 3 == 0)
+    world.run()
+    world.judge()
+    assert world.maybe or seed % 2
+    assert world.suspicions == 0
+    # order is kept whatever was given up
+    assert world.written == sorted(world.written)
 
 
 @pytest.mark.parametrize("idempotent", [True, False])

@@ -17,6 +17,7 @@ from ingestd.producer.item import (
     Fail,
     Item,
     Numbers,
+    Split,
     Suspicion,
     recovered_item,
 )
@@ -159,11 +160,41 @@ def test_what_was_never_sent_of_one_arena_is_no_repair_cut_in_half_in_another() 
 # -- processes that die at random, one after the other, on one partition
 
 
+SECOND = 1000
+"""Added to the entry of a batch: that of its second half."""
+
+
+def ids_of(batch: Batch) -> bytes:
+    """The records of batch n are 2 n and 2 n + 1."""
+    first = 2 * (batch.entry % SECOND)
+    if batch.record_count == 2:
+        return bytes((first, first + 1))
+    return bytes((first + batch.entry // SECOND,))
+
+
+def half(batch: Batch, entry: int, flags: int) -> Batch:
+    """As the arena has it once it is split: sealed again, the risk of a duplicate still told."""
+    return batch._replace(
+        entry=entry,
+        number=entry % SECOND + entry // SECOND / 2,  # type: ignore[arg-type]  # any order will do
+        record_count=1,
+        state=BatchState.SEALED,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        attempts=0,
+        first_send_ms=0,
+        stamp_flags=flags,
+    )
+
+
 class Life:
     """What is in the arena, the broker's log, and a process that may die anywhere; its requests may arrive later."""
 
-    def __init__(self, seed: int, batches: int, *, damaging: bool = False) -> None:
+    def __init__(self, seed: int, batches: int, *, damaging: bool = False, splitting: bool = False) -> None:
         self.random = Random(seed)
+        self.splitting = splitting
+        """Some batches are too large for the broker, each half of one is not."""
         self.damaging = damaging
         """The broker's memory changes now and then, to what fits nothing that was sent."""
         self.risky: set[int] = set()
@@ -269,13 +300,22 @@ class Life:
         return True
 
     def arrive(self, batch: Batch) -> tuple[int, int]:
-        if batch.entry % 13 == 6:
+        if batch.entry % SECOND % 13 == 6:
+            return 44, -1
+        if self.splitting and batch.entry % SECOND % 5 == 2 and batch.record_count == 2:
             return 10, -1
         if self.random.random() < 0.05:
             return 19, -1
         numbers = (batch.producer_id, batch.producer_epoch, batch.base_sequence)
-        code, offset, _ = self.log.append(*numbers, batch.record_count, NOW_MS, bytes([batch.entry]))
+        code, offset, _ = self.log.append(*numbers, batch.record_count, NOW_MS, ids_of(batch))
         return (7, -1) if code == 0 and self.random.random() < 0.05 else (code, offset)
+
+    def split(self, lane: Lane, step: Split) -> None:
+        entry = step.item.batch.entry
+        flags = FLAG_RISK if step.maybe or step.item.risk else 0
+        for each in (entry, entry + SECOND):
+            self.arena[each] = half(step.item.batch, each, flags)
+        lane.divided(step, self.arena[entry], self.arena[entry + SECOND])
 
     def answer(self, lane: Lane, item: Item, answer: tuple[int, int]) -> None:
         code, offset = answer
@@ -283,9 +323,9 @@ class Life:
             lane.failed(item, code, 0)
             return
         for settled in lane.succeeded(item, offset, NOW_MS):
-            self.delivered.append(settled.batch.entry)
+            self.delivered += ids_of(settled.batch)
             if settled.risk:
-                self.risky.add(settled.batch.entry)
+                self.risky.update(ids_of(settled.batch))
             del self.arena[settled.batch.entry]
 
     def resolve(self, lane: Lane) -> bool:
@@ -293,33 +333,53 @@ class Life:
             if isinstance(step, Suspicion):
                 self.suspicions += 1
                 continue
+            if isinstance(step, Split):
+                if self.dies():
+                    return False
+                self.split(lane, step)
+                continue
             assert isinstance(step, Fail)
-            self.failed.append(step.item.batch.entry)
+            self.failed += ids_of(step.item.batch)
             if step.maybe:
-                self.maybe.add(step.item.batch.entry)
+                self.maybe.update(ids_of(step.item.batch))
             del self.arena[step.item.batch.entry]
         if lane.wants_identity is Want.FRESH:
             self.fresh(lane)
         return not lane.renumbering or self.write_numbers(lane)
 
 
+REFUSED = [number for number in range(160) if number // 2 % 13 == 6]
+TAKEN = [number for number in range(160) if number // 2 % 13 != 6]
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_deaths_at_any_point_neither_lose_nor_repeat_nor_reorder(seed: int) -> None:
     life = Life(seed, 80)
     life.run()
-    expected = [number for number in range(80) if number % 13 != 6]
-    assert [batch.payload[0] for batch in life.log.batches] == expected
-    assert sorted(life.delivered) == expected
-    assert sorted(life.failed) == [number for number in range(80) if number % 13 == 6]
+    assert list(b"".join(batch.payload for batch in life.log.batches)) == TAKEN
+    assert sorted(life.delivered) == TAKEN
+    assert sorted(life.failed) == REFUSED
     assert life.suspicions <= life.gaps_left
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_deaths_in_the_middle_of_new_numbers_lose_nothing_and_count_what_may_be_there_twice(seed: int) -> None:
-    life = Life(seed, 80, damaging=True)
+def test_deaths_in_the_middle_of_a_split_neither_lose_nor_repeat_nor_reorder(seed: int) -> None:
+    life = Life(seed, 80, splitting=True)
     life.run()
-    log = Counter(batch.payload[0] for batch in life.log.batches)
-    assert sorted(life.delivered + life.failed) == list(range(80))
+    assert list(b"".join(batch.payload for batch in life.log.batches)) == TAKEN
+    assert sorted(life.delivered) == TAKEN
+    assert sorted(life.failed) == REFUSED
+
+
+@pytest.mark.parametrize("splitting", [False, True])
+@pytest.mark.parametrize("seed", range(200))
+def test_deaths_in_the_middle_of_new_numbers_lose_nothing_and_count_what_may_be_there_twice(
+    seed: int, splitting: bool
+) -> None:
+    life = Life(seed, 80, damaging=True, splitting=splitting)
+    life.run()
+    log = Counter(b"".join(batch.payload for batch in life.log.batches))
+    assert sorted(life.delivered + life.failed) == list(range(160))
     assert [number for number in life.delivered if not log[number]] == []
     assert [number for number in life.failed if log[number] and number not in life.maybe] == []
     assert {number for number, count in log.items() if count > 1} - life.risky - life.maybe == set()
