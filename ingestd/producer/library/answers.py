@@ -45,6 +45,9 @@ class Answers:
             error = errors.failed(reason, error_code, self._said(arena, batch, error_code, text), False)
             tell(self._local.failed(arena, batch.entry, error, refused))
 
+    def on_split(self, arena: Arena, batch: Batch, second: Batch) -> None:
+        """Nothing to do: each half knows whose records it has."""
+
     def on_freed(self) -> None:
         self._freed()
 

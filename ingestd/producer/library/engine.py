@@ -90,6 +90,7 @@ class Engine:
             client_id,
             figures=self._figures,
             on_fault=self.on_fault,
+            expires_attempted=True,
         )
         self._producer.attach(self._arena, self._intake)
         self._rest: list[Outgoing] = []
