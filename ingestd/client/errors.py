@@ -255,6 +255,9 @@ def failed(reason: int, error_code: int, text: str, may_have_been_written: bool)
     message = f"not delivered, {name}" + (f": {text}" if text else "")
     if may_have_been_written:
         return OutcomeUnknownException(f"{message} (may have been written)", error_code=error_code, reason=name)
+    if kind is TimeoutException:
+        # the code is what it was waiting for
+        return TimeoutException(message, error_code=error_code or None, reason=name)
     return _error(name, kind, error_code, message)
 
 
