@@ -51,4 +51,5 @@ cdef class Handover:
     cdef bint awake                # the taker has been woken and has not taken yet
     cdef public int waiting        # threads that wait for room
 
+    cdef int offer(self, Outgoing record) except -1
     cdef bint settle(self, Outgoing record, int outcome, object error) except -1

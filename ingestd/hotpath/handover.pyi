@@ -1,6 +1,6 @@
 """Hands records from a program's threads to the thread of the arena, and keeps count of those without outcome."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 FULL: Final = 0
@@ -50,14 +50,15 @@ class Outgoing:
     def add_waiter(self, waiter: Callable[[], object]) -> bool:
         """``waiter()`` is called once, by the thread that learns the outcome. False: the outcome is known, it is not
         called."""
-    def take_listeners(self) -> tuple[Any, Sequence[Callable[[], object]]]:
-        """(callback or None, waiters): those to be told of the outcome, once."""
     def batch_bytes_bound(self) -> int:
         """What Kafka compares with max.request.size (DefaultRecordBatch.estimateBatchSizeUpperBound); to be asked
         before the record is handed over."""
 
 class Handover:
-    """The queue between both sides; ``put`` and ``close_generation`` from any thread, the rest from the taker's."""
+    """The queue between both sides; ``put`` and ``close_generation`` from any thread, the rest from the taker's.
+
+    ``close_generation`` by one thread at a time.
+    """
 
     bytes_max: int
     records_max: int
@@ -80,3 +81,11 @@ class Handover:
         """For records that never reached the arena, queued or not. Returns those that somebody waits for."""
     def close_generation(self) -> list[Generation]:
         """The generations with records without outcome: all that was handed over before this call."""
+
+def tell(attended: list[Outgoing], metadata_class: type, raised: Callable[[], object]) -> None:
+    """Calls whoever waits for these records, in their order: the callback with (metadata, None) or (None, error), then
+    the waiters; each once.
+
+    ``metadata_class`` is a class of tuples, made of topic, partition, offset, timestamp, size of key, size of value.
+    ``raised()`` is called in the ``except`` of a call that raises; the others go on.
+    """

@@ -68,14 +68,6 @@ cdef class Outgoing:
             self.waiters.append(waiter)
         return True
 
-    def take_listeners(self):
-        """(callback or None, waiters): those to be told of the outcome, once."""
-        callback = self.callback
-        waiters = self.waiters
-        self.callback = None
-        self.waiters = None
-        return callback, waiters or ()
-
     def batch_bytes_bound(self):
         """What Kafka compares with max.request.size (DefaultRecordBatch.estimateBatchSizeUpperBound), before it is taken."""
         cdef uint64_t key_bytes = <uint64_t>max(self.key_size, 0)
@@ -97,6 +89,9 @@ cdef class Handover:
 
     def put(self, Outgoing record not None):
         """Queues a record. FULL, CLOSED: it was not taken. WAKE: the taker sleeps, and has to be told."""
+        return self.offer(record)
+
+    cdef int offer(self, Outgoing record) except -1:
         if self.closed:
             return PUT_CLOSED
         if self.bytes >= self.bytes_max or self.outstanding >= self.records_max:
@@ -136,16 +131,16 @@ cdef class Handover:
         return attended
 
     def close_generation(self):
-        """The generations with records without outcome, all that was handed over before this call."""
+        """The generations with records without outcome, all that was handed over before this call. One thread at a time."""
         cdef Generation fresh = Generation()
+        cdef Generation current = self.generation
         cdef Generation generation
         closed = [generation for generation in self.generations if generation.open]
-        if closed:
-            if self.generation.open:
-                self.generation = fresh
-                self.generations = [*closed, fresh]
-            else:
-                self.generations = [*closed, self.generation]
+        # Decided by what was found above: other threads may have gone on since.
+        if closed and closed[len(closed) - 1] is current:
+            current = fresh
+        self.generations = [*closed, current]
+        self.generation = current
         return closed
 
     # True: somebody is to be told.
@@ -161,3 +156,40 @@ cdef class Handover:
             record.generation.open -= 1
             self.outstanding -= 1
         return record.callback is not None or record.waiters is not None
+
+
+cdef object make_tuple = tuple.__new__
+
+
+def tell(list attended not None, metadata_class, raised):
+    """Calls whoever waits for these records, in their order: the callback with (metadata, None) or (None, error), then the waiters.
+
+    `metadata_class` is a class of tuples, made of topic, partition, offset, timestamp, size of key, size of value. `raised()` is called
+    in the `except` of a call that raises; the others go on.
+    """
+    cdef Outgoing record
+    for record in attended:
+        callback = record.callback
+        waiters = record.waiters
+        record.callback = None
+        record.waiters = None
+        if callback is not None:
+            try:
+                if record.error is None:
+                    callback(
+                        make_tuple(
+                            metadata_class,
+                            (record.topic, record.partition, record.offset, record.timestamp_ms, record.key_size, record.value_size),
+                        ),
+                        None,
+                    )
+                else:
+                    callback(None, record.error)
+            except BaseException:
+                raised()
+        if waiters is not None:
+            for waiter in waiters:
+                try:
+                    waiter()
+                except BaseException:
+                    raised()

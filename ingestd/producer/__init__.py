@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from ingestd.client.records import ProducerRecord as ProducerRecord
     from ingestd.client.records import RecordMetadata as RecordMetadata
+    from ingestd.hotpath.partition import partition_for_key as partition_for_key
     from ingestd.producer.library.async_producer import AsyncProducer as AsyncProducer
     from ingestd.producer.library.cluster import Cluster as Cluster
     from ingestd.producer.library.cluster import Node as Node
@@ -30,6 +31,7 @@ _HOMES: Final = {
     "Producer": "ingestd.producer.library.producer",
     "ProducerRecord": "ingestd.client.records",
     "RecordMetadata": "ingestd.client.records",
+    "partition_for_key": "ingestd.hotpath.partition",
 }
 
 

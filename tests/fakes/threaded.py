@@ -38,6 +38,14 @@ class ThreadedCluster:
         """All brokers go away."""
         asyncio.run_coroutine_threadsafe(self.cluster.stop(), self._loop).result(SECONDS_MAX)
 
+    def stop_node(self, node: int) -> None:
+        """One broker goes away."""
+        asyncio.run_coroutine_threadsafe(self.cluster.brokers[node].stop(), self._loop).result(SECONDS_MAX)
+
+    def start_node(self, node: int) -> None:
+        """It is back, where it was."""
+        asyncio.run_coroutine_threadsafe(self.cluster.brokers[node].start(), self._loop).result(SECONDS_MAX)
+
     def end(self) -> None:
         self.pause()
         self._loop.call_soon_threadsafe(self._loop.stop)

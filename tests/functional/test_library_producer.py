@@ -26,7 +26,7 @@ from ingestd.client.errors import (
 )
 from ingestd.kafka.errors import INVALID_RECORD, TOPIC_AUTHORIZATION_FAILED
 from ingestd.producer import Future, Producer, ProducerRecord, RecordMetadata
-from tests.fakes.broker import NOTHING, PRODUCE, error
+from tests.fakes.broker import NOTHING, PRODUCE, Partition, error
 from tests.fakes.threaded import ThreadedCluster, scripted
 from tests.functional.producer_rig import lines_of
 
@@ -130,6 +130,16 @@ def test_a_partition_that_is_not_there_blocks_too() -> None:
         assert producer.send(ProducerRecord("t", "v", partition=1)).result(5).partition == 1
 
 
+def test_a_partition_that_comes_meanwhile_ends_the_wait() -> None:
+    with scripted(t=1) as cluster, make(cluster) as producer:
+        assert producer.send(ProducerRecord("t", "v")).result(5).partition == 0
+        partitions = cluster.cluster.topics["t"].partitions
+        timer = threading.Timer(0.8, lambda: cluster.call(lambda: partitions.append(Partition(1))))
+        timer.start()
+        assert producer.send(ProducerRecord("t", "v", partition=1)).result(5).partition == 1
+        timer.join()
+
+
 def test_no_broker_at_all_is_said() -> None:
     with scripted(t=1) as cluster:
         cluster.pause()
@@ -184,6 +194,37 @@ def test_who_waits_for_room_makes_open_batches_go() -> None:
             producer.send(ProducerRecord("t", bytes(1000), partition=number % 64))
         producer.flush(20)
         assert producer.metrics()["records-delivered-total"] == 2000
+
+
+def test_a_partition_without_a_broker_holds_up_its_topic_and_no_other() -> None:
+    sizes = {"buffer_memory": 16 << 20, "max_request_size": 65536, "batch_size": 16384, "max_block_ms": 1000}
+    refused: list[BaseException] = []
+
+    def fill() -> None:
+        try:
+            while True:
+                producer.send(ProducerRecord("sick", bytes(1000), partition=1))
+        except BufferExhaustedException as error:
+            refused.append(error)
+
+    with scripted(nodes=2, sick=2, well=1) as cluster, make(cluster, **sizes) as producer:
+        for partition in range(2):
+            producer.send(ProducerRecord("sick", "first", partition=partition)).result(5)
+        cluster.stop_node(2)
+        filling = threading.Thread(target=fill)
+        filling.start()
+        delivered = 0
+        while filling.is_alive():
+            producer.send(ProducerRecord("well", bytes(5000))).result(5)
+            delivered += 1
+        filling.join()
+        assert delivered > 5
+        assert "a partition of 'sick' takes no more" in str(refused[0])
+        assert producer.send(ProducerRecord("well", "still")).result(5).offset == delivered
+        cluster.start_node(2)
+        producer.flush(20)
+        assert producer.send(ProducerRecord("sick", "again", partition=1)).result(5).partition == 1
+        assert producer.metrics()["record-error-total"] == 0
 
 
 # -- errors of records
@@ -255,12 +296,13 @@ def test_acks_0_and_1_answer_honestly(acks: int) -> None:
 def test_flush_does_not_linger_and_waits_for_retries() -> None:
     with scripted(t=1) as cluster, make(cluster, linger_ms=60_000, delivery_timeout_ms=120_000) as producer:
         cluster.call(lambda: cluster.broker.control(PRODUCE, error(NOT_ENOUGH_REPLICAS), times=3))
-        futures = [producer.send(ProducerRecord("t", f"{number}")) for number in range(10)]
+        # More than one batch: some are full before the flush, the last one is not.
+        futures = [producer.send(ProducerRecord("t", f"{number}".ljust(5000))) for number in range(10)]
         started = time.monotonic()
         producer.flush(10)
         assert time.monotonic() - started < 5
         assert all(future.done() for future in futures)
-        assert log(cluster) == [b"%d" % number for number in range(10)]
+        assert [int(line) for line in log(cluster)] == list(range(10))
 
 
 def test_flush_waits_only_for_what_was_sent_before_and_can_time_out() -> None:

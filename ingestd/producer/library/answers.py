@@ -1,21 +1,29 @@
 """From a batch's outcome to the futures of its records; the counterpart of ``worker/answers.py`` and its sessions."""
 
-from collections.abc import Callable, Iterable
-from typing import cast
+from collections.abc import Callable
 
 from ingestd.client import errors
+from ingestd.client.records import RecordMetadata
+from ingestd.hotpath import handover
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.handover import Outgoing
 from ingestd.hotpath.local import LocalIntake
 from ingestd.hotpath.snapshots import Batch
 from ingestd.kafka.errors import error_of
-from ingestd.producer.library.future import Future
+from ingestd.producer.common import log
 
 
-def tell(attended: Iterable[Outgoing]) -> None:
-    """Calls whoever waits for these records, in their order."""
-    for future in cast("Iterable[Future]", attended):
-        future.tell()
+def tell(attended: list[Outgoing]) -> None:
+    """Calls whoever waits for these records, in their order.
+
+    A callback's exception is its own affair: logged, and the others go on (as in Kafka's producer).
+    """
+    if attended:
+        handover.tell(attended, RecordMetadata, _raised)
+
+
+def _raised() -> None:
+    log.exception("a callback raised")
 
 
 class Answers:

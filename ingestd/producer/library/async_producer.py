@@ -16,7 +16,7 @@ from ingestd.client.records import ProducerRecord
 from ingestd.hotpath.handover import FULL, QUEUED, WAKE
 from ingestd.producer.library.cluster import PartitionInfo
 from ingestd.producer.library.engine import Engine
-from ingestd.producer.library.front import Front
+from ingestd.producer.library.front import ASK_AGAIN_S, Front
 from ingestd.producer.library.future import Future, LoopOwner
 from ingestd.producer.library.topics import KnownTopic
 
@@ -111,10 +111,14 @@ class AsyncProducer:
             known = self._known.get(name)
             return self._handover.closed or (known is not None and (known.admits(partition) or known.denied))
 
-        topic = self._known.get(name)
-        if topic is None or not topic.held:
-            self._engine.want_topic(name)
-        found = await self._wait(settled, deadline_s)
+        while True:
+            topic = self._known.get(name)
+            if topic is None or not topic.held:
+                self._engine.want_topic(name)
+            now_s = self._loop.time()
+            found = await self._wait(settled, min(deadline_s, now_s + ASK_AGAIN_S))
+            if found or now_s + ASK_AGAIN_S >= deadline_s:
+                break
         topic = self._known.get(name)
         if self._handover.closed:
             raise self._front.closed(self._engine)

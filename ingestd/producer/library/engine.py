@@ -121,10 +121,11 @@ class Engine:
         while True:
             free_pages = self._arena.free_pages
             flags = self._offer()
-            if flags & SEALED or self._flushes or self._deadline_ms >= 0 or flags & BLOCKED:
-                if not flags & SEALED or flags & BLOCKED:
-                    # Somebody waits: linger.ms is over for all that is open.
-                    self._intake.seal_all()
+            urgent = flags & BLOCKED or self._flushes or self._deadline_ms >= 0
+            if urgent:
+                # Somebody waits: linger.ms is over for all that is open.
+                self._intake.seal_all()
+            if urgent or flags & SEALED:
                 self._sealed()
             if not flags & BLOCKED or self._arena.free_pages <= free_pages:
                 break

@@ -30,6 +30,10 @@ from ingestd.producer.library.topics import NO_ROW, KnownTopic
 
 BOUND_BYTES: Final = 512
 """Records smaller than max.request.size by that much are not measured exactly."""
+YEAR_S: Final = 365 * 86_400.0
+"""Longer waits are for ever; clocks of event loops and locks do not take every number."""
+ASK_AGAIN_S: Final = 0.5
+"""How often the cluster is asked again while a caller waits for a topic to have more partitions."""
 _numbers = itertools.count(1)
 
 
@@ -47,7 +51,7 @@ class Front:
             log.info("%s", note)
         self.settings = settings
         self.client_id = settings.client_id or f"producer-{next(_numbers)}"
-        self.max_block_s = settings.max_block_ms / 1000
+        self.max_block_s = min(settings.max_block_ms / 1000, YEAR_S)
         self._partitioner = _partitioner(objects.get("partitioner.class"), config)
         self._cluster: Cluster | None = None
         self._bytes_max = settings.max_request_size
@@ -82,6 +86,11 @@ class Front:
             timestamp_ms = time_ns() // 1_000_000
         encoded = encode_headers(headers) if headers else None
         return Future(owner, name, topic.index, partition, timestamp_ms, key, value, encoded, len(headers), callback)
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing of the program's own is asked about a record."""
+        return self._key_passes and self._value_passes and self._partitioner is None
 
     def refusal(self, future: Future, topic: KnownTopic) -> KafkaException | None:
         """Why the record fails before it is handed over, if it does: its topic, or its size.

@@ -10,7 +10,6 @@ from ingestd.client.errors import IllegalStateException, KafkaException, Timeout
 from ingestd.client.future import Callback, Owner
 from ingestd.client.records import RecordMetadata
 from ingestd.hotpath.handover import Outgoing
-from ingestd.producer.common import log
 
 __all__ = ["Callback", "Future", "LoopOwner", "Owner"]
 
@@ -63,24 +62,6 @@ class Future(Outgoing):
                 yield from waiter
         return self._outcome()
 
-    def tell(self) -> None:
-        """For the producer, in its thread, once the outcome is known: calls whoever waits for it, once.
-
-        A callback's exception is its own affair: logged, and the others go on (as in Kafka's producer).
-        """
-        callback, waiters = self.take_listeners()
-        if callback is not None:
-            error: KafkaException | None = self.error
-            try:
-                callback(self._metadata() if error is None else None, error)
-            except BaseException:
-                log.exception("a callback raised")
-        for waiter in waiters:
-            try:
-                waiter()
-            except BaseException:
-                log.exception("a callback raised")
-
     def _outcome(self) -> RecordMetadata:
         error: KafkaException | None = self.error
         if error is not None:
@@ -89,9 +70,8 @@ class Future(Outgoing):
         return self._metadata()
 
     def _metadata(self) -> RecordMetadata:
-        return RecordMetadata(
-            self.topic, self.partition, self.offset, self.timestamp_ms, self.key_size, self.value_size
-        )
+        where = (self.topic, self.partition, self.offset, self.timestamp_ms)
+        return RecordMetadata(*where, self.key_size, self.value_size)
 
     def _wait(self, timeout: float | None) -> bool:
         self.owner.check_may_wait()

@@ -6,10 +6,12 @@ with Producer({"bootstrap.servers": "kafka-1:9092"}) as producer:
     producer.send(ProducerRecord("orders", "asynchronous"), lambda metadata, error: ...)
 """
 
+import asyncio
 import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,9 +19,11 @@ from typing import Any, Final, Self
 from ingestd.client.errors import TimeoutException
 from ingestd.client.records import ProducerRecord
 from ingestd.hotpath.handover import FULL, QUEUED, WAKE
+from ingestd.hotpath.sending import FastSend
+from ingestd.producer.common import log
 from ingestd.producer.library.cluster import PartitionInfo
 from ingestd.producer.library.engine import Engine
-from ingestd.producer.library.front import Front
+from ingestd.producer.library.front import ASK_AGAIN_S, Front
 from ingestd.producer.library.future import Callback, Future, Owner
 from ingestd.producer.library.sender_thread import SenderThread
 from ingestd.producer.library.topics import KnownTopic
@@ -52,8 +56,13 @@ class Producer:
         self._known = self._engine.topics.known
         self._handover = self._engine.handover
         self._put = self._handover.put
-        self._encode = self._front.encode
-        self._sure_bytes = self._front.sure_bytes
+        self._wake = partial(self._thread.call, self._engine.drain)
+        self._quick: FastSend | None = None
+        if self._front.is_plain:
+            sure_bytes = self._front.sure_bytes
+            self._quick = FastSend(self._handover, self._known, self._owner, Future, self._wake, sure_bytes)
+        self._flushing = threading.Lock()
+        self._ending = False
         self._finished = False
         self._thread.start()
         atexit.register(self._at_exit)
@@ -68,13 +77,18 @@ class Producer:
         BufferExhaustedException; also raises SerializationException, IllegalStateException, and what a partitioner
         raises. A call that raises has sent nothing. Everything else is in the future: RecordTooLargeException too.
         """
+        future = self._quick.send(record, callback) if self._quick is not None else None
+        return self._send(record, callback) if future is None else future
+
+    def _send(self, record: ProducerRecord, callback: Callback | None) -> Future:
+        """The slow way: whatever the quick one has left."""
         topic = self._known.get(record.topic)
         deadline_s = 0.0
         if topic is None or not topic.open or not topic.admits(record.partition):
             deadline_s = monotonic() + self._front.max_block_s
             topic = self._wait_for_topic(record, deadline_s)
-        future = self._encode(record, topic, self._owner, callback)
-        if future.size_bytes > self._sure_bytes or not topic.open:
+        future = self._front.encode(record, topic, self._owner, callback)
+        if future.size_bytes > self._front.sure_bytes or not topic.open:
             error = self._front.refusal(future, topic)
             if error is not None:
                 self._thread.call(self._engine.refuse, future, error)
@@ -83,7 +97,7 @@ class Producer:
         if verdict == FULL:
             verdict = self._wait_for_room(future, topic, deadline_s or monotonic() + self._front.max_block_s)
         if verdict == WAKE:
-            self._thread.call(self._engine.drain)
+            self._wake()
         elif verdict != QUEUED:
             self._owner.check_process()
             raise self._front.closed(self._engine)
@@ -106,7 +120,8 @@ class Producer:
         After ``timeout`` seconds (None: for ever) TimeoutException. In a callback it raises IllegalStateException.
         """
         self._owner.check_may_wait()
-        generations = self._handover.close_generation()
+        with self._flushing:
+            generations = self._handover.close_generation()
         done = threading.Event()
         if not generations or not self._thread.call(self._engine.flush, generations, done.set):
             return
@@ -139,7 +154,6 @@ class Producer:
             raise TimeoutException("a callback has not returned yet: the producer ends when it does")
         self._finished = True
         atexit.unregister(self._at_exit)
-        self._front.close()
 
     def __enter__(self) -> Self:
         return self
@@ -156,8 +170,19 @@ class Producer:
             self._moved.notify_all()
 
     def _close(self, timeout_ms: int | None) -> None:
-        loop = self._thread.loop
-        self._engine.close(timeout_ms).add_done_callback(lambda _: loop.stop())
+        ended = self._engine.close(timeout_ms)
+        if not self._ending:
+            self._ending = True
+            ended.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        try:
+            task.result()
+            self._front.close()
+        except Exception:
+            log.exception("closing the producer")
+        finally:
+            self._thread.loop.stop()
 
     # -- waiting
 
@@ -170,10 +195,14 @@ class Producer:
             known = self._known.get(name)
             return self._closed or (known is not None and (known.admits(partition) or known.denied))
 
-        topic = self._known.get(name)
-        if topic is None or not topic.held:
-            self._thread.call(self._engine.want_topic, name)
-        found = self._wait(settled, deadline_s)
+        while True:
+            topic = self._known.get(name)
+            if topic is None or not topic.held:
+                self._thread.call(self._engine.want_topic, name)
+            now_s = monotonic()
+            found = self._wait(settled, min(deadline_s, now_s + ASK_AGAIN_S))
+            if found or now_s + ASK_AGAIN_S >= deadline_s or self._thread.here:
+                break
         topic = self._known.get(name)
         if self._closed:
             raise self._front.closed(self._engine)

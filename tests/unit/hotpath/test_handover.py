@@ -1,11 +1,12 @@
 """The queue between a program's threads and the thread of the arena: bounds, wake-ups, generations, outcomes."""
 
 import random
+import sys
 from typing import Any
 
 import pytest
 
-from ingestd.hotpath.handover import CLOSED, FULL, QUEUED, WAKE, Handover, Outgoing
+from ingestd.hotpath.handover import CLOSED, FULL, QUEUED, WAKE, Handover, Outgoing, tell
 
 OVERHEAD = 256
 
@@ -59,8 +60,8 @@ def test_nothing_enters_a_closed_one() -> None:
 
 def test_an_outcome_comes_once_and_names_those_who_wait() -> None:
     handover = Handover(1 << 20, 10)
-    called: list[str] = []
-    silent, loud = outgoing(), outgoing(callback=called.append)
+    called: list[object] = []
+    silent, loud = outgoing(), outgoing(callback=lambda *outcome: called.append(outcome))
     waited = outgoing()
     assert waited.add_waiter(lambda: called.append("waiter"))
     for record in (silent, loud, waited):
@@ -70,11 +71,26 @@ def test_an_outcome_comes_once_and_names_those_who_wait() -> None:
     assert handover.fail([silent, loud, waited], KeyError()) == []
     assert all(record.done() and record.error is error for record in (silent, loud, waited))
     assert not waited.add_waiter(lambda: None)
-    callback, waiters = waited.take_listeners()
-    assert callback is None and len(waiters) == 1
-    assert waited.take_listeners() == (None, ())
-    assert loud.take_listeners()[0] == called.append
-    assert called == []
+    tell([loud, waited], tuple, lambda: None)
+    tell([loud, waited], tuple, lambda: None)
+    assert called == [(None, error), "waiter"]
+
+
+def test_those_who_are_told_may_raise_and_the_others_still_hear_of_it() -> None:
+    called: list[object] = []
+
+    def callback(*outcome: object) -> None:
+        called.append(outcome)
+        raise ZeroDivisionError
+
+    handover = Handover(1 << 20, 10)
+    first, second = outgoing(callback=callback), outgoing(callback=callback)
+    first.add_waiter(lambda: called.append("waiter"))
+    error = ValueError()
+    raised: list[object] = []
+    tell(handover.fail([first, second], error), tuple, lambda: raised.append(sys.exc_info()[0]))
+    assert called == [(None, error), "waiter", (None, error)]
+    assert raised == [ZeroDivisionError] * 2
 
 
 def test_one_that_never_was_queued_can_fail_without_moving_the_counts() -> None:

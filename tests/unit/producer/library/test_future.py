@@ -10,6 +10,7 @@ import pytest
 from ingestd.client.errors import IllegalStateException, RecordFailedException, TimeoutException
 from ingestd.client.records import RecordMetadata
 from ingestd.hotpath.handover import Handover
+from ingestd.producer.library.answers import tell
 from ingestd.producer.library.future import Future, LoopOwner, Owner
 
 
@@ -18,9 +19,7 @@ def future(callback: Any = None, owner: Owner | None = None) -> Future:
 
 
 def fail(record: Future, error: Exception) -> None:
-    for attended in Handover(1, 1).fail([record], error):
-        assert isinstance(attended, Future)
-        attended.tell()
+    tell(Handover(1, 1).fail([record], error))
 
 
 def test_result_raises_the_records_error_and_times_out_before_it_is_known() -> None:
@@ -61,7 +60,7 @@ def test_the_callback_is_called_once_before_the_waiters_and_may_raise(caplog: py
     record.add_done_callback(order.append)
     error = RecordFailedException("no")
     fail(record, error)
-    record.tell()
+    tell([record])
     assert order == [(None, error), record]
     assert "a callback raised" in caplog.text
 
