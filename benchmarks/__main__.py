@@ -16,7 +16,7 @@ from benchmarks.daemon import Settings
 from benchmarks.programs import ProgramError
 from benchmarks.report import Figure
 
-STAGES: Final = ("record-path", "worker", "rival", "latency")
+STAGES: Final = ("record-path", "worker", "rival", "library", "latency")
 ROOT: Final = Path(__file__).parent.parent
 
 
@@ -76,6 +76,10 @@ def _run(
             unix_queue=arguments.unix_queue,
         )
         return whole_worker.measure(folder, arena_folder, arguments.udp_port, plan, settings)
+    if stage == "library":
+        from benchmarks import library
+
+        return library.measure(folder, arguments.rival_records, arguments.repetitions, arguments.partitions)
     if stage == "latency":
         from benchmarks import latency
 

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import KafkaError, Message, Producer
 from kio.serial import entity_reader
 
-from benchmarks import record_path
+from benchmarks import library, record_path
 from benchmarks.programs import Generator, Relay, Sink, program
 from benchmarks.report import Figure, table, write_json
 from benchmarks.rival_producer import records_of
@@ -165,6 +165,16 @@ def test_record_path_alone_is_measured_in_stages() -> None:
     assert (total.unit, total.limit) == ("ns per record", record_path.TOTAL_NS_MAX)
     assert total.value > 0
     assert samples["refused"][0] < samples["keyed"][0]  # a record that is refused is not encoded
+
+
+def test_library_and_both_ways_into_its_arena_are_measured(tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared.frames"
+    Generator("frames", "-", records=100, topic=library.TOPIC, write=str(prepared)).wait()
+    with Sink.run(tmp_path, [f"{library.TOPIC}:3"]) as sink:
+        assert library.cpu_s("library_producer", "callback", f"127.0.0.1:{sink.port}", prepared, 1000) > 0
+        assert sink.counters()["records"] == 1000
+    queue_ns, lock_ns = (library.taking_ns(way, 2000, 3) for way in (library.by_queue, library.by_lock))
+    assert 0 < queue_ns < lock_ns
 
 
 def test_report_tells_what_was_missed(tmp_path: Path) -> None:
