@@ -33,6 +33,7 @@ RECORD_BYTES: Final = 256
 """What a record without outcome costs besides its bytes: buffer.memory divided by it bounds their number."""
 RETRY_MS: Final = 50
 """Pause before records that found no room are offered again, should nothing have said that there is some."""
+HOUR_MS: Final = 3_600_000
 ANY_TIME_MS: Final = 1 << 62
 """A program's timestamps are its own affair: no bounds here, the broker has some."""
 
@@ -102,6 +103,8 @@ class Engine:
         self._flushes: list[tuple[list[Generation], Callable[[], object]]] = []
         self._deadline_ms = -1
         self._closing: asyncio.Task[None] | None = None
+        self._ended = False
+        """The arena is closed."""
         self._settled = asyncio.Event()
         self.failure: KafkaException | None = None
         """Why it has ended by itself."""
@@ -111,10 +114,10 @@ class Engine:
 
     def drain(self) -> None:
         """Takes what was handed over. Whoever was told to WAKE by a ``put`` has this called."""
-        if self._rest:
-            self._rest += self.handover.take()
-        else:
-            self._rest, self._at = self.handover.take(), 0
+        if self._ended:
+            return
+        # What is in the arena already is let go of: under a load that never ends, the rest never is empty.
+        self._rest, self._at = self._rest[self._at :] + self.handover.take(), 0
         self._append()
 
     def _append(self) -> None:
@@ -223,9 +226,13 @@ class Engine:
         """Sends without lingering; ``done()`` once all of ``generations`` have their outcome, or the producer ends."""
         self._flushes.append((generations, done))
         self.drain()
+        if self._ended:
+            done()
 
     def metrics(self) -> dict[str, float]:
-        """Figures by the names of Kafka's producer metrics, as far as it has them."""
+        """Figures by the names of Kafka's producer metrics, as far as it has them; none once it has ended."""
+        if self._ended:
+            return {}
         self._producer.survey()
         return {
             **producer_metrics(self._arena, self._figures),
@@ -251,17 +258,23 @@ class Engine:
         return self._closing
 
     async def _close(self) -> None:
-        self.drain()
-        while self.handover.outstanding and (left_ms := self._deadline_ms - self._clock.tick_ms()) > 0:
-            self._settled.clear()
-            try:
-                async with asyncio.timeout(min(left_ms, 3_600_000) / 1000):
-                    await self._settled.wait()
-            except TimeoutError:
-                continue
-        left_ms = min(max(self._deadline_ms - self._clock.tick_ms(), 0), 3_600_000)
-        await self._producer.close(left_ms)
-        self._end(self.failure or TimeoutException("the producer was closed before this record was sent"))
+        try:
+            self.drain()
+            while self.handover.outstanding and self._left_ms > 0:
+                self._settled.clear()
+                try:
+                    async with asyncio.timeout(self._left_ms / 1000):
+                        await self._settled.wait()
+                except TimeoutError:
+                    continue
+            await self._producer.close(self._left_ms)
+        finally:
+            self._end(self.failure or TimeoutException("the producer was closed before this record was sent"))
+
+    @property
+    def _left_ms(self) -> int:
+        """Of the time that close() has; an event loop's timers do not take every number."""
+        return min(max(self._deadline_ms - self._clock.tick_ms(), 0), HOUR_MS)
 
     def _end(self, error: KafkaException) -> None:
         """What has no outcome yet fails; honestly, where it may be in Kafka."""
@@ -280,6 +293,7 @@ class Engine:
         for _, done in self._flushes:
             done()
         self._flushes = []
+        self._ended = True
         try:
             self._arena.close()
         except ArenaStateError:
