@@ -32,6 +32,8 @@ class AsyncProducer:
         self._front.begin(self._engine)
         self._known = self._engine.topics.known
         self._handover = self._engine.handover
+        self._wake = partial(self._loop.call_soon, self._engine.drain)
+        self._quick = self._front.quick(self._engine, self._owner, self._wake)
         self._waiters: list[asyncio.Future[None]] = []
 
     async def send(self, record: ProducerRecord) -> Future:
@@ -39,6 +41,11 @@ class AsyncProducer:
 
         Waits at most max.block.ms, for the topic to be known and for room; raises as ``Producer.send`` does.
         """
+        future = self._quick.send(record, None) if self._quick is not None else None
+        return await self._send(record) if future is None else future
+
+    async def _send(self, record: ProducerRecord) -> Future:
+        """The slow way: whatever the quick one has left."""
         deadline_s = self._loop.time() + self._front.max_block_s
         topic = self._known.get(record.topic)
         if topic is None or not topic.admits(record.partition):
@@ -47,13 +54,15 @@ class AsyncProducer:
         if future.size_bytes > self._front.sure_bytes or not topic.open:
             error = self._front.refusal(future, topic)
             if error is not None:
+                if self._handover.closed:
+                    raise self._front.closed(self._engine)
                 self._engine.refuse(future, error)
                 return future
         verdict = self._handover.put(future)
         if verdict == FULL:
             verdict = await self._wait_for_room(future, topic, deadline_s)
         if verdict == WAKE:
-            self._loop.call_soon(self._engine.drain)
+            self._wake()
         elif verdict != QUEUED:
             self._owner.check_process()
             raise self._front.closed(self._engine)

@@ -1,7 +1,7 @@
 """What ``send()`` does in the caller's thread: settings, serializers, partitioner, size; whatever need not wait."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import time_ns
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from ingestd.client.records import ProducerRecord
 from ingestd.config.library import read_library_settings
 from ingestd.errors import ConfigurationError
 from ingestd.hotpath.batch import encode_headers
+from ingestd.hotpath.sending import FastSend
 from ingestd.kafka.errors import UNKNOWN_TOPIC_OR_PARTITION, error_of
 from ingestd.metrics import Failed
 from ingestd.producer.common import log
@@ -87,10 +88,11 @@ class Front:
         encoded = encode_headers(headers) if headers else None
         return Future(owner, name, topic.index, partition, timestamp_ms, key, value, encoded, len(headers), callback)
 
-    @property
-    def is_plain(self) -> bool:
-        """Nothing of the program's own is asked about a record."""
-        return self._key_passes and self._value_passes and self._partitioner is None
+    def quick(self, engine: Engine, owner: Owner, wake: Callable[[], object]) -> FastSend | None:
+        """The quick way to send; None: something of the program's own is asked about every record."""
+        if not (self._key_passes and self._value_passes and self._partitioner is None):
+            return None
+        return FastSend(engine.handover, engine.topics.known, owner, Future, wake, self.sure_bytes)
 
     def refusal(self, future: Future, topic: KnownTopic) -> KafkaException | None:
         """Why the record fails before it is handed over, if it does: its topic, or its size.

@@ -19,7 +19,6 @@ from typing import Any, Final, Self
 from ingestd.client.errors import TimeoutException
 from ingestd.client.records import ProducerRecord
 from ingestd.hotpath.handover import FULL, QUEUED, WAKE
-from ingestd.hotpath.sending import FastSend
 from ingestd.producer.common import log
 from ingestd.producer.library.cluster import PartitionInfo
 from ingestd.producer.library.engine import Engine
@@ -57,10 +56,7 @@ class Producer:
         self._handover = self._engine.handover
         self._put = self._handover.put
         self._wake = partial(self._thread.call, self._engine.drain)
-        self._quick: FastSend | None = None
-        if self._front.is_plain:
-            sure_bytes = self._front.sure_bytes
-            self._quick = FastSend(self._handover, self._known, self._owner, Future, self._wake, sure_bytes)
+        self._quick = self._front.quick(self._engine, self._owner, self._wake)
         self._flushing = threading.Lock()
         self._ending = False
         self._finished = False
@@ -91,7 +87,8 @@ class Producer:
         if future.size_bytes > self._front.sure_bytes or not topic.open:
             error = self._front.refusal(future, topic)
             if error is not None:
-                self._thread.call(self._engine.refuse, future, error)
+                if self._closed or not self._thread.call(self._engine.refuse, future, error):
+                    raise self._front.closed(self._engine)
                 return future
         verdict = self._put(future)
         if verdict == FULL:
