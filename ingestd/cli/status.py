@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from ingestd import config, scoreboard
+from ingestd import scoreboard
 from ingestd.cli.common import add_configuration, bytes_text, configuration_files, duration_text, table
 from ingestd.cli.figures import Status, WorkerStatus, read_status
+from ingestd.config import reader
 from ingestd.config.checks import notes
 from ingestd.config.model import Config
-from ingestd.errors import ExitStatus
+from ingestd.errors import ConfigurationError, ExitStatus
 from ingestd.metrics import Balance, Counted, Dropped, Failed, Ledger, Reason, Rejected, name_of, reasons_counted
 from ingestd.scoreboard import Pressure, Word
 
@@ -28,8 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Prints the status; HostDaemonAbsentError (75) when nobody runs."""
-    loaded = config.load(*configuration_files(arguments))
-    status = read_status(Path(loaded.daemon.state_directory) / scoreboard.FILE_NAME)
+    files = configuration_files(arguments)
+    loaded: Config | None = None
+    try:
+        loaded = reader.load(files).config
+        daemon = loaded.daemon
+    except ConfigurationError:
+        # Whoever asks may not be allowed to read the secrets, and the file may have changed since the daemon started.
+        daemon = reader.load_daemon(files)
+    status = read_status(Path(daemon.state_directory) / scoreboard.FILE_NAME)
     now_ms, tick_ms = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
     complaints = status.complaints(tick_ms)
     if arguments.json:
@@ -106,8 +114,8 @@ def _reasons_json(counted: list[Counted], kind: type[Reason]) -> dict[str, int]:
     return {name_of(reason): count for reason, _, count in counted if isinstance(reason, kind)}
 
 
-def as_text(status: Status, complaints: list[str], loaded: Config, now_ms: int, tick_ms: int) -> str:
-    """The status for people: workers, books, reasons, and what is wrong."""
+def as_text(status: Status, complaints: list[str], loaded: Config | None, now_ms: int, tick_ms: int) -> str:
+    """The status for people: workers, books, reasons, and what is wrong; ``loaded`` None: only [daemon] is known."""
     header = status.header
     running = duration_text(now_ms - header.started_ms)
     plural = "" if header.workers == 1 else "s"
@@ -133,7 +141,10 @@ def as_text(status: Status, complaints: list[str], loaded: Config, now_ms: int, 
     ]
     if reasons or extra:
         parts.append("\n".join([*reasons, *extra]))
-    parts += [f"note: {note}" for note in notes(loaded)[:1] if loaded.producer.acks != -1]
+    if loaded is None:
+        parts.append("note: the configuration cannot be read in full here; `ingestd check` lists why")
+    elif loaded.producer.acks != -1:
+        parts += [f"note: {note}" for note in notes(loaded)[:1]]
     parts.append("\n".join(f"degraded: {complaint}" for complaint in complaints) or "well")
     return "\n\n".join(parts)
 

@@ -43,6 +43,20 @@ def load(paths: Sequence[Path]) -> Loaded:
     return read(read_documents(paths), os.environ)
 
 
+def load_daemon(paths: Sequence[Path]) -> Daemon:
+    """Section ``[daemon]`` alone, whatever else is wrong with the files, for who only looks for the daemon's places.
+
+    ConfigurationError if that section has faults itself.
+    """
+    faults = Faults()
+    whole = merged(read_documents(paths), faults.sources)
+    section = expanded({"daemon": whole.get("daemon", {})}, os.environ, faults)["daemon"]
+    daemon = _daemon(read_section("daemon.", section, _DAEMON_RULES, faults))
+    check_daemon(daemon, faults)
+    faults.raise_if_any()
+    return daemon
+
+
 def parse(text: str, name: str = "configuration") -> Config:
     """As :func:`load`, from text; ``name`` stands in faults of the file as a whole."""
     return read([Document("", parse_toml(text, name))], os.environ).config

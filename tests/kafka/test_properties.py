@@ -1,12 +1,18 @@
-"""What Java says of properties files and of the settings of its producer, against what we say."""
+"""Java and its producer against what we make of their files: the format, the settings, and one file for both."""
 
 import random
+import re
+import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from ingestd.config.faults import RefusedError
 from ingestd.config.properties import parse_properties
 from tests.kafka import artifacts
+from tests.kafka.cluster import Cluster
+from tests.kafka.daemon import Daemon
+from tests.kafka.reader import read_topic
 from tests.reference.kafka_settings import kafka_settings
 
 PROGRAMS = Path(__file__).with_name("java")
@@ -29,9 +35,63 @@ def test_every_file_is_read_as_java_reads_it(tmp_path: Path, seed: int) -> None:
 
 def java(program: str, *arguments: str) -> list[str]:
     """The lines that a program of the folder ``java`` prints."""
+    return run_java([str(PROGRAMS / f"{program}.java"), *arguments], "").splitlines()
+
+
+def run_java(words: list[str], given: str) -> str:
+    """Runs Java with Kafka's jars; ``given`` is what it reads."""
     class_path = ":".join(map(str, artifacts.jars()))
-    command = ["java", "-XX:TieredStopAtLevel=1", "-cp", class_path, str(PROGRAMS / f"{program}.java"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    command = ["java", "-XX:TieredStopAtLevel=1", "-cp", class_path, *words]
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+APPLICATION = """\
+# The order service's producer, as it has been for years
+bootstrap.servers = PLAINTEXT://{bootstrap}
+client.id: order-service
+acks=all
+retries=2147483647
+enable.idempotence=TRUE
+max.in.flight.requests.per.connection = 5
+linger.ms=20
+batch.size 32768
+compression.type=\\
+    lz4
+delivery.timeout.ms=120000
+request.timeout.ms=30000
+key.serializer=org.apache.kafka.common.serialization.StringSerializer
+value.serializer=org.apache.kafka.common.serialization.StringSerializer
+enable.metrics.push=false
+metrics.recording.level=INFO
+schema.registry.url=http://registry.example.com:8081
+"""
+
+
+def test_the_file_of_a_java_application_starts_the_daemon(
+    kafka: Cluster, topic_name: str, tmp_path: Path, make_daemon: Callable[..., Daemon]
+) -> None:
+    kafka.create_topic(topic_name)
+    file = tmp_path / "producer.properties"
+    file.write_text(APPLICATION.replace("{bootstrap}", kafka.bootstrap))
+    listener = {"name": "app", "listen": "unix-stream:{sockets}/app", "format": "lines", "topic": topic_name}
+    daemon = make_daemon("unused:1", [listener], workers=1)
+    text, count = re.subn(
+        r'"bootstrap.servers" = .*\n', f'"properties.file" = "{file}"\n', daemon.configuration.read_text()
+    )
+    assert count == 1
+    daemon.configuration.write_text(text)
+    daemon.start()
+    with socket.socket(socket.AF_UNIX) as sender:
+        sender.connect(f"{daemon.sockets}/app")
+        sender.sendall(b"of the daemon\n")
+    daemon.wait_settled(1)
+    log = daemon.log.read_text()
+    for name in ("enable.metrics.push", "metrics.recording.level", "schema.registry.url"):
+        assert len(re.findall(rf"WARNING .*{re.escape(file.name)}:\d+: .*{re.escape(name)}", log)) == 1, log
+    # The same file is one that Kafka's own producer takes.
+    words = ["org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", kafka.bootstrap, "--topic", topic_name]
+    run_java([*words, "--producer.config", str(file)], "of Java\n")
+    assert [record.value for record in read_topic(kafka.direct, topic_name)] == [b"of the daemon", b"of Java"]
 
 
 def test_the_written_out_settings_are_those_of_kafkas_producer() -> None:

@@ -69,6 +69,16 @@ def test_a_degraded_daemon_ends_with_one_and_says_why(
     assert json.loads(capsys.readouterr().out)["complaints"] == ["the daemon is stopping"]
 
 
+def test_who_may_not_read_the_secrets_is_shown_the_status_all_the_same(
+    beating: Callable[[], None], configuration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beating()
+    text = configuration.read_text().replace("linger.ms = 7", 'client.id = "${file:/nowhere/to/be/found}"')
+    configuration.write_text(text)
+    assert command.execute(arguments(configuration)) == 0
+    assert "note: the configuration cannot be read in full here" in capsys.readouterr().out
+
+
 def test_no_daemon_ends_with_its_own_status(configuration: Path) -> None:
     with pytest.raises(HostDaemonAbsentError) as caught:
         command.execute(arguments(configuration))

@@ -162,6 +162,14 @@ def test_what_comes_from_a_file_is_never_shown(base: Path) -> None:
         assert "***" in str(found[0])
 
 
+def test_the_daemons_section_is_to_be_had_alone(base: Path) -> None:
+    over = write(base.parent / "over.toml", '[producer]\nlinger.ms = "${NOWHERE_TO_BE_FOUND}"\n[daemon]\nworkers = 3\n')
+    assert reader.load_daemon([base, over]).workers == 3
+    write(over, "[daemon]\nworkers = 0\n")
+    with pytest.raises(ConfigurationError, match="workers"):
+        reader.load_daemon([base, over])
+
+
 TABLES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
