@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from ingestd import __version__
@@ -74,27 +75,41 @@ async def _ask(config: Config) -> View:
 
 async def _view(config: Config, cluster: Cluster, brokers: Brokers) -> View:
     view = View(await _reach_all(brokers.seeds))
-    seeds = [seed.connection for seed in brokers.seeds if seed.connection is not None]
-    if not seeds:
+    answer = await _first_answer(view, brokers.seeds, [topic.name for topic in config.topics])
+    if answer is None:
         return view
-    names = [topic.name for topic in config.topics]
-    described = await _call(
-        seeds[0],
-        messages.METADATA,
-        lambda version, correlation_id: describe.topics_request(version, correlation_id, _client_id(seeds[0]), names),
-        describe.topics_response,
-    )
+    connection, described = answer
     view.cluster_id, view.topics, cluster.brokers = described.cluster_id, described.topics, described.brokers
     nodes = {node: broker for node in described.brokers if (broker := brokers.get(node)) is not None}
     view.nodes = dict(zip(nodes, await _reach_all(nodes.values()), strict=True))
     present = [name for name, topic in described.topics.items() if topic.code == NONE]
-    await _describe(view, seeds[0], [(describe.TOPIC, name) for name in present])
+    await _describe(view, connection, [(describe.TOPIC, name) for name in present])
     for node, broker in nodes.items():
         if broker.connection is not None:
             await _describe(view, broker.connection, [(describe.BROKER, str(node))])
     if config.producer.enable_idempotence:
-        view.identity_error = await _identity_error(seeds[0])
+        view.identity_error = await _identity_error(connection)
     return view
+
+
+async def _first_answer(
+    view: View, seeds: list[Broker], names: list[str]
+) -> tuple[Connection, describe.ClusterDescription] | None:
+    """Who tells of the cluster, and what; a bootstrap server that does not is no better than one that is away."""
+    for index, seed in enumerate(seeds):
+        connection = seed.connection
+        if connection is None:
+            continue
+        encode = partial(_topics_request, _client_id(connection), names)
+        try:
+            return connection, await _call(connection, messages.METADATA, encode, describe.topics_response)
+        except (ConnectionLostError, ProtocolError, TimeoutError) as error:
+            view.seeds[index] = view.seeds[index]._replace(error=f"no metadata: {str(error) or 'no answer'}")
+    return None
+
+
+def _topics_request(client_id: str, names: list[str], version: int, correlation_id: int) -> bytes:
+    return describe.topics_request(version, correlation_id, client_id, names)
 
 
 async def _reach_all(brokers: Iterable[Broker]) -> list[Reached]:

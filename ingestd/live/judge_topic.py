@@ -144,8 +144,9 @@ def _sizes(case: Case) -> Found:
     if limit is None:
         return
     if case.own.batch_size > limit:
-        what = f"batch.size = {case.own.batch_size} is above its max.message.bytes = {limit}: full batches are refused"
-        yield case.find(FAILS, what, f"Set batch.size to {limit} or less for it, or raise max.message.bytes")
+        what = f"batch.size = {case.own.batch_size} is above its max.message.bytes = {limit}: full batches are refused,"
+        what += " split and sent again"
+        yield case.find(NOTE, what, f"Set batch.size to {limit} or less for it, or raise max.message.bytes")
     overhead = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES_MAX
     for one in case.listeners:
         largest = one.record_bytes_max + overhead

@@ -116,10 +116,10 @@ def test_what_fits_is_not_found(told: dict[str, str | None], settings: str, list
     assert found(told=told, settings=settings, listener=listener) == []
 
 
-def test_batches_that_the_topic_does_not_take_fail_even_where_records_would_fit() -> None:
-    said = [finding.what for finding in found(told={"max.message.bytes": "100000"}, listener=LINES)]
-    assert "batch.size = 131072 is above its max.message.bytes = 100000" in said[0]
-    assert [finding.weight for finding in found(told={"max.message.bytes": "100000"})] == [FAILS, FAILS]
+def test_batches_that_the_topic_does_not_take_are_split_and_records_fail() -> None:
+    batches, records = found(told={"max.message.bytes": "100000"})
+    assert "batch.size = 131072 is above its max.message.bytes = 100000" in batches.what
+    assert (batches.weight, records.weight) == (NOTE, FAILS)
 
 
 def test_declared_partitions_are_compared() -> None:

@@ -1,0 +1,93 @@
+"""`check --live` against brokers that a real one cannot be made to be: silent, of few words, or gone in the middle."""
+
+import asyncio
+import datetime
+from importlib import import_module
+from typing import Any
+
+import pytest
+from kio.schema.errors import ErrorCode
+
+from ingestd.config.model import Config
+from ingestd.config.reader import parse
+from ingestd.live import ask as asking
+from ingestd.live.judge import judge
+from ingestd.live.view import View
+from tests.fakes.broker import CLOSE, INIT_PRODUCER_ID, METADATA, SILENCE, FakeCluster, Request, body_of
+
+
+def configuration(bootstrap: tuple[str, ...], settings: str = "") -> Config:
+    seeds = ", ".join(f'"{seed}"' for seed in bootstrap)
+    listener = '[[listeners]]\nname = "l"\nlisten = "udp:127.0.0.1:1"\nformat = "raw"\ntopic = "t"\n'
+    return parse(f"[producer]\nbootstrap.servers = [{seeds}]\n{settings}\n{listener}")
+
+
+def seen(cluster: FakeCluster, settings: str = "") -> tuple[View, list[str]]:
+    """What is seen of ``cluster``, and what is said of it."""
+
+    async def scenario() -> tuple[View, list[str]]:
+        async with cluster:
+            config = configuration(cluster.bootstrap, settings)
+            view = await asyncio.to_thread(asking.ask, config)
+            return view, [str(finding) for finding in judge(config, view)]
+
+    return asyncio.run(scenario())
+
+
+def refused(request: Request) -> bytes:
+    """InitProducerId of a principal that may not write."""
+    module = import_module(f"kio.schema.init_producer_id.v{request.version}.response")
+    code = ErrorCode.cluster_authorization_failed
+    return body_of(
+        module.InitProducerIdResponse(
+            throttle_time=datetime.timedelta(0), error_code=code, producer_id=-1, producer_epoch=-1
+        )
+    )
+
+
+def test_a_broker_that_tells_no_settings_is_judged_by_the_rest() -> None:
+    view, said = seen(FakeCluster(topics={"t": 3}))
+    assert (view.reachable, len(view.topics["t"].leaders), view.identity_error) == (True, 3, "")
+    assert view.topic_settings == {}
+    assert any("brokers' settings are not told" in text for text in said), said
+    assert any("topic t: its settings are not told" in text for text in said), said
+
+
+def test_a_topic_is_not_made_by_being_asked_for() -> None:
+    cluster = FakeCluster(topics={"other": 1})
+    _, said = seen(cluster)
+    assert any(text.startswith("fails: topic t: not there") for text in said), said
+    assert "t" not in cluster.topics
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(CLOSE, "no metadata: "), (SILENCE, "no metadata: no answer")])
+def test_the_next_server_is_asked_where_one_does_not_answer(
+    answer: Any, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "ANSWER_SECONDS_MAX", 0.3)
+    cluster = FakeCluster(nodes=2, topics={"t": 1})
+    cluster.brokers[1].control(METADATA, lambda _: answer, times=9)
+    view, said = seen(cluster)
+    assert view.reachable
+    assert view.seeds[0].error.startswith(reason)
+    assert not view.seeds[1].error
+    assert any("bootstrap.servers" in text and "no metadata" in text for text in said), said
+
+
+def test_where_nobody_answers_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "ANSWER_SECONDS_MAX", 0.3)
+    cluster = FakeCluster(topics={"t": 1})
+    cluster.brokers[1].control(METADATA, lambda _: CLOSE, times=9)
+    view, said = seen(cluster)
+    assert (view.reachable, said) == (False, [])
+
+
+def test_no_producer_id_for_this_principal_is_found() -> None:
+    cluster = FakeCluster(topics={"t": 1})
+    cluster.brokers[1].control(INIT_PRODUCER_ID, refused, times=99)
+    _, said = seen(cluster)
+    assert any(text.startswith("fails: enable.idempotence: no producer id: CLUSTER_AUTH") for text in said), said
+    cluster = FakeCluster(topics={"t": 1})
+    cluster.brokers[1].control(INIT_PRODUCER_ID, refused, times=99)
+    _, said = seen(cluster, "enable.idempotence = false")
+    assert not any("producer id:" in text for text in said)
