@@ -1,6 +1,7 @@
 """The producer of one worker: sealed batches in, outcomes out. Everything runs on one event loop."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from random import Random
@@ -19,7 +20,8 @@ from ingestd.producer.brokers import Brokers
 from ingestd.producer.budget import RELAXED_LEVEL, Budget
 from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import Clock, SystemClock, log
-from ingestd.producer.compression import CODECS, PLAIN, Codec, compress_batch
+from ingestd.producer.compression import CODECS, PLAIN, Codec
+from ingestd.producer.compressor import Compressor, Job
 from ingestd.producer.dead_letters import DeadLetters
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
@@ -138,6 +140,8 @@ class BatchProducer:
         self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
         self.dead_letters = DeadLetters(state_directory, listeners)
         self._letters_counted = (0, 0)
+        threads = len(os.sched_getaffinity(0))
+        self._compressor = Compressor(loop, self._compressed, events.on_freed, self._on_fault, threads)
         outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter, self._shrink)
         self._sender = Sender(settings, self._accumulator, outcomes, events, self.meter, loop, self._clock)
         self._cluster = Cluster(
@@ -205,6 +209,7 @@ class BatchProducer:
         return (
             not attachment.waiting
             and not attachment.parked
+            and not any(job.arena is arena for job in self._compressor.jobs())
             and not any(
                 item.arena is arena for lane in attachment.keys if lane.has_work for item in (*lane.window, *lane.queue)
             )
@@ -213,28 +218,34 @@ class BatchProducer:
     def sealed(self, arena: Any, batches: Sequence[Any]) -> None:
         """Batches that ``arena.take_sealed()`` gave, in that order."""
         attachment = self._attachments[arena]
-        # The cluster is not known yet: what was there before goes first, whichever arena it is in.
-        waits = any(other.waiting for other in self._attachments.values())
         now_ms, tick_ms = self._clock.now_ms(), self._clock.tick_ms()
         for batch in batches:
             lane, codec = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
-            plain_bytes = batch.size_bytes
-            if codec is not PLAIN:
-                batch = compress_batch(arena, batch, codec)
-            self.meter.sealed(lane.topic.name, batch, plain_bytes, now_ms)
-            if waits:
-                attachment.wait(batch)
-                continue
-            lane.enqueue(Item(arena, batch, tick_ms, attachment.elsewhere))
-            topic = lane.topic
-            topic.used_ms = tick_ms
-            if topic.idle:
-                self._brokers.used(topic)
-            if not lane.queued:
-                self._sender.wake(lane)
+            if codec is PLAIN:
+                self._go_on(lane, arena, batch, batch.size_bytes, now_ms, tick_ms)
+            else:
+                self._compressor.put(Job(lane, arena, batch, codec, now_ms, tick_ms))
         if not self._reviewing and attachment.intake is not None and arena.level >= RELAXED_LEVEL:
             self._reviewing = True
             self._loop.call_later(REVIEW_MS / 1000, self._review, REVIEW_MS)
+
+    def _compressed(self, job: Job) -> None:
+        self._go_on(job.lane, job.arena, job.batch, job.plain_bytes, job.now_ms, job.tick_ms)
+
+    def _go_on(self, lane: Lane, arena: Any, batch: Any, plain_bytes: int, now_ms: int, tick_ms: int) -> None:
+        """A batch sealed at ``now_ms`` (wall clock) and ``tick_ms`` (monotonic), of ``plain_bytes`` then, is ready."""
+        self.meter.sealed(lane.topic.name, batch, plain_bytes, now_ms)
+        if any(attachment.waiting for attachment in self._attachments.values()):
+            # The cluster is not known yet: what was there before goes first, whichever arena it is in.
+            self._attachments[arena].wait(batch)
+            return
+        lane.enqueue(Item(arena, batch, tick_ms, self._attachments[arena].elsewhere))
+        topic = lane.topic
+        topic.used_ms = tick_ms
+        if topic.idle:
+            self._brokers.used(topic)
+        if not lane.queued:
+            self._sender.wake(lane)
 
     def wake(self) -> None:
         """Looks again at everything that waits (after a pause of the process, say)."""
@@ -253,6 +264,7 @@ class BatchProducer:
         done = self._flushed
         self._closing = True
         self._sender.stop()
+        await self._compressor.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -287,8 +299,10 @@ class BatchProducer:
     @property
     def idle(self) -> bool:
         """Nothing waits, nothing is in flight."""
-        return not any(attachment.waiting for attachment in self._attachments.values()) and not any(
-            lane.has_work for lane in self._accumulator.lanes.values()
+        return not (
+            self._compressor.busy
+            or any(attachment.waiting for attachment in self._attachments.values())
+            or any(lane.has_work for lane in self._accumulator.lanes.values())
         )
 
     @property
@@ -319,6 +333,9 @@ class BatchProducer:
         for lane in self._accumulator.lanes.values():
             if lane.has_work:
                 meter.waits(lane.topic.name, lane.oldest_created_ms, lane.waiting_batches, lane.waiting_bytes)
+        for job in self._compressor.jobs():
+            counted = job.lane.has_work  # its bytes are among the lane's
+            meter.waits(job.lane.topic.name, job.batch.created_ms, 1, 0 if counted else job.plain_bytes)
         gauges, counts = meter.figures.gauges, meter.figures.counts
         gauges[Gauge.REQUESTS_IN_FLIGHT] = self._brokers.in_flight
         gauges[Gauge.METADATA_TICK_MS] = max(self._cluster.last_success_ms, 0)
