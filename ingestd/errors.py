@@ -8,6 +8,7 @@
     │   ├── HostOutOfSpaceError     no room for an arena or the state directory
     │   └── HostDaemonAbsentError   no daemon runs where one was asked for
     ├── ClusterError              Kafka refused, or could not be reached in the time given       exit 1
+    │   └── DataLossError         Kafka seems to have lost what it had acknowledged              exit 65
     └── DaemonError               our own fault: a state that must not exist                     exit 70
 
 Whoever turns an error into the end of a process uses its ``exit_status``.
@@ -24,6 +25,8 @@ class ExitStatus(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
+    DATA_LOSS_SUSPECTED = 65
+    """Kafka seems to have lost what it had acknowledged, and the configuration says to stop then: a person decides."""
     SOFTWARE = 70
     """A fault of our own; from a worker: the arena was damaged while it was opened."""
     CANNOT_START_NOW = 75
@@ -104,6 +107,12 @@ class HostDaemonAbsentError(HostError):
 
 class ClusterError(IngestdError):
     """Kafka refused, or could not be reached in the time given."""
+
+
+class DataLossError(ClusterError):
+    """Kafka seems to have lost what it had acknowledged, and ``data.loss.suspected`` says to stop then."""
+
+    exit_status = ExitStatus.DATA_LOSS_SUSPECTED
 
 
 class DaemonError(IngestdError):

@@ -11,7 +11,7 @@ FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 NOT_OURS = {".git", ".venv", "build", "dist", "results", "__pycache__"}
 
-LEAVES = frozenset({"errors", "limits", "metrics", "figures", "scoreboard", "log", "secret"})
+LEAVES = frozenset({"errors", "limits", "metrics", "figures", "scoreboard", "log", "secret", "letters"})
 # room → the rooms that it may import besides itself. The root (the version) is free to all but the client.
 ALLOWED: dict[str, Set[str]] = {
     "errors": frozenset(),
@@ -21,6 +21,7 @@ ALLOWED: dict[str, Set[str]] = {
     "log": frozenset(),
     "prctl": frozenset({"errors"}),
     "secret": frozenset(),
+    "letters": frozenset(),
     "scoreboard": frozenset({"metrics", "figures", "limits", "errors"}),
     "config": frozenset({"errors", "limits", "metrics", "secret"}),
     "client": frozenset(),

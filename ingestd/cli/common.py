@@ -1,8 +1,12 @@
 """What several commands share: the configuration's argument and figures for people."""
 
 import argparse
+import socket
 from pathlib import Path
 from typing import Final
+
+from ingestd.client.address import Address
+from ingestd.errors import HostDaemonAbsentError
 
 DEFAULT_CONFIGURATION: Final = "/etc/ingestd/ingestd.toml"
 
@@ -21,6 +25,18 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
 def configuration_files(arguments: argparse.Namespace) -> list[Path]:
     """What ``-c`` names, in its order."""
     return [Path(name) for name in arguments.config or (DEFAULT_CONFIGURATION,)]
+
+
+def probe(address: Address) -> None:
+    """HostDaemonAbsentError at once where nobody listens, rather than after the client's patience."""
+    if address.kind == "udp":
+        return
+    kind = socket.SOCK_STREAM if address.kind == "unix-stream" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_UNIX, kind) as trial:
+        try:
+            trial.connect(address.path)
+        except OSError as error:
+            raise HostDaemonAbsentError(f"no daemon at {address}: {error.strerror}") from None
 
 
 def bytes_text(count: int) -> str:

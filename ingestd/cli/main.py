@@ -23,9 +23,10 @@ COMMANDS: Final = {
     "send": "ship lines from files or stdin to a daemon",
     "demo": "a whole pipeline on this machine with an embedded mock cluster",
     "status": "what the daemon is doing now",
+    "dead-letter": "list, show or replay what finally failed",
 }
-_EPILOGUE: Final = """exit status: 0 done, 1 failed while running, 2 wrong command line, 70 fault of ingestd itself,
-75 cannot start or reach the daemon now, 78 bad configuration"""
+_EPILOGUE: Final = """exit status: 0 done, 1 failed while running, 2 wrong command line, 65 data loss suspected,
+70 fault of ingestd itself, 75 cannot start or reach the daemon now, 78 bad configuration"""
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _module(command: str) -> ModuleType:
-    return importlib.import_module(f"ingestd.cli.{command}")
+    return importlib.import_module(f"ingestd.cli.{command.replace('-', '_')}")
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from ingestd.cli.common import probe
 from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetadata
 from ingestd.client import address as addresses
 from ingestd.client.address import Address
@@ -71,7 +72,7 @@ def _rate(text: str) -> float:
 def execute(arguments: argparse.Namespace) -> int:
     """0: every line was sent and answered as asked for; 1: some were not; 75: there is no daemon at the address."""
     _check(arguments)
-    _probe(arguments.to)
+    probe(arguments.to)
     pace = Pace(arguments.rate)
     if arguments.format == "frames":
         return _send_frames(arguments, pace)
@@ -92,18 +93,6 @@ def _check(arguments: argparse.Namespace) -> None:
         # Before anything is sent: a misspelt second file must not leave the first one shipped.
         if name != STDIN and not os.access(name, os.R_OK):
             raise OperatorError(f"cannot read {printable(name)}")
-
-
-def _probe(address: Address) -> None:
-    """HostDaemonAbsentError at once where nobody listens, rather than after the client's patience."""
-    if address.kind == "udp":
-        return
-    kind = socket.SOCK_STREAM if address.kind == "unix-stream" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_UNIX, kind) as probe:
-        try:
-            probe.connect(address.path)
-        except OSError as error:
-            raise HostDaemonAbsentError(f"no daemon at {address}: {error.strerror}") from None
 
 
 class Pace:

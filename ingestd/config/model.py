@@ -29,6 +29,9 @@ class Daemon(Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the arena in use, or of the host's memory, above which listeners pause or shed."""
     pressure_low: float
     """Share below which they run again."""
+    dead_letters_bytes_max: int
+    dead_letters_days_max: int
+    data_loss_suspected: Literal["continue", "stop"]
 
 
 class Producer(Struct, frozen=True, forbid_unknown_fields=True):

@@ -149,6 +149,9 @@ def _daemon(section: Section) -> Daemon:
         stop_timeout_ms=section["stop.timeout.ms"],
         pressure_high=section["pressure.high"],
         pressure_low=section["pressure.low"],
+        dead_letters_bytes_max=section["dead.letters.bytes.max"],
+        dead_letters_days_max=section["dead.letters.days.max"],
+        data_loss_suspected=section["data.loss.suspected"],
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from ingestd.config import (
     settings_compression,
     settings_daemon,
+    settings_failures,
     settings_listener,
     settings_network,
     settings_producer,
@@ -39,7 +40,7 @@ def _by_name(settings: tuple[Setting, ...]) -> Mapping[str, Setting]:
     return {setting.name: setting for setting in settings}
 
 
-DAEMON: Final = _by_name(settings_daemon.SETTINGS)
+DAEMON: Final = _by_name((*settings_daemon.SETTINGS, *settings_failures.SETTINGS))
 PRODUCER: Final = _by_name(_PRODUCER)
 TOPIC: Final = _by_name(_TOPIC)
 LISTENER: Final = _by_name(settings_listener.SETTINGS)

@@ -12,6 +12,7 @@ from ingestd.config.model import Producer, Topic, topic_settings
 from ingestd.errors import ClusterError
 from ingestd.figures import Count, Figures, Gauge
 from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NETWORK_EXCEPTION
+from ingestd.letters import Bounds
 from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.backoff import Backoff
@@ -22,7 +23,7 @@ from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import Clock, SystemClock, log
 from ingestd.producer.compression import CODECS, PLAIN, Codec
 from ingestd.producer.compressor import Compressor, Job
-from ingestd.producer.dead_letters import DeadLetters
+from ingestd.producer.dead_letters import UNBOUNDED, DeadLetters
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
 from ingestd.producer.item import STATE_STAMPED, Item, recovered_item
@@ -104,7 +105,9 @@ class BatchProducer:
 
     ``partitions_changed(name, topic_id, leaders)`` tells of partition counts and leaders: one byte per partition, 1 =
     has a leader; empty while the cluster denies the topic. It is called for every change of what metadata says.
-    ``state_directory`` None: no dead letters are kept. ``figures``: what is counted goes there.
+    ``state_directory`` None: no dead letters are kept, else within ``letters_bounds``. ``on_data_loss(text)``: Kafka
+    seems to have lost what it had acknowledged, which is logged and counted already. ``figures``: what is counted goes
+    there.
     ``on_fault(context)`` hears of faults of our own, else the loop's exception handler: nothing goes on behind one.
     ``expires_attempted``: delivery.timeout.ms ends batches that were sent, too, as Kafka's producer does it.
     """
@@ -120,6 +123,8 @@ class BatchProducer:
         *,
         state_directory: Path | None = None,
         listeners: Sequence[str] = (),
+        letters_bounds: Bounds = UNBOUNDED,
+        on_data_loss: Callable[[str], object] | None = None,
         figures: Figures | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
@@ -138,11 +143,11 @@ class BatchProducer:
         self._backoff = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms, random)
         self._attachments: dict[Any, Attachment] = {}
         self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
-        self.dead_letters = DeadLetters(state_directory, listeners)
+        self.dead_letters = DeadLetters(state_directory, listeners, letters_bounds)
         self._letters_counted = (0, 0)
         threads = len(os.sched_getaffinity(0))
         self._compressor = Compressor(loop, self._compressed, events.on_freed, self._on_fault, threads)
-        outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter, self._shrink)
+        outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter, self._shrink, on_data_loss)
         self._sender = Sender(settings, self._accumulator, outcomes, events, self.meter, loop, self._clock)
         self._cluster = Cluster(
             self._topics,

@@ -1,7 +1,7 @@
-"""What finally fails is kept: one JSON object a line in ``<state.directory>/dead-letters-YYYYMMDD.jsonl``.
+"""What finally fails is kept: the records of a batch as lines of the day's file (``ingestd.letters``).
 
-Written before the batch leaves the arena, one write per batch, so that a crash repeats lines but loses none. A file
-that cannot be written does not hold the batch back (it would hold its partition for ever): that is logged.
+Written before the batch leaves the arena, so that a crash repeats lines but loses none. A file that cannot be written
+does not hold the batch back (it would hold its partition for ever): that is a loss, counted and logged.
 """
 
 import json
@@ -9,16 +9,18 @@ import os
 import socket
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ingestd import letters
 from ingestd.kafka.errors import error_of
+from ingestd.letters import Bounds, FullError
 from ingestd.producer.common import log
 
 _KINDS: Final = {1: "connection", 2: "session", 3: "datagram path", 4: "udp", 5: "udp"}
 _FAMILIES: Final = {4: socket.AF_INET, 5: socket.AF_INET6}
-FILE_MODE: Final = 0o640
+_TOKEN_BYTES: Final = 6
+UNBOUNDED: Final = Bounds(1 << 62, 36_500)
 
 
 class Letter(NamedTuple):
@@ -51,22 +53,16 @@ def sender_of(kind: int, sender: bytes | int) -> str:
 class DeadLetters:
     """``listeners``: their names by index. ``directory`` None: nothing is kept (a producer used as a library)."""
 
-    def __init__(self, directory: Path | None, listeners: Sequence[str]) -> None:
+    def __init__(self, directory: Path | None, listeners: Sequence[str], bounds: Bounds = UNBOUNDED) -> None:
         self._directory = directory
         self._listeners = listeners
+        self._bounds = bounds
         self.written = 0
         self.lost = 0
 
-    def path(self, now_ms: int) -> Path | None:
-        """The file of that day (UTC)."""
-        if self._directory is None:
-            return None
-        return self._directory / f"dead-letters-{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d}.jsonl"
-
     def write(self, letter: Letter, records: Iterable[Any], texts: dict[int, str], text: str, now_ms: int) -> None:
         """Keeps ``records`` (``hotpath.snapshots.Record``). ``texts``: what the broker said of single ones."""
-        path = self.path(now_ms)
-        if path is None:
+        if self._directory is None:
             return
         common = {
             "time_ms": now_ms,
@@ -79,20 +75,22 @@ class DeadLetters:
             "first_send_ms": letter.first_send_ms,
             "attempts": letter.attempts,
         }
-        lines = [self._line(common, record, texts.get(record.index, text)) for record in records]
+        token = os.urandom(_TOKEN_BYTES).hex()
+        lines = [self._line(token, common, record, texts.get(record.index, text)) for record in records]
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(path, flags, FILE_MODE), "a", encoding="ascii") as file:
-                file.write("".join(lines))
-        except OSError as error:
+            removed = letters.append(self._directory, "".join(lines).encode("ascii"), self._bounds, now_ms)
+        except (OSError, FullError) as error:
             self.lost += len(lines)
-            log.error("%d dead letters of %s could not be written: %s", len(lines), letter.topic, error)
-        else:
-            self.written += len(lines)
+            log.error("%d dead letters of %s are lost, they could not be written: %s", len(lines), letter.topic, error)
+            return
+        self.written += len(lines)
+        for day in removed:
+            log.warning("the dead letters of %s were removed: dead.letters.bytes.max or dead.letters.days.max", day)
 
-    def _line(self, common: dict[str, Any], record: Any, text: str) -> str:
+    def _line(self, token: str, common: dict[str, Any], record: Any, text: str) -> str:
         listener = self._listeners[record.listener] if record.listener < len(self._listeners) else str(record.listener)
         entry = {
+            "id": f"{token}-{record.index}",
             **common,
             "text": text,
             "timestamp_ms": record.timestamp_ms,

@@ -20,7 +20,7 @@ from typing import Any, Final
 from ingestd.errors import DaemonError
 from ingestd.kafka.errors import Action, error_of
 from ingestd.metrics import Failed
-from ingestd.producer.item import NEVER_MS, SEQUENCE_MASK, Fail, Item, Repair, Split, Step, Suspicion
+from ingestd.producer.item import NEVER_MS, SEQUENCE_MASK, Fail, Item, Repair, Split, Step, Suspicion, address_of
 from ingestd.producer.lane import LaneQueue
 
 SUSPICIONS_MAX: Final = 2
@@ -176,15 +176,14 @@ class Lane(LaneQueue):
             self._sweep(tick_ms)
             return
         self._suspicions = 0
-        first, last = self.window[0], self.window[-1]
-        end = (last.sequence + last.record_count - 1) & SEQUENCE_MASK
         text = (
-            f"all refused as out of order: producer id {first.producer_id} epoch {first.epoch},"
-            f" sequences {first.sequence}..{end}, last acknowledged offset {self.last_offset}"
+            f"{address_of(self.window)} all refused as out of order, last acknowledged offset {self.last_offset},"
+            f" the log begins at {self.log_start_offset}"
         )
+        benign = 0 <= self.last_offset < self.log_start_offset
         self.last_offset = -1
         self._renumber_at_risk(tick_ms, fresh=False)
-        steps.append(Suspicion(tuple(self.window), text))
+        steps.append(Suspicion(tuple(self.window), text, benign))
 
     def _sweep(self, tick_ms: int) -> None:
         """Once more from the first unsettled batch, after a pause."""

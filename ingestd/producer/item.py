@@ -1,5 +1,6 @@
 """A batch on its way out, the numbers a partition writes under, and the decisions taken about them."""
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from ingestd.kafka.errors import Action
@@ -136,6 +137,15 @@ def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
     return item
 
 
+def address_of(items: Sequence[Item]) -> str:
+    """Where to look for batches in the log, for people: consecutive ones under one producer id and epoch."""
+    first, last = items[0], items[-1]
+    if first.sequence < 0:
+        return "batches without a producer id"
+    end = (last.sequence + last.record_count - 1) & SEQUENCE_MASK
+    return f"producer id {first.producer_id} epoch {first.epoch} sequences {first.sequence}..{end}"
+
+
 class Numbers:
     """A (producer id, epoch) on one partition, and what is known of the broker's memory of it."""
 
@@ -189,10 +199,14 @@ class Split(NamedTuple):
 
 
 class Suspicion(NamedTuple):
-    """The broker's answers do not fit what it has acknowledged: data loss suspected. ``items`` go out again."""
+    """The broker's answers do not fit what it has acknowledged: data loss suspected. ``items`` go out again.
+
+    ``benign``: the log begins behind what was acknowledged, so retention, or whoever deletes records, took it.
+    """
 
     items: tuple[Item, ...]
     text: str
+    benign: bool
 
 
 Step = Fail | Repair | Split | Suspicion

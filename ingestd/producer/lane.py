@@ -8,7 +8,7 @@ from typing import Any, Final
 from ingestd.errors import DaemonError
 from ingestd.kafka.errors import Action, Effect, error_of
 from ingestd.limits import BATCHES_IN_DOUBT_MAX
-from ingestd.producer.item import EPOCH_MAX, NEVER_MS, SEQUENCE_MASK, Item, Numbers
+from ingestd.producer.item import EPOCH_MAX, NEVER_MS, SEQUENCE_MASK, Item, Numbers, address_of
 
 OLD_MS: Final = 23 * 3600 * 1000
 """A broker forgets a producer after producer.id.expiration.ms (24 h by default): an hour less is sure."""
@@ -59,6 +59,7 @@ class LaneQueue:
         "halted",
         "held",
         "last_offset",
+        "log_start_offset",
         "met",
         "offsets_of",
         "own",
@@ -118,14 +119,16 @@ class LaneQueue:
         self.last_offset = -1
         self.bumps = 0
         """Times the window took a next epoch; whoever counts them sets it back."""
+        self.log_start_offset = -1
+        """Where the broker says the log begins, from the last refusal that said so."""
         self.offsets_of: Any = None
         """The caller's: the incarnation of the topic that ``last_offset`` belongs to."""
         self.met = (0, "")
         """(code, text) of the last error that a broker has answered here since the last success."""
         self.unresolved: list[Item] = []
         """Batches given up after they were sent: it is not known whether the broker has their numbers."""
-        self.regressions = 0
-        """Times an acknowledged offset lay below one acknowledged before: the log was cut."""
+        self.regressions: list[str] = []
+        """Acknowledged offsets below one acknowledged before, for which the log must have been cut, with address."""
         self.own: Numbers | None = None if idempotent else Numbers(-1, -1, -1)
         """This process's numbers here; recovered batches go out under theirs first."""
         self._numbers: Numbers | None = None
@@ -170,7 +173,7 @@ class LaneQueue:
 
     def topic_made_anew(self) -> None:
         """The topic is another one of the same name: offsets begin again, and what its brokers remember is not ours."""
-        self.last_offset = -1
+        self.last_offset = self.log_start_offset = -1
         for numbers in (self._numbers, self.own):
             if numbers is not None and not self._plain:
                 numbers.lapse()
@@ -357,7 +360,7 @@ class LaneQueue:
             return self._succeeded_aside(item, base_offset, now_ms)
         if base_offset >= 0:
             if base_offset <= self.last_offset:
-                self.regressions += 1
+                self._regressed(item, base_offset)
             self.last_offset = base_offset
         numbers = self.numbers
         numbers.confirmed = numbers.known = True
@@ -383,7 +386,7 @@ class LaneQueue:
         proves = numbers.known and not self._plain and not item.outdated and not self._may_be_forgotten(now_ms)
         if base_offset >= 0 and not item.outdated and not item.overtaken:
             if base_offset <= self.last_offset:
-                self.regressions += 1
+                self._regressed(item, base_offset)
                 proves = False
             self.last_offset = base_offset
         settled = [before for before in window[:at] if proves and before.in_doubt and not before.overtaken]
@@ -406,12 +409,23 @@ class LaneQueue:
             self._oldest_ms = NEVER_MS
         return settled
 
+    def _regressed(self, item: Item, base_offset: int) -> None:
+        self.regressions.append(
+            f"{address_of((item,))} acknowledged at offset {base_offset}, after offset {self.last_offset} before"
+        )
+
     def _settle(self, item: Item) -> None:
         item.settled = True
         self.waiting_bytes -= item.size_bytes
 
     def failed(
-        self, item: Item, code: int, tick_ms: int, errors: tuple[tuple[int, str], ...] = (), text: str = ""
+        self,
+        item: Item,
+        code: int,
+        tick_ms: int,
+        errors: tuple[tuple[int, str], ...] = (),
+        text: str = "",
+        log_start_offset: int = -1,
     ) -> None:
         """The request with ``item`` met ``code`` (NETWORK_EXCEPTION: no answer will come)."""
         self.flying -= 1
@@ -431,6 +445,8 @@ class LaneQueue:
                 self._refused_for_order(item, tick_ms)
         if action is Action.RETRY and item.attempts > self._retries_max:
             action = Action.REFUSED
+        if log_start_offset >= 0:
+            self.log_start_offset = log_start_offset
         if row.from_broker:
             self.met = (code, text)
             self._note_denial(action, code, tick_ms)

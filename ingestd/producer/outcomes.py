@@ -12,7 +12,7 @@ from ingestd.producer.common import Clock, log
 from ingestd.producer.compression import compress_batch, decompress, default_codec
 from ingestd.producer.dead_letters import DeadLetters, Letter
 from ingestd.producer.delivery import Lane
-from ingestd.producer.item import FLAG_ELSEWHERE, FLAG_RISK, Fail, Item, Repair, Split, Step, Suspicion
+from ingestd.producer.item import FLAG_ELSEWHERE, FLAG_RISK, Fail, Item, Repair, Split, Step, Suspicion, address_of
 from ingestd.producer.meter import Meter
 
 OFFSET_UNKNOWN: Final = -1
@@ -53,12 +53,14 @@ class Outcomes:
         clock: Clock,
         meter: Meter,
         shrink: Callable[[Lane, Any, int], None],
+        on_data_loss: Callable[[str], object] | None = None,
     ) -> None:
         self._events = events
         self._letters = letters
         self._clock = clock
         self._meter = meter
         self._shrink = shrink
+        self._on_data_loss = on_data_loss
         self._repairs: dict[Item, int] = {}
         """Attempts so far at those that found no room."""
 
@@ -76,16 +78,18 @@ class Outcomes:
         )
         arena.done(batch.entry)
 
-    def regressed(self, lane: Lane, base_offset: int) -> None:
-        """An offset came back that lies below one acknowledged before: the log was cut there."""
-        lane.regressions = 0
+    def regressed(self, lane: Lane) -> None:
+        """Offsets came back that lie below one acknowledged before: the log was cut there."""
+        texts = lane.regressions[:]
+        lane.regressions.clear()
+        for text in texts:
+            self._lost(f"{lane.topic.name}-{lane.partition}: data loss suspected: {text}")
+
+    def _lost(self, text: str) -> None:
         self._meter.add(Count.DATA_LOSS_SUSPECTED)
-        log.error(
-            "%s-%d: data loss suspected: acknowledged at offset %d after a higher one",
-            lane.topic.name,
-            lane.partition,
-            base_offset,
-        )
+        log.error("%s", text)
+        if self._on_data_loss is not None:
+            self._on_data_loss(text)
 
     def apply(self, lane: Lane, steps: list[Step]) -> bool:
         """Carries ``steps`` out in order, taking them off the list. False: the rest must be tried again later."""
@@ -135,10 +139,11 @@ class Outcomes:
         arena = item.arena
         name = error_of(step.code).name if step.code else "no answer of Kafka involved"
         log.error(
-            "%s-%d: %d records given up: %s, %s%s",
+            "%s-%d: %d records given up%s: %s, %s%s",
             lane.topic.name,
             lane.partition,
             item.record_count,
+            f" ({address_of((item,))})" if step.maybe else "",
             Failed(step.reason).name.lower(),
             name,
             f" ({step.text!r})" if step.text else "",
@@ -204,14 +209,13 @@ class Outcomes:
         self._events.on_records_failed(arena, item.batch, texts, reason, step.code)
 
     def _suspect(self, lane: Lane, step: Suspicion) -> None:
-        self._meter.add(Count.DATA_LOSS_SUSPECTED)
-        log.error(
-            "%s-%d: data loss suspected: %s; sent again under new numbers, %d records may be there twice",
-            lane.topic.name,
-            lane.partition,
-            step.text,
-            sum(item.record_count for item in step.items if item.risk),
-        )
+        where = f"{lane.topic.name}-{lane.partition}"
+        twice = sum(item.record_count for item in step.items if item.risk)
+        end = f"{step.text}; sent again under new numbers, {twice} records may be there twice"
+        if step.benign:
+            log.warning("%s: the log lost what was acknowledged to retention or to a deletion: %s", where, end)
+        else:
+            self._lost(f"{where}: data loss suspected: {end}")
 
 
 def write_numbers(items: Sequence[Item], now_ms: int) -> bool:

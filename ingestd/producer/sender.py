@@ -264,10 +264,12 @@ class Sender:
                 else:
                     self._outcomes.deliver(lane, settled, -1, -1)
             if lane.regressions:
-                self._outcomes.regressed(lane, answer.base_offset)
+                self._outcomes.regressed(lane)
         else:
             self._meter.error(answer.code)
-            lane.failed(item, answer.code, self._clock.tick_ms(), answer.record_errors, answer.text)
+            lane.failed(
+                item, answer.code, self._clock.tick_ms(), answer.record_errors, answer.text, answer.log_start_offset
+            )
             self._hint(lane, answer, endpoints)
         if lane.halted:
             self.attend(lane)

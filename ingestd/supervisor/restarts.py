@@ -46,6 +46,8 @@ class Restarts:
 
     def died(self, status: int, *, ready: bool, opening_arena: bool) -> Verdict:
         """``status``: exit status, or minus the signal. SIGKILL (the OOM killer's too) never blames an arena."""
+        if status == ExitStatus.DATA_LOSS_SUSPECTED:
+            return Verdict.GIVE_UP
         if ready:
             return Verdict.RESTART
         if status in _CANNOT_START and not self.was_ever_ready:

@@ -275,9 +275,9 @@ class Supervisor:
             return
         if verdict is Verdict.GIVE_UP:
             self._exit_status = slot.last_status
-            text = slot.fault_text or "no reason was given"
-            logger.error("worker %d cannot start (exit status %d): %s", slot.index, slot.last_status, text)
-            self._stop("a worker cannot start")
+            text = slot.fault_text or "its log says why"
+            logger.error("worker %d cannot go on (exit status %d): %s", slot.index, slot.last_status, text)
+            self._stop("a worker cannot go on")
         elif verdict is Verdict.SET_ASIDE:
             self._put_aside(slot, Path(slot.opening_path or opening))
 

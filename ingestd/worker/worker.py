@@ -17,6 +17,7 @@ from ingestd.figures import Count, Figures
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.hotpath.publisher import store_block
+from ingestd.letters import Bounds
 from ingestd.listeners.room import Hooks, Room, clock
 from ingestd.producer.batch_producer import BatchProducer
 from ingestd.scoreboard import Pressure, Word, Writer
@@ -121,6 +122,8 @@ class Worker:
             f"{client_id}-{plan.index}",
             state_directory=Path(config.daemon.state_directory),
             listeners=[listener.name for listener in config.listeners],
+            letters_bounds=Bounds(config.daemon.dead_letters_bytes_max, config.daemon.dead_letters_days_max),
+            on_data_loss=self._on_data_loss,
             figures=self._figures,
         )
         # What was accepted first goes out first: before the worker's own come the arenas that it only drains.
@@ -164,6 +167,17 @@ class Worker:
         logging.shutdown()
         # At once: whatever runs in the meantime would work on a state that nobody understands.
         os._exit(int(ExitStatus.FAILED))
+
+    def _on_data_loss(self, text: str) -> None:
+        """Called before what Kafka seems to have lost is sent again: it stays in the arena as it is."""
+        if self._plan.config.daemon.data_loss_suspected == "stop":
+            logger.critical(
+                'stopping, as data.loss.suspected = "stop" asks for: %s; look at the partition, then start again with'
+                ' "continue"',
+                text,
+            )
+            logging.shutdown()
+            os._exit(int(ExitStatus.DATA_LOSS_SUSPECTED))
 
     # Batches
 

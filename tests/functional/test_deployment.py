@@ -70,7 +70,7 @@ def test_the_service_exposes_little(units: Path) -> None:
 def test_the_service_starts_what_the_command_line_has_and_waits_for_its_drain() -> None:
     service = unit(UNITS / "ingestd.service")["Service"]
     assert service["ExecStart"].split()[1:] == ["run", "-c", DEFAULT_CONFIGURATION]
-    assert service["RestartPreventExitStatus"] == "78"
+    assert service["RestartPreventExitStatus"] == "65 78"
     assert (service["Type"], service["KillMode"]) == ("notify", "mixed")
     stop_timeout_ms = config.load(ROOT / "configs/ingestd.toml").daemon.stop_timeout_ms
     assert int(service["TimeoutStopSec"]) * 1000 > stop_timeout_ms + 10_000

@@ -87,7 +87,7 @@ def test_every_module_is_used() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     used |= {entry.split(":")[0] for entry in scripts.values()}
     # The command line imports a command's module by its name, when that command is asked for.
-    used |= {f"ingestd.cli.{command}" for command in COMMANDS}
+    used |= {f"ingestd.cli.{command.replace('-', '_')}" for command in COMMANDS}
     modules = {tidy.module_name(path) for path in SOURCES if path.stem not in ("__init__", "__main__")}
     assert sorted(modules - used) == []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.hotpath.snapshots import Record
+from ingestd.letters import Bounds
 from ingestd.producer.dead_letters import DeadLetters, Letter, sender_of
 
 NOW_MS = 1_700_000_000_000
@@ -22,7 +23,10 @@ def test_a_letter_tells_everything_on_one_line(tmp_path: Path) -> None:
     letters = DeadLetters(tmp_path, ["app"])
     letters.write(LETTER, [record(0), record(1, None)], {0: "too odd"}, "batch", NOW_MS)
     [first, second] = (tmp_path / "dead-letters-20231114.jsonl").read_text().splitlines()
+    token = json.loads(first)["id"].removesuffix("-0")
+    assert json.loads(second)["id"] == f"{token}-1"
     assert json.loads(first) == {
+        "id": f"{token}-0",
         "time_ms": NOW_MS,
         "topic": "orders",
         "partition": 3,
@@ -59,6 +63,21 @@ def test_a_file_that_cannot_be_written_is_said_and_counted(tmp_path: Path, caplo
         letters.write(LETTER, [record(0)], {}, "", NOW_MS)
     assert letters.lost == 1
     assert "could not be written" in caplog.text
+
+
+def test_what_finds_no_room_within_the_bounds_is_said_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    letters = DeadLetters(tmp_path, [], Bounds(1000, 30))
+    with caplog.at_level(logging.WARNING):
+        letters.write(LETTER, [record(0)], {}, "", NOW_MS)
+        letters.write(LETTER, [record(0), record(1)], {}, "", NOW_MS)
+        assert (letters.written, letters.lost) == (1, 2)
+        assert "dead.letters.bytes.max = 1000" in caplog.text
+        letters.write(LETTER, [record(0), record(1)], {}, "", NOW_MS + 86_400_000)
+    assert letters.written == 3
+    assert "the dead letters of 20231114 were removed" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["dead-letters-20231115.jsonl"]
 
 
 def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:

@@ -1,0 +1,195 @@
+"""Dead letters as files: one JSON object a line, ``dead-letters-YYYYMMDD.jsonl`` in the state directory, a file a day.
+
+Several workers append to the same file, and ``ingestd dead-letter`` reads it meanwhile. Each append is one ``write()``
+to a descriptor opened for appending, under a ``flock``: lines are never mixed, and what a full disk has cut is taken
+off again. What a death has cut stands as a line of its own, which readers count as damaged. Beside it,
+``dead-letters-YYYYMMDD.replayed`` holds the ids of the letters that were delivered since, one a line.
+
+All files together are bounded, in bytes and in days; the oldest go first, never the day's own.
+"""
+
+import fcntl
+import json
+import os
+import time
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+FILE_MODE: Final = 0o640
+PREFIX: Final = "dead-letters-"
+SUFFIX: Final = ".jsonl"
+REPLAYED_SUFFIX: Final = ".replayed"
+LOCK_WAIT_SECONDS: Final = 0.2
+"""A worker does not stand still for whoever holds the lock: after that it appends without."""
+LOCK_LOOK_SECONDS: Final = 0.005
+
+
+class Letter(NamedTuple):
+    """One record that finally failed, and why. Times are wall clock in ms; ``accepted_ms``: of its batch's opening."""
+
+    id: str
+    time_ms: int
+    topic: str
+    partition: int
+    reason: str
+    """Name of a ``metrics.Failed``."""
+    kafka_error: str
+    """Kafka's name; empty: no answer of Kafka was involved."""
+    text: str
+    may_have_been_written: bool
+    accepted_ms: int
+    first_send_ms: int
+    attempts: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    listener: str
+    sender: str
+    sequence: int
+
+
+def file_of(directory: Path, day: str) -> Path:
+    """``day``: YYYYMMDD, UTC."""
+    return directory / f"{PREFIX}{day}{SUFFIX}"
+
+
+def day_of(now_ms: int) -> str:
+    return f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y%m%d}"
+
+
+def days(directory: Path) -> list[str]:
+    """The days of which there are letters, oldest first."""
+    names = (path.name for path in directory.glob(f"{PREFIX}*{SUFFIX}"))
+    return sorted(day for name in names if len(day := name[len(PREFIX) : -len(SUFFIX)]) == 8 and day.isdigit())
+
+
+def read(line: bytes) -> Letter | None:
+    """The letter in a line of a file; None: it is damaged."""
+    try:
+        entry: Mapping[str, Any] = json.loads(line)
+        headers = tuple((str(name), _bytes(value)) for name, value in entry["headers"])
+        fields = {name: entry[name] for name in Letter._fields if name not in ("key", "value", "headers")}
+        return Letter(**fields, key=_bytes(entry["key"]), value=_bytes(entry["value"]), headers=headers)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else b64decode(text, validate=True)
+
+
+def read_day(directory: Path, day: str) -> Iterator[Letter | None]:
+    """The letters of a day in the order of their writing, None for what is damaged; nothing, if the file is gone."""
+    try:
+        file = file_of(directory, day).open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            if line.strip():
+                yield read(line)
+
+
+class Bounds(NamedTuple):
+    """``bytes_max``: of all files together. ``days_max``: files of more days ago go."""
+
+    bytes_max: int
+    days_max: int
+
+
+class FullError(Exception):
+    """The day's own letters have used up all bytes that are allowed."""
+
+
+def append(directory: Path, lines: bytes, bounds: Bounds, now_ms: int) -> list[str]:
+    """Adds ``lines`` (complete ones) to the day's file; all of them or none. Returns the days that had to go for them.
+
+    OSError: not written (no space, no permission); FullError: not written, the bounds do not allow it.
+    """
+    day = day_of(now_ms)
+    removed = _make_room(directory, day, len(lines), bounds, now_ms)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(file_of(directory, day), flags, FILE_MODE)
+    try:
+        locked = _lock(fd)
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            lines = b"\n" + lines  # a death has cut the last line
+        written = os.write(fd, lines)
+        if written < len(lines):
+            if locked:
+                os.ftruncate(fd, size)
+            raise OSError(28, os.strerror(28))
+    finally:
+        os.close(fd)
+    return removed
+
+
+def _lock(fd: int) -> bool:
+    """Whether it was to be had in time. It ends with the descriptor."""
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(LOCK_LOOK_SECONDS)
+        else:
+            return True
+
+
+def _make_room(directory: Path, today: str, more_bytes: int, bounds: Bounds, now_ms: int) -> list[str]:
+    """Removes the oldest days as far as the bounds ask for it."""
+    removed = []
+    horizon = f"{datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(days=bounds.days_max):%Y%m%d}"
+    sizes = {day: _size(directory, day) for day in days(directory)}
+    for day in sorted(sizes):
+        too_much = sum(sizes.values()) + more_bytes > bounds.bytes_max
+        if day >= today or not (day < horizon or too_much):
+            continue
+        for path in (file_of(directory, day), marks_of(directory, day)):
+            path.unlink(missing_ok=True)
+        removed.append(day)
+        del sizes[day]
+    if sum(sizes.values()) + more_bytes > bounds.bytes_max:
+        raise FullError(f"dead.letters.bytes.max = {bounds.bytes_max} is used up by this day's letters")
+    return removed
+
+
+def _size(directory: Path, day: str) -> int:
+    try:
+        return file_of(directory, day).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+# -- which were replayed
+
+
+def marks_of(directory: Path, day: str) -> Path:
+    return file_of(directory, day).with_suffix(REPLAYED_SUFFIX)
+
+
+def replayed(directory: Path, day: str) -> set[str]:
+    """Ids of the day's letters that were delivered since."""
+    try:
+        return set(marks_of(directory, day).read_text("ascii", "replace").split())
+    except FileNotFoundError:
+        return set()
+
+
+def mark_replayed(directory: Path, day: str, ids: Iterable[str]) -> None:
+    """Notes deliveries, on disk before this returns: a second replay passes over them. Raises OSError."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(marks_of(directory, day), flags, FILE_MODE)
+    try:
+        # a leading newline: whatever a death has cut stays a word of its own
+        os.write(fd, ("\n" + "\n".join(ids) + "\n").encode("ascii"))
+        os.fdatasync(fd)
+    finally:
+        os.close(fd)

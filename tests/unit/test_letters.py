@@ -1,0 +1,119 @@
+"""The files of dead letters: what is appended is read back, bounds are kept, marks count, damage is passed over."""
+
+import json
+import os
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from ingestd import letters
+from ingestd.letters import Bounds, FullError, Letter
+
+DAY_MS = 86_400_000
+NOW_MS = 1_764_000_000_000
+ROOMY = Bounds(1 << 30, 30)
+
+
+def line(name: str = "a-0", value: bytes | None = b"v", **changes: object) -> bytes:
+    entry = {
+        "id": name,
+        "time_ms": NOW_MS,
+        "topic": "t",
+        "partition": 3,
+        "reason": "record_refused",
+        "kafka_error": "INVALID_RECORD",
+        "text": "no key",
+        "may_have_been_written": False,
+        "accepted_ms": 1,
+        "first_send_ms": 2,
+        "attempts": 1,
+        "timestamp_ms": 5,
+        "key": None,
+        "value": None if value is None else b64encode(value).decode(),
+        "headers": [["h", None]],
+        "listener": "app",
+        "sender": "session 3",
+        "sequence": 9,
+        **changes,
+    }
+    return json.dumps(entry).encode() + b"\n"
+
+
+def found(directory: Path, now_ms: int = NOW_MS) -> list[str | None]:
+    return [letter and letter.id for letter in letters.read_day(directory, letters.day_of(now_ms))]
+
+
+def test_a_letter_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    letters.append(tmp_path, line(value=b"\x00\xff"), ROOMY, NOW_MS)
+    [day] = letters.days(tmp_path)
+    [letter] = letters.read_day(tmp_path, day)
+    assert isinstance(letter, Letter)
+    assert (letter.value, letter.key, letter.headers) == (b"\x00\xff", None, (("h", None),))
+    assert (letter.topic, letter.partition, letter.sender, letter.sequence) == ("t", 3, "session 3", 9)
+    assert letters.file_of(tmp_path, day).stat().st_mode & 0o777 & ~0o640 == 0
+
+
+def test_days_are_files_of_their_own(tmp_path: Path) -> None:
+    letters.append(tmp_path, line("a-0"), ROOMY, NOW_MS)
+    letters.append(tmp_path, line("b-0"), ROOMY, NOW_MS + DAY_MS)
+    assert len(letters.days(tmp_path)) == 2
+    assert found(tmp_path, NOW_MS + DAY_MS) == ["b-0"]
+
+
+def test_what_a_death_has_cut_is_one_damaged_line(tmp_path: Path) -> None:
+    letters.append(tmp_path, line("a-0") + line("b-0")[:40], ROOMY, NOW_MS)
+    letters.append(tmp_path, line("c-0"), ROOMY, NOW_MS)
+    assert found(tmp_path) == ["a-0", None, "c-0"]
+
+
+def test_what_a_full_disk_has_cut_is_taken_off_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    letters.append(tmp_path, line("a-0"), ROOMY, NOW_MS)
+    write = os.write
+    monkeypatch.setattr("ingestd.letters.os.write", lambda fd, data: write(fd, data[:30]))
+    with pytest.raises(OSError, match="No space"):
+        letters.append(tmp_path, line("b-0"), ROOMY, NOW_MS)
+    monkeypatch.undo()
+    letters.append(tmp_path, line("c-0"), ROOMY, NOW_MS)
+    assert found(tmp_path) == ["a-0", "c-0"]
+
+
+def test_the_oldest_days_go_when_the_bytes_are_used_up(tmp_path: Path) -> None:
+    size = len(line())
+    for day in range(4):
+        letters.append(tmp_path, line() * 10, ROOMY, NOW_MS + day * DAY_MS)
+    letters.mark_replayed(tmp_path, letters.days(tmp_path)[0], ["a-0"])
+    removed = letters.append(tmp_path, line(), Bounds(31 * size, 30), NOW_MS + 3 * DAY_MS)
+    assert removed == [letters.day_of(NOW_MS)]
+    assert len(letters.days(tmp_path)) == 3
+    assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(FullError, match=r"dead.letters.bytes.max"):
+        letters.append(tmp_path, line(), Bounds(10 * size, 30), NOW_MS + 3 * DAY_MS)
+    # the day's own letters stay
+    assert letters.days(tmp_path) == [letters.day_of(NOW_MS + 3 * DAY_MS)]
+    assert len(found(tmp_path, NOW_MS + 3 * DAY_MS)) == 11
+
+
+def test_days_that_are_over_go(tmp_path: Path) -> None:
+    for day in range(4):
+        letters.append(tmp_path, line(), Bounds(1 << 30, 2), NOW_MS + day * DAY_MS)
+    assert letters.days(tmp_path) == [letters.day_of(NOW_MS + day * DAY_MS) for day in (1, 2, 3)]
+
+
+def test_marks_add_up_and_a_cut_one_marks_nothing(tmp_path: Path) -> None:
+    day = letters.day_of(NOW_MS)
+    letters.append(tmp_path, line("aaaa-0") + line("aaaa-1"), ROOMY, NOW_MS)
+    assert letters.replayed(tmp_path, day) == set()
+    letters.mark_replayed(tmp_path, day, ["aaaa-0"])
+    with letters.marks_of(tmp_path, day).open("ab") as marks:
+        marks.write(b"\naaaa-")
+    letters.mark_replayed(tmp_path, day, ["bbbb-7"])
+    assert letters.replayed(tmp_path, day) == {"aaaa-0", "aaaa-", "bbbb-7"}
+
+
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    for name in ("dead-letters-2025.jsonl", "dead-letters-yesterday.jsonl", "worker-0.arena"):
+        (tmp_path / name).write_bytes(b"x")
+    letters.append(tmp_path, line(), Bounds(len(line()), 1), NOW_MS)
+    assert len(list(tmp_path.iterdir())) == 4
+    assert letters.days(tmp_path) == [letters.day_of(NOW_MS)]
