@@ -200,6 +200,8 @@ class FakeBroker:
         self.connections = 0
         self.denied: dict[str, int] = {}
         """Topics answered with that code instead of being served."""
+        self.log_start_offset = 0
+        """What every answer says of every partition."""
         self.throttle_ms = 0
         """In every produce answer; ``throttle_ms_of`` says it for other apis."""
         self.throttle_ms_of: dict[int, int] = {}
@@ -460,8 +462,8 @@ class FakeBroker:
         )
         return (*outcome, None)
 
-    @staticmethod
     def _row(
+        self,
         module: Any,
         version: int,
         index: int,
@@ -471,7 +473,7 @@ class FakeBroker:
         code, base_offset, append_ms, leader = outcome
         fields: dict[str, Any] = {}
         if version >= 5:
-            fields["log_start_offset"] = 0
+            fields["log_start_offset"] = self.log_start_offset
         if version >= 8:
             fields["record_errors"] = tuple(
                 module.BatchIndexAndErrorMessage(batch_index=at, batch_index_error_message=text)

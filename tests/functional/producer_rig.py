@@ -107,6 +107,7 @@ class Rig:
         arena: Arena | None = None,
         draining: tuple[Arena, ...] = (),
         partitions: int = 1,
+        expires_attempted: bool = False,
         **changes: Any,
     ) -> None:
         self.settings = settings(bootstrap, **changes)
@@ -114,6 +115,7 @@ class Rig:
         self.arena = arena or Arena.create(path, buffer_bytes=self.settings.buffer_memory, now_ms=now_ms)
         self.intake = Intake(self.arena, None, seed=1)
         self.events = Events()
+        self.losses: list[str] = []
         self.leaders: dict[str, bytes] = {}
         self.streams: dict[str, tuple[Any, socket.socket, socket.socket]] = {}
         for index, name in enumerate(topics):
@@ -133,7 +135,9 @@ class Rig:
             "rig-0",
             state_directory=state_directory,
             listeners=[f"listener-{name}" for name in topics],
+            on_data_loss=self.losses.append,
             seed=1,
+            expires_attempted=expires_attempted,
         )
         for each in draining:
             self.producer.attach(each)

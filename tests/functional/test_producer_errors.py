@@ -1,0 +1,203 @@
+"""Every error code, and what becomes of its batch; the last error told at a timeout; lost order; lost logs."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from ingestd.figures import Count
+from ingestd.kafka.errors import ERRORS, Action
+from ingestd.metrics import Failed
+from tests.fakes.broker import CLOSE, PRODUCE, SILENCE, FakeCluster, error
+from tests.functional.producer_rig import Rig, lines_of, running
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(scenario)
+
+
+def counted(rig: Rig, count: Count) -> int:
+    return rig.producer.meter.figures.counts[count]
+
+
+@pytest.mark.parametrize("code", [code for code in ERRORS if code not in (0, 13)])
+def test_what_becomes_of_a_batch_that_meets_a_code_once(code: int) -> None:
+    """As docs/errors.md says: it fails, or it is delivered, once and in order, whatever was behind it."""
+    row = ERRORS[code]
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, error(code, append=row.action is Action.DONE))
+            for line in (b"a", b"b", b"c"):
+                rig.send(line)
+            await rig.idle()
+            written = lines_of(cluster.log("t"))
+            if row.action is Action.REFUSED:
+                assert written == [b"first", b"b", b"c"]
+                reason = Failed.MESSAGE_TOO_LARGE if row.too_large else Failed.BROKER_REFUSED
+                assert rig.events.failed == [(reason, code, False)]
+                assert row.name in caught(rig)
+            else:
+                assert written == [b"first", b"a", b"b", b"c"]
+                assert rig.events.failed == []
+            assert rig.arena.ledger()["possible_duplicates"] == 0
+
+    def caught(rig: Rig) -> str:
+        return " ".join(ERRORS[found].name for _, found, _ in rig.events.failed)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("acks", "idempotent", "in_flight", "kept"),
+    [(-1, True, 5, True), (-1, False, 1, True), (-1, False, 5, False), (1, False, 5, False)],
+)
+def test_with_several_requests_in_flight_and_no_idempotence_a_retry_breaks_the_order(
+    acks: int, idempotent: bool, in_flight: int, kept: bool
+) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        changes = {"acks": acks, "max_in_flight_requests_per_connection": in_flight}
+        async with running(cluster, enable_idempotence=idempotent, **changes) as rig:
+            rig.send(b"0")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, error(19))
+            for number in range(1, 5):
+                rig.send(b"%d" % number)
+            await rig.idle()
+            written = lines_of(cluster.log("t"))
+            assert sorted(written) == [b"0", b"1", b"2", b"3", b"4"]
+            assert (written == sorted(written)) is kept
+
+    run(scenario())
+
+
+def test_a_timeout_tells_what_the_broker_said_last() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, delivery_timeout_ms=300) as rig:
+            cluster.brokers[1].control(PRODUCE, error(19), times=100_000)
+            # the first is sent and waits for ever; the second is never sent
+            rig.send(b"a")
+            rig.send(b"b")
+            await rig.until(lambda: rig.events.failed)
+            assert rig.events.failed == [(Failed.DELIVERY_TIMEOUT, 19, False)]
+            assert "last error NOT_ENOUGH_REPLICAS" in rig.events.texts[0]
+            cluster.brokers[1].clear_controls()
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a"]
+
+    run(scenario())
+
+
+def test_a_timeout_tells_that_the_broker_could_not_be_reached() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, delivery_timeout_ms=300) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            await cluster.brokers[1].stop()
+            await rig.until(lambda: not rig.producer.brokers_connected)
+            rig.send(b"b")
+            await rig.until(lambda: rig.events.failed)
+            assert rig.events.failed == [(Failed.DELIVERY_TIMEOUT, 13, False)]
+            assert f"NETWORK_EXCEPTION: 127.0.0.1:{cluster.brokers[1].port}: " in rig.events.texts[0]
+
+    run(scenario())
+
+
+def test_where_attempted_batches_expire_they_may_have_been_written_and_leave_no_gap() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        changes: dict[str, Any] = {"delivery_timeout_ms": 300, "request_timeout_ms": 2500}
+        async with running(cluster, expires_attempted=True, **changes) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, lambda request: (request.handle(), SILENCE)[1])
+            rig.send(b"b")
+            await rig.until(lambda: rig.events.failed)
+            assert rig.events.failed == [(Failed.MAY_HAVE_BEEN_WRITTEN, 0, True)]
+            assert "it may have been written" in rig.events.texts[0]
+            cluster.brokers[1].cut()
+            rig.send(b"c")
+            await rig.idle()
+            log = cluster.log("t")
+            assert lines_of(log) == [b"a", b"b", b"c"]
+            assert [(batch.epoch, batch.sequence) for batch in log.batches] == [(0, 0), (0, 1), (1, 0)]
+            assert counted(rig, Count.DATA_LOSS_SUSPECTED) == 0
+            ledger = rig.arena.ledger()
+            assert (ledger["delivered"], ledger["failed"]) == (2, 1)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("benign", [False, True])
+def test_a_log_that_lost_what_it_had_acknowledged_is_told_with_its_address(
+    benign: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            for line in (b"a", b"b"):
+                rig.send(line)
+                await rig.idle()
+            # an unclean election: another log, and a producer state that ends before what was acknowledged
+            log = cluster.log("t")
+            [state] = log.producers.values()
+            del state.batches[1:]
+            del log.batches[1:]
+            cluster.brokers[1].log_start_offset = 7 if benign else 0
+            rig.send(b"c")
+            await rig.idle()
+            assert lines_of(log) == [b"a", b"c"]
+            assert counted(rig, Count.DATA_LOSS_SUSPECTED) == (0 if benign else 1)
+            assert rig.losses == (
+                []
+                if benign
+                else [
+                    "t-0: data loss suspected: producer id 0 epoch 0 sequences 2..2 all refused as out of order, last"
+                    " acknowledged offset 1, the log begins at 0; sent again under new numbers, 0 records may be there"
+                    " twice"
+                ]
+            )
+
+    run(scenario())
+    told = [record.getMessage() for record in caplog.records if "producer id 0" in record.getMessage()]
+    assert len(told) == 1
+    assert ("retention" in told[0]) is benign
+
+
+def test_an_acknowledgement_below_an_earlier_one_is_told_with_its_address() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            for line in (b"a", b"b", b"c"):
+                rig.send(line)
+                await rig.idle()
+            cluster.log("t").batches.clear()
+            rig.send(b"d")
+            await rig.idle()
+            [told] = rig.losses
+            assert "sequences 3..3 acknowledged at offset 0, after offset 2 before" in told
+
+    run(scenario())
+
+
+def test_without_acks_a_broker_that_closes_instead_of_answering_holds_nobody_up() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, acks=0, enable_idempotence=False) as rig:
+            cluster.brokers[1].control(PRODUCE, lambda _: CLOSE)
+            rig.send(b"a")
+            await rig.idle()
+            for line in (b"b", b"c"):
+                rig.send(line)
+                await rig.idle()
+            assert {offset for _, offset, _ in rig.events.delivered} == {-1}
+            await rig.until(lambda: lines_of(cluster.log("t"))[-1:] == [b"c"])
+
+    run(scenario())
