@@ -187,7 +187,9 @@ def _shown(value: bytes | None) -> str:
 
 
 def _replay(arguments: argparse.Namespace, directory: Path, config: Config | None) -> int:
-    address: Address | None = arguments.to or (config and _frames_listener(config))
+    address: Address | None = arguments.to
+    if address is None and config is not None:
+        address = _frames_listener(config)
     if address is None:
         raise OperatorError("no listener of the configuration has the format frames on a unix-stream: give --to")
     replay = Replay(directory, address, maybe=arguments.maybe, keep_partition=arguments.keep_partition)

@@ -148,8 +148,9 @@ def test_the_configuration_names_directory_and_listener(
 ) -> None:
     configuration = tmp_path / "ingestd.toml"
     configuration.write_text(
-        f"[daemon]\nstate.directory = '{kept}'\n[producer]\nbootstrap.servers = ['k:9092']\n[[listeners]]\nname = 'app'\n"
-        f"listen = 'unix-stream:{tmp_path}/app.sock'\nformat = 'frames'\ntopics = ['orders', 'clicks']\n"
+        f"[daemon]\nstate.directory = '{kept}'\n[producer]\nbootstrap.servers = ['k:9092']\n"
+        f"[[listeners]]\nname = 'app'\nlisten = 'unix-stream:{tmp_path}/app.sock'\nformat = 'frames'\n"
+        "topics = ['orders', 'clicks']\n"
     )
     with FakeDaemon(tmp_path) as daemon:
         status, _, _ = told(capsys, "replay", "-c", configuration, "--topic", "orders")

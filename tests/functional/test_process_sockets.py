@@ -55,7 +55,12 @@ PRODUCER = Producer(
 
 
 def config(*listeners: Listener, workers: int = 2) -> Config:
-    return Config(Daemon(workers, "/nowhere", "/nowhere", "process", 1000, 0.9, 0.7), PRODUCER, (), listeners)
+    return Config(
+        Daemon(workers, "/nowhere", "/nowhere", "process", 1000, 0.9, 0.7, 1 << 20, 30, "continue"),
+        PRODUCER,
+        (),
+        listeners,
+    )
 
 
 def stream(path: Path, **changes: object) -> Listener:

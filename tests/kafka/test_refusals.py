@@ -3,6 +3,9 @@
 import socket
 import time
 from collections.abc import Callable
+from random import Random
+
+import pytest
 
 from tests.kafka.cluster import Cluster
 from tests.kafka.daemon import Daemon
@@ -32,6 +35,32 @@ def test_a_record_that_the_broker_refuses_does_not_take_its_batch_along(
     assert verdict.clean, verdict
     letters = b"".join(path.read_bytes() for path in daemon.state_directory.rglob("*dead*") if path.is_file())
     assert b"bad-290" in letters or b"YmFkLTI5M" in letters
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4"])
+def test_batches_that_are_too_large_for_the_topic_are_split_and_the_next_ones_fit(
+    codec: str, kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str, seed: int
+) -> None:
+    kafka.create_topic(topic_name, 1, config={"max.message.bytes": "5000"})
+    settings = {"linger.ms": 200, "compression.type": codec}
+    daemon = make_daemon(kafka.bootstrap, [line_listener(topic_name)], workers=1, producer=settings)
+    daemon.start()
+    random = Random(seed)
+    sent = [
+        SentRecord(b"k%d" % (number % 7), b"k%d\t%d %s" % (number % 7, number, random.randbytes(60).hex().encode()))
+        for number in range(2000)
+    ]
+    giant = b"k1\t" + random.randbytes(6000).hex().encode()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+        stream.connect(f"{daemon.sockets}/lines")
+        stream.sendall(b"".join(record.value + b"\n" for record in sent[:1000]))
+        stream.sendall(giant + b"\n")
+        stream.sendall(b"".join(record.value + b"\n" for record in sent[1000:]))
+    books = daemon.wait_settled(2001)
+    assert books["failed"] == {"message_too_large": 1}
+    verdict = judge({"a": sent}, read_until(kafka.direct, topic_name, 2000, 1))
+    assert verdict.clean, verdict
+    assert books["possible_duplicates"] == 0
 
 
 def test_an_unknown_topic_is_refused_after_max_block_and_others_go_on(

@@ -108,10 +108,10 @@ def test_the_table_is_kafkas() -> None:
         code, name, retriable, refresh, effect = line.split()
         rows[int(code)] = (name, retriable == "yes", refresh == "yes", effect)
     assert set(rows) == set(ERRORS) - BESIDES
-    for code, (name, retriable, refresh, effect) in rows.items():
+    for code, kafkas in rows.items():
         row = ERRORS[code]
-        assert (row.name, row.retriable, row.refresh) == (name, retriable, refresh)
-        assert effect == "-" or row.effect is _EFFECTS[effect], row
+        assert (row.name, row.retriable, row.refresh) == kafkas[:3]
+        assert kafkas[3] == "-" or row.effect is _EFFECTS[kafkas[3]], row
 
 
 def test_the_page_about_errors_has_the_table() -> None:

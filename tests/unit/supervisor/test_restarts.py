@@ -27,6 +27,14 @@ def test_deaths_after_ready_never_make_the_delay_grow() -> None:
         assert restarts.delay_ms() == 0
 
 
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_worker_that_suspects_data_loss_and_may_not_go_on_stops_the_daemon(ready: bool) -> None:
+    restarts = Restarts()
+    restarts.became_ready()
+    verdict = restarts.died(ExitStatus.DATA_LOSS_SUSPECTED, ready=ready, opening_arena=False)
+    assert verdict is Verdict.GIVE_UP
+
+
 def test_becoming_ready_forgets_the_deaths_before() -> None:
     restarts = Restarts()
     for _ in range(6):
