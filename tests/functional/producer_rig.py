@@ -13,6 +13,7 @@ from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.hotpath.listener_spec import ListenerSpec
 from ingestd.producer.batch_producer import BatchProducer
+from ingestd.producer.common import Clock
 from ingestd.producer.compression import decompress
 from tests.fakes.broker import FakeCluster
 from tests.fakes.partition_log import PartitionLog
@@ -108,6 +109,7 @@ class Rig:
         draining: tuple[Arena, ...] = (),
         partitions: int = 1,
         expires_attempted: bool = False,
+        producer_clock: Clock | None = None,
         **changes: Any,
     ) -> None:
         self.settings = settings(bootstrap, **changes)
@@ -136,6 +138,7 @@ class Rig:
             state_directory=state_directory,
             listeners=[f"listener-{name}" for name in topics],
             on_data_loss=self.losses.append,
+            clock=producer_clock,
             seed=1,
             expires_attempted=expires_attempted,
         )

@@ -1,6 +1,8 @@
 """Every error code, and what becomes of its batch; the last error told at a timeout; lost order; lost logs."""
 
+import asyncio
 from collections.abc import Coroutine
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import uvloop
 from ingestd.figures import Count
 from ingestd.kafka.errors import ERRORS, Action
 from ingestd.metrics import Failed
+from ingestd.producer.common import SystemClock
 from tests.fakes.broker import CLOSE, PRODUCE, SILENCE, FakeCluster, error
 from tests.functional.producer_rig import Rig, lines_of, running
 
@@ -199,5 +202,91 @@ def test_without_acks_a_broker_that_closes_instead_of_answering_holds_nobody_up(
                 await rig.idle()
             assert {offset for _, offset, _ in rig.events.delivered} == {-1}
             await rig.until(lambda: lines_of(cluster.log("t"))[-1:] == [b"c"])
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("code", "append"), [(19, False), (20, True), (7, True)])
+def test_too_few_replicas_for_a_while_leave_one_copy(code: int, append: bool) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, error(code, append=append), times=6)
+            rig.send(b"b")
+            rig.send(b"c")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a", b"b", b"c"]
+            assert rig.events.delivered == [(0, 0, 1), (0, 1, 1), (0, 2, 1)]
+            ledger = rig.arena.ledger()
+            assert (ledger["possible_duplicates"], ledger["delivered_unconfirmed_offsets"]) == (0, 0)
+
+    run(scenario())
+
+
+def test_a_repeat_is_answered_with_the_offset_of_the_first_append() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            for line in (b"a", b"b"):
+                rig.send(line)
+                await rig.idle()
+            cluster.brokers[1].control(PRODUCE, lambda request: (request.handle(), CLOSE)[1])
+            rig.send(b"c", b"d")
+            await rig.idle()
+            assert rig.events.delivered == [(0, 0, 1), (0, 1, 1), (0, 2, 2)]
+            assert lines_of(cluster.log("t")) == [b"a", b"b", b"c", b"d"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3, 5])
+def test_order_is_kept_through_random_retriable_errors(in_flight: int, seed: int) -> None:
+    async def scenario() -> None:
+        random = Random(seed + in_flight)
+        cluster = FakeCluster(topics={"t": 1})
+        changes: dict[str, Any] = {"max_in_flight_requests_per_connection": in_flight, "retry_backoff_max_ms": 20}
+        async with running(cluster, **changes) as rig:
+            for number in range(0, 400, 4):
+                code, append = random.choice(((19, False), (6, False), (56, False), (7, True), (20, True), (74, False)))
+                cluster.brokers[1].control(PRODUCE, error(code, append=append))
+                for _ in range(random.randint(0, 5)):
+                    cluster.brokers[1].control(PRODUCE, lambda request: request.handle())
+                rig.send(*[b"%d" % each for each in range(number, number + 4)])
+                await asyncio.sleep(random.choice((0, 0, 0.002)))
+            await rig.idle(20)
+            assert lines_of(cluster.log("t")) == [b"%d" % number for number in range(400)]
+            assert rig.arena.ledger()["possible_duplicates"] == 0
+
+    run(scenario())
+
+
+class JumpingClock(SystemClock):
+    """The wall clock is set now and then; the other one goes on."""
+
+    def __init__(self) -> None:
+        self.jump_ms = 0
+
+    def now_ms(self) -> int:
+        return super().now_ms() + self.jump_ms
+
+
+def test_a_wall_clock_that_is_set_neither_expires_nor_repeats_anything() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        clock = JumpingClock()
+        async with running(
+            cluster, producer_clock=clock, delivery_timeout_ms=60_000, metadata_max_age_ms=600_000
+        ) as rig:
+            for number, jump_ms in enumerate((0, 3_600_000, -3_600_000, 40 * 86_400_000, -40 * 86_400_000, 0)):
+                clock.jump_ms = jump_ms
+                cluster.brokers[1].control(PRODUCE, error(19))
+                for each in range(3):
+                    rig.send(b"%d" % (3 * number + each))
+                await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"%d" % number for number in range(18)]
+            assert rig.events.failed == []
+            assert rig.arena.ledger()["possible_duplicates"] == 0
 
     run(scenario())

@@ -108,8 +108,8 @@ def test_the_table_is_kafkas() -> None:
         code, name, retriable, refresh, effect = line.split()
         rows[int(code)] = (name, retriable == "yes", refresh == "yes", effect)
     assert set(rows) == set(ERRORS) - BESIDES
-    for code, kafkas in rows.items():
-        row = ERRORS[code]
+    for number, kafkas in rows.items():
+        row = ERRORS[number]
         assert (row.name, row.retriable, row.refresh) == kafkas[:3]
         assert kafkas[3] == "-" or row.effect is _EFFECTS[kafkas[3]], row
 
