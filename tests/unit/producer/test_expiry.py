@@ -1,0 +1,107 @@
+"""What delivery.timeout.ms ends, sent or not, and the numbers that it leaves behind."""
+
+import pytest
+
+from ingestd.metrics import Failed
+from ingestd.producer.delivery import Lane
+from ingestd.producer.item import Fail, Item
+from tests.fakes.lane_world import LOST, NOW_MS, make_item, make_lane
+
+
+def take_all(lane: Lane, tick_ms: int = 0) -> list[Item]:
+    items = []
+    while (item := lane.take(NOW_MS, tick_ms)) is not None:
+        item.stamped = True
+        items.append(item)
+    return items
+
+
+def refuse(lane: Lane, item: Item, code: int, tick_ms: int = 0) -> None:
+    lane.failed(item, code, tick_ms)
+
+
+def expiring_lane(count: int) -> Lane:
+    return make_lane(count, confirmed=True, expires_attempted=True)
+
+
+def test_a_batch_that_expires_in_flight_is_failed_once_and_what_follows_waits_for_its_answer() -> None:
+    lane = expiring_lane(2)
+    first, second = take_all(lane)
+    lane.enqueue(make_item(2, tick_ms=900))
+    steps = lane.expire(1000, 1000)
+    assert [(step.item, step.reason, step.maybe) for step in steps if isinstance(step, Fail)] == [
+        (first, Failed.MAY_HAVE_BEEN_WRITTEN, True),
+        (second, Failed.MAY_HAVE_BEEN_WRITTEN, True),
+    ]
+    assert lane.take(NOW_MS, 1000) is None
+    # late, but an answer: the broker has both, and the numbers go on
+    assert lane.succeeded(first, 0, NOW_MS) == ()
+    assert lane.succeeded(second, 1, NOW_MS) == ()
+    assert lane.expire(1000, 1000) == []
+    assert lane.must_resolve
+    assert lane.resolve(1000) == []
+    [third] = take_all(lane, 1000)
+    assert (third.epoch, third.sequence) == (0, 2)
+
+
+@pytest.mark.parametrize("code", [LOST, 19, 10])
+def test_numbers_that_stay_unresolved_are_left_behind(code: int) -> None:
+    lane = expiring_lane(1)
+    [first] = take_all(lane)
+    lane.enqueue(make_item(1, tick_ms=900))
+    lane.expire(1000, 1000)
+    refuse(lane, first, code, 1000)
+    assert lane.resolve(1000) == []
+    assert lane.renumbering == []
+    [second] = take_all(lane, 1000)
+    assert (second.epoch, second.sequence, second.risk) == (1, 0, False)
+
+
+def test_a_batch_behind_an_expired_one_keeps_its_numbers_where_the_broker_takes_it() -> None:
+    lane = expiring_lane(0)
+    for number in range(2):
+        lane.enqueue(make_item(number, tick_ms=500 * number))
+    first, second = take_all(lane)
+    assert [step.item for step in lane.expire(1000, 1000) if isinstance(step, Fail)] == [first]
+    refuse(lane, first, LOST, 1000)
+    refuse(lane, second, LOST, 1000)
+    assert lane.resolve(1000) == []
+    lane.enqueue(make_item(2, tick_ms=1000))
+    assert take_all(lane, 1400) == [second]
+    assert lane.succeeded(second, 7, NOW_MS) == (second,)
+    [third] = take_all(lane, 1400)
+    assert (third.epoch, third.sequence) == (0, 2)
+
+
+def test_a_batch_behind_an_expired_one_that_was_not_written_takes_new_numbers_and_nothing_is_suspected() -> None:
+    lane = expiring_lane(0)
+    for number in range(2):
+        lane.enqueue(make_item(number, tick_ms=500 * number))
+    first, second = take_all(lane)
+    lane.expire(1000, 1000)
+    refuse(lane, first, LOST, 1000)
+    refuse(lane, second, 45, 1000)
+    assert lane.resolve(1000) == []
+    assert lane.renumbering == [second]
+    assert (second.epoch, second.sequence, second.risk) == (1, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("met", "trouble", "code", "text"),
+    [
+        ((19, "too few"), (13, "b:9092: refused"), 19, "last error NOT_ENOUGH_REPLICAS: too few"),
+        ((0, ""), (13, "b:9092: refused"), 13, "last error NETWORK_EXCEPTION: b:9092: refused"),
+        ((0, ""), (0, ""), 0, "delivery.timeout.ms passed"),
+    ],
+)
+def test_an_expired_batch_tells_what_stood_in_its_way(
+    met: tuple[int, str], trouble: tuple[int, str], code: int, text: str
+) -> None:
+    lane = make_lane(2)
+    [first] = take_all(lane)
+    if met[0]:
+        lane.failed(first, met[0], 0, (), met[1])
+    [step] = lane.expire(1000, 1000, trouble)
+    assert isinstance(step, Fail)
+    assert (step.code, step.maybe) == (code, False)
+    assert text in step.text
