@@ -499,11 +499,9 @@ class BatchProducer:
         """Fails what has waited as long as it may."""
         settings = self._topics.get(lane.topic.name)
         timeout_ms = settings.delivery_timeout_ms if settings else None
-        if timeout_ms is not None:
-            steps = lane.expire(tick_ms, timeout_ms, self._trouble(lane))
-            if steps:
-                self._sender.carry_out(lane, steps)
-                self._sender.attend(lane)
+        if timeout_ms is not None and lane.overdue(tick_ms, timeout_ms):
+            self._sender.carry_out(lane, lane.expire(tick_ms, timeout_ms, self._trouble(lane)))
+            self._sender.attend(lane)
         if lane.flying or not lane.has_work:
             return
         code = self._denied(lane)
@@ -519,7 +517,7 @@ class BatchProducer:
         if broker is None:
             met = self._brokers.trouble
             return (NETWORK_EXCEPTION, met) if met else (LEADER_NOT_AVAILABLE, "no leader is known")
-        return (0, "") if broker.is_ready else (NETWORK_EXCEPTION, f"{broker.address}: {broker.trouble}")
+        return (0, "") if broker.is_ready else (NETWORK_EXCEPTION, f"{broker.address}: {broker.last_error}")
 
     def _denied(self, lane: Lane) -> int:
         """The error for which a reachable cluster has denied this partition for too long; 0: none."""

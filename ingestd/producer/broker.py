@@ -59,11 +59,9 @@ class Broker:
         """The sender's: partitions led here that may have something to send."""
         self.phase = Phase.IDLE
         self.failures = 0
-        self.trouble = ""
-        """Why there is no connection; empty: there is one, or none was tried."""
         self.log_level = 20
         self.last_error = ""
-        """Why the last attempt to connect failed."""
+        """Why the last attempt to connect failed, or the last connection ended."""
         self._client_id = client_id
         self._software_version = software_version
         self._backoff = Backoff(settings.reconnect_backoff_ms, settings.reconnect_backoff_max_ms, random)
@@ -121,7 +119,6 @@ class Broker:
             return
         self.connection = connection
         self.phase = Phase.READY
-        self.trouble = ""
         self.log_level = 20
         self._setup_failures = 0
         self._tell_waiters()
@@ -157,7 +154,6 @@ class Broker:
         number = error.errno if isinstance(error, OSError) else None
         self.last_error = os.strerror(number) if number else str(error) or type(error).__name__
         self.failures += 1
-        self.trouble = str(error) or type(error).__name__
         self.phase = Phase.IDLE
         # Said once per outage: a broker that is away is retried once a second for hours.
         if self.failures == 1:
@@ -191,7 +187,7 @@ class Broker:
             if not connection.closing and not self._closed:
                 log.warning("connection to %s lost: %s", self.address, reason)
             self.connection = None
-            self.trouble = reason
+            self.last_error = reason
             self.phase = Phase.IDLE
             self.failures += 1
             if not self._closed:

@@ -100,7 +100,8 @@ class Brokers:
     @property
     def trouble(self) -> str:
         """Why some broker could not be reached, as people read it; empty: nothing is known."""
-        return next((f"{broker.address}: {broker.trouble}" for broker in self._all() if broker.trouble), "")
+        away = (broker for broker in self._all() if broker.last_error and not broker.is_ready)
+        return next((f"{broker.address}: {broker.last_error}" for broker in away), "")
 
     def get(self, node: int) -> Broker | None:
         """The broker of a node that metadata names; None: no such node (or no leader)."""

@@ -18,6 +18,11 @@ class ExpiringLane(LaneQueue):
         text = item.text or "; ".join(text for _, text in item.errors[:3])
         return Fail(item, int(reason), item.code, maybe, text)
 
+    def overdue(self, tick_ms: int, timeout_ms: int) -> bool:
+        """Whether ``expire`` would give anything up."""
+        heads = [line[0] for line in (self.window if self._expires_attempted else (), self.queue) if line]
+        return any(tick_ms - item.sealed_tick_ms >= timeout_ms for item in heads)
+
     def expire(self, tick_ms: int, timeout_ms: int, trouble: tuple[int, str] = (0, "")) -> list[Step]:
         """Gives up what has waited for ``timeout_ms`` since its sealing, oldest first: batches never sent, and with
         ``expires_attempted`` those sent as well, in flight or not.
