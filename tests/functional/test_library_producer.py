@@ -24,7 +24,7 @@ from ingestd.client.errors import (
     TopicAuthorizationException,
     UnknownTopicOrPartitionException,
 )
-from ingestd.kafka.errors import INVALID_RECORD, TOPIC_AUTHORIZATION_FAILED
+from ingestd.kafka.errors import INVALID_RECORD, MESSAGE_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED
 from ingestd.producer import Future, Producer, ProducerRecord, RecordMetadata
 from tests.fakes.broker import NOTHING, PRODUCE, Partition, error
 from tests.fakes.threaded import ThreadedCluster, scripted
@@ -275,6 +275,33 @@ def test_a_batch_never_sent_expires_after_delivery_timeout_ms() -> None:
         assert "t-0" in str(failed)
         cluster.resume()
         assert producer.send(ProducerRecord("t", "after")).result(10).offset >= 1
+
+
+def test_a_batch_that_was_sent_expires_too_and_says_that_it_may_have_been_written() -> None:
+    config = {"delivery_timeout_ms": 600, "linger_ms": 0, "request_timeout_ms": 500}
+    with scripted(t=1) as cluster, make(cluster, **config) as producer:
+        producer.send(ProducerRecord("t", "first")).result(5)
+        cluster.call(lambda: cluster.broker.control(PRODUCE, lambda request: (request.handle(), NOTHING)[1], times=9))
+        failed = producer.send(ProducerRecord("t", "sent")).exception(10)
+        assert isinstance(failed, OutcomeUnknownException)
+        assert "may have been written" in str(failed)
+        cluster.call(cluster.broker.clear_controls)
+        assert producer.send(ProducerRecord("t", "after")).result(10).offset == 2
+        assert log(cluster) == [b"first", b"sent", b"after"]
+
+
+def test_a_batch_too_large_for_the_broker_is_split_and_each_record_hears_where_it_is() -> None:
+    """Fault 26: a flush waits for the halves."""
+    with scripted(t=1) as cluster, make(cluster, linger_ms=60_000, delivery_timeout_ms=120_000) as producer:
+        cluster.call(lambda: cluster.broker.control(PRODUCE, error(MESSAGE_TOO_LARGE), times=2))
+        order: list[int] = []
+        futures = [
+            producer.send(ProducerRecord("t", f"{number}"), lambda *outcome: order.append(outcome[0].offset))
+            for number in range(40)
+        ]
+        producer.flush(20)
+        assert [future.result(0).offset for future in futures] == list(range(40)) == order
+        assert log(cluster) == [b"%d" % number for number in range(40)]
 
 
 @pytest.mark.parametrize("acks", [0, 1])
