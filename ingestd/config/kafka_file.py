@@ -4,6 +4,7 @@ As in Java, a name that Kafka's producer does not know is no fault, and variable
 are looked up only where ``config.providers`` says who does (KIP-297). The providers that Kafka brings are built in.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from ingestd.secret import Concealed
 FILE_KEY: Final = "properties.file"
 _PROVIDERS: Final = "config.providers"
 _PROVIDER_PACKAGE: Final = "org.apache.kafka.common.config.provider."
+_SHOWABLE: Final = re.compile(r"[a-z0-9_.-]{1,100}")
 
 
 class KafkaFile:
@@ -75,8 +77,7 @@ class KafkaFile:
             elif name == _PROVIDERS or name.startswith(f"{_PROVIDERS}."):
                 continue
             elif name == FILE_KEY or not rules.knows(name):
-                near = f". {rules.near(name)}" if rules.near(name) else ""
-                faults.notes.append(f"{place}: {name} is no setting of Kafka's producer, and left out{near}")
+                faults.notes.append(f"{place}: {_unknown(name, rules)}")
             else:
                 faults.sources.note(f"producer.{name}", place)
                 whole[name] = self._value(name, entry.value.strip(), rules, environment, faults)
@@ -126,3 +127,11 @@ class KafkaFile:
             return values[key]
         cure = f"Write the value in the TOML, as ${{file:PATH}}, or use a provider of {_PROVIDER_PACKAGE}*"
         raise RefusedError(f"the provider {toml_text(provider)} is {toml_text(kind)}, which needs Java", cure)
+
+
+def _unknown(name: str, rules: Rules) -> str:
+    if not _SHOWABLE.fullmatch(name):
+        # The rest of a key or password whose line break has no backslash in front is, to Java, a name.
+        return "is left out: it begins with no name of a setting (does the line before it lack its backslash?)"
+    near = f". {rules.near(name)}" if rules.near(name) else ""
+    return f"{name} is no setting of Kafka's producer, and left out{near}"

@@ -124,6 +124,15 @@ def test_a_near_miss_is_told_as_java_tells_it_and_with_the_name_that_was_meant(t
     ]
 
 
+def test_the_rest_of_a_broken_secret_is_not_taken_for_a_name_and_shown(tmp_path: Path) -> None:
+    text = (
+        "bootstrap.servers=a:1\nclient.rack=-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBK\n\u00fc=1\n"
+    )
+    notes = load(tmp_path, text).notes
+    assert "MIIE" not in "".join(notes)
+    assert [note.partition(": ")[0][-2:] for note in notes[:2]] == [":3", ":4"]
+
+
 def test_a_file_that_cannot_be_read_is_a_fault_of_the_setting(tmp_path: Path) -> None:
     (tmp_path / "ingestd.toml").write_text(f'[producer]\nproperties.file = "none"\n{LISTENER}')
     with pytest.raises(ConfigurationError) as caught:
