@@ -2,6 +2,7 @@
 
 import ipaddress
 
+from ingestd.config.checks_security import check_security, security_notes
 from ingestd.config.faults import Faults
 from ingestd.config.model import Config, Daemon, Producer, Topic
 from ingestd.config.notes import compression_notes, timing_notes, topic_notes
@@ -53,6 +54,7 @@ def check_producer(producer: Producer, given: frozenset[str], faults: Faults) ->
     """Contradictions within ``[producer]``; ``given`` holds the names that the file sets."""
     _check_idempotence(producer, given, faults)
     _check_hosts(producer, faults)
+    check_security(producer, given, faults)
     _check_delivery_timeout("producer.", producer.delivery_timeout_ms, producer.linger_ms, producer, faults)
     _check_batch_size("producer.", producer.batch_size, producer, faults)
     floor = max(BUFFER_MEMORY_MIN, BATCHES_PER_BUFFER_MIN * producer.max_request_size)
@@ -137,6 +139,7 @@ def notes(config: Config) -> list[str]:
         found.append('durability = "memory": what is buffered dies with its worker')
     found += timing_notes(producer)
     found += [note for topic in config.topics for note in topic_notes(topic, config)]
+    found += security_notes(producer)
     for listener in config.listeners:
         if listener.address.kind == "udp" and not _is_loopback(listener.address.host):
             found.append(

@@ -17,8 +17,10 @@ MASKED: Final = f'"{MASK}"'
 
 
 def toml_text(value: object) -> str:
-    """``value`` as it would stand in a TOML file (inline, also for tables); a secret is masked."""
-    if isinstance(value, Secret | Concealed):
+    """``value`` as it would stand in a TOML file (inline, also for tables); a secret is masked, unless it is empty."""
+    if isinstance(value, Secret):
+        return MASKED if value.reveal() else '""'
+    if isinstance(value, Concealed):
         return MASKED
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -58,7 +60,7 @@ def shown(key: str, value: object) -> str:
     """``value`` for people: as TOML, cut to a length, secrets masked."""
     if value is ABSENT:
         return ""
-    if is_secret(key):
+    if is_secret(key) and value not in ("", Secret("")):
         return MASKED
     text = toml_text(value)
     return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from ingestd.client.address import Address
+from ingestd.config.security import Security
 
 NEVER_MS: Final = 1 << 62
 """A topic's ``delivery.timeout.ms = "never"`` where the producer's own is not; longer than any daemon runs."""
@@ -34,7 +35,7 @@ class Daemon(Struct, frozen=True, forbid_unknown_fields=True):
     data_loss_suspected: Literal["continue", "stop"]
 
 
-class Producer(Struct, frozen=True, forbid_unknown_fields=True):
+class Producer(Security, frozen=True, forbid_unknown_fields=True):
     """Section ``[producer]``: Kafka's settings by Kafka's names, dots written as underscores."""
 
     bootstrap_servers: tuple[str, ...]

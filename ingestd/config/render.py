@@ -7,6 +7,7 @@ from ingestd.config.faults import MASKED, is_secret, toml_key, toml_text
 from ingestd.config.model import NEVER_MS, Config, Key, Listener, Topic
 from ingestd.config.settings import DAEMON, LISTENER, NO_FIELD, PRODUCER, TOPIC
 from ingestd.config.sources import Sources
+from ingestd.secret import Secret
 
 NO_SOURCES: Final = Sources()
 """For who knows none: no source is written."""
@@ -39,7 +40,7 @@ def _pairs(section: str, values: dict[str, Any], sources: Sources) -> Iterator[s
         if value is None:
             continue
         source = sources.exactly(f"{section}.{name}")
-        masked = source.concealed or is_secret(name)
+        masked = source.concealed or (is_secret(name) and not isinstance(value, Secret))
         pair = f"{name} = {MASKED if masked else toml_text(value)}"
         if sources is NO_SOURCES:
             yield pair

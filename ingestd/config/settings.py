@@ -13,11 +13,17 @@ from ingestd.config import (
     settings_listener,
     settings_network,
     settings_producer,
+    settings_security,
 )
 from ingestd.config import values as v
 from ingestd.config.values import UNSET, Setting
 
-_PRODUCER: Final = (*settings_producer.SETTINGS, *settings_compression.SETTINGS, *settings_network.SETTINGS)
+_PRODUCER: Final = (
+    *settings_producer.SETTINGS,
+    *settings_compression.SETTINGS,
+    *settings_network.SETTINGS,
+    *settings_security.SETTINGS,
+)
 
 _TOPIC: Final = (
     Setting(
@@ -54,5 +60,9 @@ OWN_DEFAULTS: Final[Mapping[str, object]] = {
     "buffer.memory": 33_554_432,
     "send.buffer.bytes": 131_072,
     "client.id": "producer-N",
+    "ssl.truststore.type": "JKS",
+    "ssl.keystore.type": "JKS",
+    "sasl.login.connect.timeout.ms": None,
+    "sasl.login.read.timeout.ms": None,
 }
 """Settings whose default is not Kafka's, with Kafka's: an outage must not become a loss unless it was asked for."""

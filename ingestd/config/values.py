@@ -89,6 +89,18 @@ def share() -> Kind:
     return Kind("number", "above 0, up to 1", read, number_of_text)
 
 
+def number(low: float, high: float) -> Kind:
+    """A number from ``low`` to ``high``."""
+    valid = f"from {low} to {high}"
+
+    def read(value: object) -> object:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise RefusedError("not a number in range", f"Write a number {valid}")
+        return float(value)
+
+    return Kind("number", valid, read, number_of_text)
+
+
 def number_of_text(text: str) -> object:
     """``0.8`` as a number, for kinds of fractions."""
     try:
@@ -135,13 +147,13 @@ def text(*, empty: bool = False, bytes_max: int = 1024) -> Kind:
     return Kind("string", "text", read)
 
 
-def secret(*, bytes_max: int = 1 << 20) -> Kind:
+def secret(*, empty: bool = False, bytes_max: int = 1 << 20) -> Kind:
     """A string that is never shown; it becomes a :class:`Secret`. Keys and certificates have several lines."""
 
     def read(value: object) -> object:
         if not isinstance(value, str):
             raise RefusedError("not a string", 'Write it in quotes, or better "${file:PATH}"')
-        if not value:
+        if not value and not empty:
             raise RefusedError("empty", "Give it a value or leave it out")
         if len(value.encode()) > bytes_max:
             raise RefusedError("too long", f"Use at most {bytes_max} bytes")

@@ -68,11 +68,13 @@ INVALID_TOPIC_EXCEPTION: Final = 17
 TOPIC_AUTHORIZATION_FAILED: Final = 29
 CLUSTER_AUTHORIZATION_FAILED: Final = 31
 INVALID_TIMESTAMP: Final = 32
+UNSUPPORTED_SASL_MECHANISM: Final = 33
 UNSUPPORTED_VERSION: Final = 35
 OUT_OF_ORDER_SEQUENCE_NUMBER: Final = 45
 RECORD_LIST_TOO_LARGE: Final = 18
 DUPLICATE_SEQUENCE_NUMBER: Final = 46
 INVALID_PRODUCER_EPOCH: Final = 47
+SASL_AUTHENTICATION_FAILED: Final = 58
 UNKNOWN_PRODUCER_ID: Final = 59
 INVALID_RECORD: Final = 87
 UNKNOWN_TOPIC_ID: Final = 100
@@ -150,3 +152,14 @@ class ProtocolError(Exception):
 
 class RebootstrapError(ProtocolError):
     """The server says that it is none of this cluster's: bootstrap.servers are to be asked again (KIP-1102)."""
+
+
+class AuthenticationError(Exception):
+    """The broker did not let us in, or did not prove who it is; the connection must be closed.
+
+    The text is for the log: it holds no secret. ``credentials``: name and password, or token, may be to blame.
+    """
+
+    def __init__(self, text: str, *, credentials: bool = False) -> None:
+        super().__init__(text)
+        self.credentials = credentials

@@ -21,21 +21,27 @@ from ingestd.kafka.newer import read_entity
 from ingestd.kafka.reader import Reader
 
 METADATA: Final = 3
+SASL_HANDSHAKE: Final = 17
 API_VERSIONS: Final = 18
 INIT_PRODUCER_ID: Final = 22
 DESCRIBE_CONFIGS: Final = 32
+SASL_AUTHENTICATE: Final = 36
 
 _MODULES: Final = {
     METADATA: ("metadata", "Metadata"),
+    SASL_HANDSHAKE: ("sasl_handshake", "SaslHandshake"),
+    SASL_AUTHENTICATE: ("sasl_authenticate", "SaslAuthenticate"),
     API_VERSIONS: ("api_versions", "ApiVersions"),
     INIT_PRODUCER_ID: ("init_producer_id", "InitProducerId"),
     DESCRIBE_CONFIGS: ("describe_configs", "DescribeConfigs"),
 }
 SUPPORTED: Final = {
     METADATA: range(4, 14),
+    SASL_HANDSHAKE: range(1, 2),
     API_VERSIONS: range(5),
     INIT_PRODUCER_ID: range(6),
     DESCRIBE_CONFIGS: range(1, 5),
+    SASL_AUTHENTICATE: range(3),
 }
 """Versions that are spoken, per api (produce has its own module)."""
 
@@ -83,6 +89,15 @@ class ProducerIdentity(NamedTuple):
     producer_id: int
     producer_epoch: int
     throttle_ms: int
+
+
+class SaslAnswer(NamedTuple):
+    """An answer to SaslAuthenticate. ``lifetime_ms`` 0: the session does not end by itself."""
+
+    code: int
+    text: str
+    auth_bytes: bytes
+    lifetime_ms: int
 
 
 @cache
@@ -215,6 +230,33 @@ def init_producer_id_response(version: int, data: bytes, at: int) -> ProducerIde
         int(entity.producer_id),
         int(entity.producer_epoch),
         milliseconds(entity.throttle_time),
+    )
+
+
+def sasl_handshake_request(correlation_id: int, client_id: str, mechanism: str) -> bytes:
+    """Version 1: what follows are SaslAuthenticate requests (KIP-152)."""
+    return frame(SASL_HANDSHAKE, 1, correlation_id, client_id, _request_class(SASL_HANDSHAKE, 1)(mechanism=mechanism))
+
+
+def sasl_handshake_response(data: bytes, at: int) -> tuple[int, tuple[str, ...]]:
+    """(error code, the mechanisms that the broker has)."""
+    entity = read_body(SASL_HANDSHAKE, 1, data, at)
+    return int(entity.error_code), tuple(str(name) for name in entity.mechanisms)
+
+
+def sasl_authenticate_request(version: int, correlation_id: int, client_id: str, auth_bytes: bytes) -> bytes:
+    body = _request_class(SASL_AUTHENTICATE, version)(auth_bytes=auth_bytes)
+    return frame(SASL_AUTHENTICATE, version, correlation_id, client_id, body)
+
+
+def sasl_authenticate_response(version: int, data: bytes, at: int) -> SaslAnswer:
+    entity = read_body(SASL_AUTHENTICATE, version, data, at)
+    lifetime = getattr(entity, "session_lifetime", None)
+    return SaslAnswer(
+        int(entity.error_code),
+        str(entity.error_message or ""),
+        bytes(entity.auth_bytes),
+        0 if lifetime is None else milliseconds(lifetime),
     )
 
 

@@ -1,15 +1,20 @@
-"""One connection's protocol state, without I/O: version negotiation, correlation in order, framing, byte limits.
+"""One connection's protocol state, without I/O: versions, login, correlation in order, framing, byte limits.
 
-        NEW ──start()──► NEGOTIATING ──ApiVersions answered──► READY
-         │                    │                                  │
-         └────────────────────┴─────────── close() ──────────────┴──► CLOSED
+    NEW ──start()──► NEGOTIATING ──ApiVersions answered──► READY ──reauthenticate()──► REAUTHENTICATING
+                          │                                  ▲                                │
+                          │ with SASL                        │ last answer of the login       │
+                          └────────► AUTHENTICATING ─────────┴────────────────────────────────┘
+
+    close() leads from each of them to CLOSED.
+
+While it is REAUTHENTICATING (KIP-368) answers to earlier requests still come, and no other request may be written.
 
 A broker answers in the order of the requests, so a response is matched by position *and* by correlation id; a mismatch
 is a ProtocolError and the end of the connection. Versions are negotiated anew per connection (rolling upgrades).
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from struct import Struct
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -18,11 +23,14 @@ from ingestd.kafka import messages, produce
 from ingestd.kafka.errors import (
     NONE,
     REBOOTSTRAP_REQUIRED,
+    UNSUPPORTED_SASL_MECHANISM,
     UNSUPPORTED_VERSION,
+    AuthenticationError,
     ProtocolError,
     RebootstrapError,
     error_of,
 )
+from ingestd.kafka.sasl import Mechanism
 
 RESPONSE_BYTES_MAX: Final = 100 << 20
 API_VERSIONS_FIRST: Final = 4
@@ -44,7 +52,9 @@ Context = TypeVar("Context")
 class State(Enum):
     NEW = "new"
     NEGOTIATING = "negotiating"
+    AUTHENTICATING = "authenticating"
     READY = "ready"
+    REAUTHENTICATING = "reauthenticating"
     CLOSED = "closed"
 
 
@@ -61,7 +71,7 @@ class Pending(NamedTuple, Generic[Context]):
 class Session(Generic[Context]):
     """Feed bytes in with ``receive``; send what ``start`` and the caller's encoders make."""
 
-    def __init__(self, client_id: str, software_version: str) -> None:
+    def __init__(self, client_id: str, software_version: str, mechanism: Mechanism | None = None) -> None:
         self.client_id = client_id
         self.state = State.NEW
         self.pending: deque[Pending[Context]] = deque()
@@ -69,6 +79,10 @@ class Session(Generic[Context]):
         """Chosen version per api key, once READY."""
         self.throttle_ms = 0
         """What the answer to ApiVersions asked for, once READY."""
+        self.lifetime_ms = 0
+        """How long the broker keeps this login, from the last answer on; 0: for as long as the connection lives."""
+        self._mechanism = mechanism
+        self._challenge: tuple[bytes, Context] | None = None
         self._software_version = software_version
         self._correlation_id = 0
         self._buffer = bytearray()
@@ -139,7 +153,9 @@ class Session(Generic[Context]):
                 raise ProtocolError(f"response of {size} bytes")
 
     def negotiated(self, request: Pending[Context], frame: bytes, at: int, tick_ms: int) -> bytes | None:
-        """Takes the answer to ApiVersions. Returns a second request to write (an older version), or None: READY."""
+        """Takes the answer to ApiVersions. Returns another request to write (an older version, or the first one of
+        the login), or None: READY.
+        """
         answer = messages.api_versions_response(request.version, frame, at)
         if answer.code == UNSUPPORTED_VERSION and request.version > 0:
             highest = answer.ranges.get(messages.API_VERSIONS, (0, 0))[1]
@@ -158,8 +174,74 @@ class Session(Generic[Context]):
             raise ProtocolError("the broker shares no version of Produce or Metadata with us")
         self.versions[produce.API_KEY] = version
         self.throttle_ms = answer.throttle_ms
+        if self._mechanism is not None:
+            self.state = State.AUTHENTICATING
+            return self._handshake(self._mechanism, request.context, tick_ms)
         self.state = State.READY
         return None
+
+    # -- login
+
+    def reauthenticate(self, mechanism: Mechanism, context: Context, tick_ms: int) -> bytes:
+        """Begins another login on this connection (KIP-368); nothing else may be written until it is READY again."""
+        if self.state is not State.READY:
+            raise AssertionError(f"reauthenticate() in state {self.state.value}")
+        self.state = State.REAUTHENTICATING
+        return self._handshake(mechanism, context, tick_ms)
+
+    def _handshake(self, mechanism: Mechanism, context: Context, tick_ms: int) -> bytes:
+        if not {messages.SASL_HANDSHAKE, messages.SASL_AUTHENTICATE} <= self.versions.keys():
+            raise AuthenticationError("the broker has no SaslHandshake 1 and SaslAuthenticate: it is older than 1.0")
+        self._mechanism = mechanism
+        correlation_id = self.expect(messages.SASL_HANDSHAKE, 1, context, tick_ms)
+        return messages.sasl_handshake_request(correlation_id, self.client_id, mechanism.name)
+
+    def sasl_answered(
+        self, request: Pending[Context], frame: bytes, at: int, tick_ms: int
+    ) -> bytes | Callable[[], None] | None:
+        """Takes an answer to SaslHandshake or SaslAuthenticate. AuthenticationError: this login is over.
+
+        Returns the next request to write, or None: READY. Or work that is too long for an event loop: run it (in any
+        thread), then write what ``go_on`` gives.
+        """
+        mechanism = self._mechanism
+        if mechanism is None:
+            raise AssertionError("an answer to a login that nobody began")
+        if request.api_key == messages.SASL_HANDSHAKE:
+            code, offered = messages.sasl_handshake_response(frame, at)
+            if code == UNSUPPORTED_SASL_MECHANISM:
+                has = ", ".join(offered) or "none"
+                text = f"the broker's listener does not have {mechanism.name}; it has {has}"
+                raise AuthenticationError(f"{text}. Set sasl.mechanism to one of them")
+            if code != NONE:
+                raise AuthenticationError(f"SaslHandshake refused with {error_of(code).name}")
+            return self._say(mechanism.first(), request.context, tick_ms)
+        answer = messages.sasl_authenticate_response(request.version, frame, at)
+        if answer.code != NONE:
+            refusal = getattr(mechanism, "refusal", "")
+            text = "; ".join(part for part in (answer.text, refusal) if part)
+            name = error_of(answer.code).name
+            raise AuthenticationError(f"{name}: {text or 'no reason given'}", credentials=True)
+        self.lifetime_ms = answer.lifetime_ms
+        self._challenge = (answer.auth_bytes, request.context)
+        return mechanism.work(answer.auth_bytes) or self.go_on(tick_ms)
+
+    def go_on(self, tick_ms: int) -> bytes | None:
+        """Answers the challenge that ``sasl_answered`` took; None: READY."""
+        if self._mechanism is None or self._challenge is None:
+            raise AssertionError("no challenge to answer")
+        (challenge, context), self._challenge = self._challenge, None
+        message = self._mechanism.respond(challenge)
+        if message is not None:
+            return self._say(message, context, tick_ms)
+        self._mechanism = None
+        self.state = State.READY
+        return None
+
+    def _say(self, message: bytes, context: Context, tick_ms: int) -> bytes:
+        version = self.versions[messages.SASL_AUTHENTICATE]
+        correlation_id = self.expect(messages.SASL_AUTHENTICATE, version, context, tick_ms)
+        return messages.sasl_authenticate_request(version, correlation_id, self.client_id, message)
 
     def close(self) -> list[Pending[Context]]:
         """Ends the session; returns the requests that will never be answered, oldest first."""

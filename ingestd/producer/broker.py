@@ -5,6 +5,7 @@ Socket options are set before connecting (the kernel fixes the TCP window scale 
 
 import asyncio
 import os
+import re
 import socket
 from collections import deque
 from enum import Enum
@@ -12,14 +13,18 @@ from random import Random
 from typing import Any, Final
 
 from ingestd.config.model import Producer
+from ingestd.kafka.sasl import Mechanism
 from ingestd.kafka.session import State
+from ingestd.kafka.tls import TlsStream
 from ingestd.producer.backoff import Backoff
 from ingestd.producer.common import Clock, log
 from ingestd.producer.connection import Connection, ConnectionLostError, Owner
 from ingestd.producer.resolver import Address, addresses
+from ingestd.producer.security import Security
 
 KEEPALIVE_IDLE_S: Final = 60
 _BUFFERS: Final = (("send.buffer.bytes", socket.SO_SNDBUF), ("receive.buffer.bytes", socket.SO_RCVBUF))
+_NUMBERS: Final = re.compile(r"\d+")
 _warned: Final[set[str]] = set()
 
 
@@ -44,6 +49,7 @@ class Broker:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         random: Random,
+        security: Security,
         client_id: str,
         software_version: str,
     ) -> None:
@@ -62,6 +68,10 @@ class Broker:
         self.log_level = 20
         self.last_error = ""
         """Why the last attempt to connect failed, or the last connection ended."""
+        self.random = random
+        self.security = security
+        self._told: set[str] = set()
+        """Reasons that were logged in this outage, without the numbers in them."""
         self._client_id = client_id
         self._software_version = software_version
         self._backoff = Backoff(settings.reconnect_backoff_ms, settings.reconnect_backoff_max_ms, random)
@@ -136,12 +146,17 @@ class Broker:
         for address in found:
             connection: Connection | None = None
             try:
+                # certificates and tokens have time limits of their own
+                tls, mechanism = await self._tls(), await self.security.mechanism()
                 async with asyncio.timeout(limit_s):
-                    connection = await self._open(address)
+                    connection = await self._open(address, tls, mechanism)
                     await connection.ready
                     return connection
             except (OSError, TimeoutError, ConnectionLostError) as error:
-                last = error if str(error) else TimeoutError(f"{address.address[0]} did not answer in {limit_s:.1f} s")
+                last = error
+                if not str(error):
+                    stage = connection.stage if connection is not None else "TCP connection"
+                    last = TimeoutError(f"{address.address[0]} did not answer in {limit_s:.1f} s ({stage})")
                 if connection is not None and connection.session.state is not State.CLOSED:
                     connection.close("not ready in time")
             except BaseException:
@@ -151,35 +166,59 @@ class Broker:
         raise last
 
     def _failed(self, error: Exception) -> None:
-        number = error.errno if isinstance(error, OSError) else None
-        self.last_error = os.strerror(number) if number else str(error) or type(error).__name__
-        self.failures += 1
+        self._count_failure()
+        self.last_error = _text(error)
         self.phase = Phase.IDLE
-        # Said once per outage: a broker that is away is retried once a second for hours.
-        if self.failures == 1:
-            log.warning("cannot connect to %s: %s", self.address, error or type(error).__name__)
+        # Each reason is said once per outage: a broker that is away is retried once a second for hours.
+        kind = _NUMBERS.sub("", self.last_error)
+        if kind not in self._told:
+            self._told.add(kind)
+            log.warning("cannot connect to %s: %s", self.address, self.last_error)
         self.log_level = 10
         self._tell_waiters()
         self.owner.unreachable(self)
+
+    def _count_failure(self) -> None:
+        if not self.failures:
+            self._told.clear()
+        self.failures += 1
+
+    def recovered(self) -> None:
+        """The broker has answered a request."""
+        if self._told:
+            log.info("%s answers again after %d attempts", self.address, self.failures)
+            self._told.clear()
+        self.failures = 0
+
+    async def _tls(self) -> TlsStream | None:
+        context = await self.security.tls_context()
+        if context is None:
+            return None
+        try:
+            return TlsStream(context, self.host.rstrip("."))
+        except ValueError as error:
+            # an empty name, or one that begins with a dot: metadata may name any host
+            raise OSError(f"no legal host name: {error}") from error
 
     def _tell_waiters(self) -> None:
         waiter, self._waiter = self._waiter, asyncio.Event()
         waiter.set()
 
-    async def _open(self, address: Address) -> Connection:
+    async def _open(self, address: Address, tls: TlsStream | None, mechanism: Mechanism | None) -> Connection:
         sock = socket.socket(address.family, address.kind, address.protocol)
+
+        def make() -> Connection:
+            return Connection(self, self._client_id, self._software_version, tls, mechanism)
+
         try:
             sock.setblocking(False)
             prepare(sock, self.settings)
             await self.loop.sock_connect(sock, address.address)
-            _, connection = await self.loop.create_connection(self._make, sock=sock)
+            _, connection = await self.loop.create_connection(make, sock=sock)
         except BaseException:
             sock.close()
             raise
         return connection
-
-    def _make(self) -> Connection:
-        return Connection(self, self._client_id, self._software_version)
 
     def disconnected(self, connection: Connection, reason: str) -> None:
         """Called by the connection when it is gone."""
@@ -189,7 +228,7 @@ class Broker:
             self.connection = None
             self.last_error = reason
             self.phase = Phase.IDLE
-            self.failures += 1
+            self._count_failure()
             if not self._closed:
                 self.owner.unreachable(self)
 
@@ -201,6 +240,12 @@ class Broker:
         if self.connection is not None:
             # Without answers, what was handed to the kernel counts as delivered.
             self.connection.close("the producer closes", flushed=self.settings.acks == 0)
+
+
+def _text(error: Exception) -> str:
+    """What happened, in the system's words where it has some: asyncio's own repeat the address."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number and number > 0 else str(error) or type(error).__name__
 
 
 def prepare(sock: socket.socket, settings: Producer) -> None:

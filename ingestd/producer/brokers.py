@@ -13,6 +13,7 @@ from ingestd.producer.cluster import FOREVER_MS, Cluster, Topic
 from ingestd.producer.common import Clock, log
 from ingestd.producer.connection import Connection, ConnectionLostError, Owner
 from ingestd.producer.resolver import canonical_names
+from ingestd.producer.security import Security
 
 CANONICAL: Final = "resolve_canonical_bootstrap_servers_only"
 SILENT_MS: Final = 3000
@@ -54,6 +55,7 @@ class Brokers:
         self._loop = loop
         self._clock = clock
         self._random = random
+        self._security = Security(settings, loop, clock, random)
         self._client_id = client_id
         self._software_version = software_version
         self._kick = asyncio.Event()
@@ -73,6 +75,7 @@ class Brokers:
             self._loop,
             self._clock,
             self._random,
+            self._security,
             self._client_id,
             self._software_version,
         )
@@ -310,3 +313,4 @@ class Brokers:
     def close(self) -> None:
         for broker in self._all():
             broker.close()
+        self._security.close()

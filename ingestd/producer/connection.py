@@ -5,17 +5,36 @@ who wants to hear of it implements ``Owner``.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ingestd.kafka import produce
-from ingestd.kafka.errors import ProtocolError, RebootstrapError
-from ingestd.kafka.messages import API_VERSIONS
+from ingestd.kafka.errors import AuthenticationError, ProtocolError, RebootstrapError
+from ingestd.kafka.messages import API_VERSIONS, SASL_AUTHENTICATE, SASL_HANDSHAKE
+from ingestd.kafka.sasl import Mechanism
 from ingestd.kafka.session import THROTTLE_SINCE, Pending, Session, State
+from ingestd.kafka.tls import TlsStream
 from ingestd.producer.common import log
+from ingestd.producer.offload import in_thread
+from ingestd.producer.reasons import explain, is_tls_alert
+from ingestd.producer.tokens import CredentialsError
 
 if TYPE_CHECKING:
     from ingestd.producer.broker import Broker
+
+
+REAUTHENTICATE_SHARE: Final = (0.85, 0.95)
+"""Of a login's lifetime: a new one is begun at a random point in between, as Kafka's SaslClientAuthenticator does."""
+REAUTHENTICATE_MS_MIN: Final = 1050
+"""Brokers refuse a second login within a second (SaslServerAuthenticator)."""
+CREDENTIALS_RETRY_MS: Final = 1000
+_STAGES: Final = {
+    State.NEW: "TCP connection",
+    State.NEGOTIATING: "version negotiation",
+    State.AUTHENTICATING: "login",
+    State.REAUTHENTICATING: "renewal of the login",
+}
 
 
 class ConnectionLostError(Exception):
@@ -45,17 +64,32 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """A TCP connection with the Kafka session on it."""
+    """A TCP connection with the Kafka session on it; ``tls`` encrypts it, ``mechanism`` logs in."""
 
-    def __init__(self, broker: "Broker", client_id: str, software_version: str) -> None:
+    def __init__(
+        self,
+        broker: "Broker",
+        client_id: str,
+        software_version: str,
+        tls: TlsStream | None = None,
+        mechanism: Mechanism | None = None,
+    ) -> None:
         self.broker = broker
-        self.session: Session[Any] = Session(client_id, software_version)
+        self.session: Session[Any] = Session(client_id, software_version, mechanism)
+        self._tls = tls
         self.encoder: produce.Encoder | None = None
         self.encoder_by_name: produce.Encoder | None = None
         """For requests with a topic whose id is not known: version 12 at most."""
         self.throttled_until_ms = 0
         self.drained = True
         self.closing = False
+        self.fault: Exception | None = None
+        """What ended it, where it was not the peer's silence."""
+        self._admitted = asyncio.Event()
+        """Requests may be written: not while a login is being renewed. Set too when the connection is gone."""
+        self._served = False
+        self._renewal: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._last_ms = broker.clock.tick_ms()
@@ -67,22 +101,47 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         # Told about every byte that the kernel does not take at once: requests are built when it has taken all.
         self._transport.set_write_buffer_limits(high=0)  # type: ignore[union-attr]
-        self._write([self.session.start(None, self.broker.clock.tick_ms())])
+        if self._tls is None:
+            self._write([self.session.start(None, self.broker.clock.tick_ms())])
+            return
+        try:
+            self._tls.start()
+        except ssl.SSLError as error:
+            self._fail(error)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         try:
+            if self._tls is not None:
+                data = self._decrypted(self._tls, data)
+            elif self.session.state is State.NEGOTIATING and is_tls_alert(data):
+                raise ConnectionLostError("it answers in TLS. Set security.protocol to SSL or SASL_SSL")
             for request, frame, at in self.session.receive(data):
                 self._answered(request, frame, at)
         except RebootstrapError as error:
             self.close(str(error))
             self.broker.owner.misdirected(self.broker)
-        except ProtocolError as error:
-            self.close(f"protocol error: {error}")
+        except (ProtocolError, AuthenticationError, ConnectionLostError, ssl.SSLError) as error:
+            self._fail(error)
+            return
+        if self._tls is not None and self._tls.closed:
+            self._fail(ConnectionLostError("closed by the broker"))
+
+    def _decrypted(self, tls: TlsStream, data: bytes) -> bytes:
+        before = tls.established
+        try:
+            return tls.receive(data)
+        finally:
+            if tls.established and not before:
+                self._write([self.session.start(None, self.broker.clock.tick_ms())])
+            self._flush()  # also after an error: the alert that tells the peer why
 
     def _answered(self, request: "Pending[Any]", frame: bytes, at: int) -> None:
         self._last_ms = self.broker.clock.tick_ms()
         if request.api_key == produce.API_KEY:
-            self.broker.failures = 0
+            self._served = True
+            if self.broker.failures:
+                self.broker.recovered()
             try:
                 self.broker.owner.produced(self, request, frame, at)
             except ProtocolError:
@@ -90,15 +149,15 @@ class Connection(asyncio.Protocol):
                 self.broker.owner.lost(self, [request.context])
                 raise
         elif request.api_key == API_VERSIONS:
-            again = self.session.negotiated(request, frame, at, self._last_ms)
-            if again is not None:
-                self._write([again])
-                return
-            self._negotiated()
+            self._go_on(self.session.negotiated(request, frame, at, self._last_ms))
+        elif request.api_key in (SASL_HANDSHAKE, SASL_AUTHENTICATE):
+            self._go_on(self.session.sasl_answered(request, frame, at, self._last_ms))
         else:
+            self._served = True
             if not request.context.done():
                 request.context.set_result((request.version, frame, at))
-                self.broker.failures = 0
+                if self.broker.failures:
+                    self.broker.recovered()
             # it took one of the places of max.in.flight.requests.per.connection
             self.broker.owner.writable(self.broker)
 
@@ -111,13 +170,18 @@ class Connection(asyncio.Protocol):
             self.broker.owner.writable(self.broker)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._renewal):
+            if timer is not None:
+                timer.cancel()
+        stage = self.stage
         requests = self.session.close()
+        self._admitted.set()
+        fault = self.fault or exc or ConnectionLostError("closed by the broker")
+        text = explain(fault, stage, self.broker.settings)
         if not self.ready.done():
-            self.ready.set_exception(ConnectionLostError(str(exc or "closed by the broker")))
+            self.ready.set_exception(ConnectionLostError(text))
             self.ready.exception()  # nobody may be waiting any more
-        self.broker.disconnected(self, str(exc) if exc else "closed by the broker")
+        self.broker.disconnected(self, text)
         contexts = []
         for request in requests:
             if request.api_key == produce.API_KEY:
@@ -160,15 +224,14 @@ class Connection(asyncio.Protocol):
         if self.broker.settings.acks == 0:
             self.session.pending.pop()
             self._last_ms = tick_ms
-        self._transport.writelines(encoder.request(correlation_id, topics))
-        if self._timer is None:
-            self._arm(self.broker.settings.request_timeout_ms)
+        self._write(encoder.request(correlation_id, topics))
 
     async def call(self, api_key: int, encode: Callable[[int, int], bytes]) -> tuple[int, bytes, int]:
         """Any other request, made by ``encode(version, correlation_id)``.
 
         Returns (version, frame, offset of the body). Raises ConnectionLostError, also when the broker has no such api.
         """
+        await self._admitted.wait()
         version = self.session.versions.get(api_key, -1)
         if version < 0 or self.closing or self.session.state is not State.READY:
             raise ConnectionLostError(f"api {api_key} is not to be had here")
@@ -193,15 +256,89 @@ class Connection(asyncio.Protocol):
         """Ends the connection; what was not answered is lost. ``flushed``: what the kernel has taken still goes out."""
         if not self.closing:
             self.closing = True
-            log.log(self.broker.log_level, "connection to %s closed: %s", self.broker.address, reason)
+            # before it is ready, who connects says why not
+            level = 10 if not self.ready.done() else 30 if self.fault else self.broker.log_level
+            log.log(level, "connection to %s closed: %s", self.broker.address, reason)
         if self._transport is None:
             return
         if flushed and self.drained:
+            if self._tls is not None and self._tls.established and self.fault is None:
+                self._tls.close()
+                self._flush()
             self._transport.close()
         else:
             self._transport.abort()
 
+    @property
+    def stage(self) -> str:
+        """What it is at, for people; "" where requests go to and fro."""
+        if self._tls is not None and not self._tls.established:
+            return "TLS handshake"
+        if self.session.state is State.READY and not self._served:
+            return "first request"
+        return _STAGES.get(self.session.state, "")
+
+    # -- login
+
+    def _go_on(self, step: bytes | Callable[[], None] | None) -> None:
+        """Writes the next request of the conversation's beginning, or does what it asks for first; None: we are in."""
+        if step is None:
+            self._let_in()
+        elif callable(step):
+            future = in_thread(self.broker.loop, step, "ingestd-scram")
+            future.add_done_callback(self._worked)
+        else:
+            self._write([step])
+
+    def _worked(self, future: "asyncio.Future[None]") -> None:
+        future.result()
+        if self.session.state is State.CLOSED:
+            return
+        try:
+            self._go_on(self.session.go_on(self.broker.clock.tick_ms()))
+        except AuthenticationError as error:
+            self._fail(error)
+
+    def _let_in(self) -> None:
+        self._admitted.set()
+        lifetime_ms = self.session.lifetime_ms
+        if lifetime_ms > 0:
+            delay_ms = max(lifetime_ms * self.broker.random.uniform(*REAUTHENTICATE_SHARE), REAUTHENTICATE_MS_MIN)
+            self._renewal = self.broker.loop.call_later(delay_ms / 1000, self._renew_login)
+        if self.ready.done():
+            self.broker.owner.writable(self.broker)
+        else:
+            self._negotiated()
+
+    def _renew_login(self) -> None:
+        task = self.broker.loop.create_task(self._login_again())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _login_again(self) -> None:
+        """KIP-368: past its lifetime the broker would close the connection at the next request."""
+        try:
+            mechanism = await self.broker.security.mechanism()
+        except CredentialsError as error:
+            log.warning("login at %s cannot be renewed yet: %s", self.broker.address, error)
+            if not self.closing:
+                self._renewal = self.broker.loop.call_later(CREDENTIALS_RETRY_MS / 1000, self._renew_login)
+            return
+        if mechanism is None or self.closing or self.session.state is not State.READY:
+            return
+        self._admitted.clear()
+        self._write([self.session.reauthenticate(mechanism, None, self.broker.clock.tick_ms())])
+
     # -- inside
+
+    def _fail(self, error: Exception) -> None:
+        """The peer, or we, cannot go on."""
+        if self.fault is None:
+            self.fault = error
+        if isinstance(error, AuthenticationError) and error.credentials:
+            self.broker.security.refused()
+        # flushed: the alert of a refused handshake goes out before the end
+        self.close(explain(error, self.stage, self.broker.settings), flushed=True)
 
     def _negotiated(self) -> None:
         self.throttle(API_VERSIONS, self.session.api_versions_version, self.session.throttle_ms)
@@ -214,11 +351,21 @@ class Connection(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_result(None)
 
-    def _write(self, parts: list[bytes]) -> None:
-        if self._transport is not None:
+    def _write(self, parts: Sequence[bytes | memoryview]) -> None:
+        if self._tls is not None:
+            try:
+                self._tls.send(parts)
+            except ssl.SSLError as error:
+                self._fail(error)
+            self._flush()
+        elif self._transport is not None:
             self._transport.writelines(parts)
         if self._timer is None:
             self._arm(self.broker.settings.request_timeout_ms)
+
+    def _flush(self) -> None:
+        if self._tls is not None and self._transport is not None and (data := self._tls.pending()):
+            self._transport.write(data)
 
     def _arm(self, delay_ms: int) -> None:
         self._timer = self.broker.loop.call_later(max(delay_ms, 1) / 1000, self._watch)

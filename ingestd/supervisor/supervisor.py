@@ -22,7 +22,7 @@ from ingestd.config.model import Config
 from ingestd.config.plan import PlanSocket, WorkerPlan
 from ingestd.errors import ExitStatus, HostError
 from ingestd.scoreboard import Pressure, Word, Writer
-from ingestd.supervisor import arenas, lock
+from ingestd.supervisor import arenas, dumps, lock
 from ingestd.supervisor.memory import MemoryGauge, resident_bytes
 from ingestd.supervisor.notify import Notifier, watchdog_interval_ms
 from ingestd.supervisor.pressure import Thresholds, arena_level, next_pressure
@@ -73,6 +73,8 @@ def run(config: Config) -> int:
     for directory in (state_directory, Path(config.daemon.arena_directory)):
         _make_directory(directory)
     _raise_open_files()
+    if config.producer.has_secrets:
+        dumps.forbid()
     held = lock.StateLock.acquire(state_directory, pid, lock.WAIT_MS)
     try:
         # A predecessor's lock dies with it, its workers a moment later, and they hold the sockets.

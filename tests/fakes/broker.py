@@ -11,6 +11,7 @@ real broker it serves the requests of a connection one after the other. One-shot
 import asyncio
 import datetime
 import io
+import ssl
 import struct
 import uuid
 from collections import defaultdict, deque
@@ -24,22 +25,29 @@ from kio.serial import entity_reader, entity_writer
 
 from ingestd.hotpath.crc32c import crc32c
 from tests.fakes.partition_log import PartitionLog
+from tests.fakes.sasl import Login, SaslServer
 
 PRODUCE: Final = 0
 METADATA: Final = 3
 API_VERSIONS: Final = 18
 INIT_PRODUCER_ID: Final = 22
+SASL_HANDSHAKE: Final = 17
+SASL_AUTHENTICATE: Final = 36
 _APIS: Final = {
     PRODUCE: "produce",
     METADATA: "metadata",
     API_VERSIONS: "api_versions",
     INIT_PRODUCER_ID: "init_producer_id",
+    SASL_HANDSHAKE: "sasl_handshake",
+    SASL_AUTHENTICATE: "sasl_authenticate",
 }
 _CLASSES: Final = {
     PRODUCE: "Produce",
     METADATA: "Metadata",
     API_VERSIONS: "ApiVersions",
     INIT_PRODUCER_ID: "InitProducerId",
+    SASL_HANDSHAKE: "SaslHandshake",
+    SASL_AUTHENTICATE: "SaslAuthenticate",
 }
 RANGES: Final = {PRODUCE: (0, 13), METADATA: (0, 13), API_VERSIONS: (0, 4), INIT_PRODUCER_ID: (0, 5)}
 _BATCH: Final = struct.Struct(">qiibIhiqqqhii")
@@ -125,6 +133,7 @@ class Request:
         self.api = _APIS[api_key]
         self.version = version
         self.entity = entity
+        self.login: Login | None = None
         self._handled: bytes | None = None
 
     def handle(self) -> bytes:
@@ -215,6 +224,10 @@ class FakeBroker:
         """NOT_LEADER answers name the new leader."""
         self.cut_requests: list[tuple[int, int, bool]] = []
         """(api, kept, reset): of the next request of that api so many bytes are read, then the connection ends."""
+        self.tls: ssl.SSLContext | None = None
+        """Set before the start: the listener speaks TLS."""
+        self.sasl: SaslServer | None = None
+        """Set before the start: the listener wants a login."""
         self._controls: dict[int, deque[Callable[[Request], Answer]]] = defaultdict(deque)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -229,7 +242,7 @@ class FakeBroker:
 
     async def start(self) -> None:
         """Listens, on the same port as before after a ``stop``."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 22)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=1 << 22, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -247,6 +260,10 @@ class FakeBroker:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         self.connections += 1
+        login = None
+        if self.sasl is not None:
+            login = self.sasl.login()
+            self.ranges.update({SASL_HANDSHAKE: (0, 1), SASL_AUTHENTICATE: (0, 2)})
         try:
             while True:
                 head = await reader.readexactly(6)
@@ -255,7 +272,7 @@ class FakeBroker:
                     await reader.readexactly(max(kept - len(head), 0))
                     await self._end(writer, b"", reset)
                     break
-                answer = self._answer(head[4:] + await reader.readexactly(int.from_bytes(head[:4]) - 2))
+                answer = self._answer(head[4:] + await reader.readexactly(int.from_bytes(head[:4]) - 2), login)
                 if isinstance(answer, Close):
                     break
                 if isinstance(answer, CutAnswer):
@@ -284,7 +301,7 @@ class FakeBroker:
         elif last:
             await asyncio.sleep(0.002)  # a reset would overtake the bytes
 
-    def _answer(self, frame: bytes) -> bytes | Close | Silence | CutAnswer:
+    def _answer(self, frame: bytes, login: Login | None) -> bytes | Close | Silence | CutAnswer:
         api_key, version, correlation_id = struct.unpack_from(">hhi", frame)
         self.requests[api_key] += 1
         self.arrivals.append((asyncio.get_running_loop().time(), api_key))
@@ -299,6 +316,10 @@ class FakeBroker:
         entity, size = entity_reader(cls)(frame, at)
         assert at + size == len(frame)
         request = Request(self, api_key, version, entity)
+        request.login = login
+        free = api_key in (API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE)
+        if login is not None and not free and not login.admits(api_key):
+            return CLOSE
         controls = self._controls[api_key]
         answer: Answer = controls.popleft()(request) if controls else None
         if answer is None:
@@ -339,6 +360,8 @@ class FakeBroker:
             return self.produce(request)
         if request.api_key == METADATA:
             return self._metadata(request)
+        if request.login is not None and request.api_key in (SASL_HANDSHAKE, SASL_AUTHENTICATE):
+            return self._sasl(request, request.login)
         cls = self._entity(request.api_key, request.version)
         if request.api_key == API_VERSIONS:
             extra = {"throttle_time": self._throttle(API_VERSIONS)} if request.version >= 1 else {}
@@ -356,6 +379,18 @@ class FakeBroker:
 
     def _throttle(self, api_key: int) -> datetime.timedelta:
         return datetime.timedelta(milliseconds=self.throttle_ms_of.get(api_key, 0))
+
+    def _sasl(self, request: Request, login: Login) -> bytes:
+        cls = self._entity(request.api_key, request.version)
+        if request.api_key == SASL_HANDSHAKE:
+            code, mechanisms = login.handshake(request.entity.mechanism)
+            return body_of(cls(error_code=ErrorCode(code), mechanisms=mechanisms))
+        said = login.authenticate(request.entity.auth_bytes)
+        extra = {}
+        if request.version >= 1:
+            extra["session_lifetime"] = datetime.timedelta(milliseconds=said.lifetime_ms)
+        text = said.text or None
+        return body_of(cls(error_code=ErrorCode(said.code), error_message=text, auth_bytes=said.auth_bytes, **extra))
 
     def _metadata(self, request: Request) -> bytes:
         module = self._module(METADATA, request.version)

@@ -162,8 +162,10 @@ class Cluster:
     """One or more nodes with one cluster id.
 
     ``advertised`` gives, per node, the port under which clients of CLIENTS are sent to it (a proxy's); ``properties``
-    are added to every node's server.properties; ``quick`` keeps the JVM at its first compiler, which starts faster and
-    serves slower: benchmarks say False; ``release``: of ``artifacts``, another Kafka than the usual one.
+    are added to every node's server.properties; ``protocol`` is what CLIENTS speaks, ``listeners`` are more of them by
+    name with their protocols (``port_of`` tells where, on the first node); ``quick`` keeps the JVM at its first
+    compiler, which starts faster and serves slower: benchmarks say False; ``release``: of ``artifacts``, another Kafka
+    than the usual one.
     """
 
     def __init__(
@@ -174,6 +176,8 @@ class Cluster:
         advertised: Sequence[int] | None = None,
         ports: Sequence[int] | None = None,
         properties: Mapping[str, str] | None = None,
+        protocol: str = "PLAINTEXT",
+        listeners: Mapping[str, str] | None = None,
         heap_mib: int = 384,
         quick: bool = True,
         release: Path = artifacts.HERE,
@@ -185,18 +189,22 @@ class Cluster:
         java = java_command(heap_mib, quick, release)
         self._java = java
         voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
+        more = listeners or {}
+        self._more_ports = [dict(zip(more, free_ports(len(more)), strict=True)) for _ in range(nodes)]
+        protocols = {"CLIENTS": protocol, "DIRECT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **more}
         self.nodes = []
         for index in range(nodes):
+            also = "".join(f",{name}://127.0.0.1:{port}" for name, port in self._more_ports[index].items())
             folder_of_node = folder / f"node-{index + 1}"
             own = {
                 "process.roles": "broker,controller",
                 "node.id": str(index + 1),
                 "controller.quorum.voters": voters,
                 "listeners": f"CLIENTS://127.0.0.1:{self.ports[index]},DIRECT://127.0.0.1:{direct[index]},"
-                f"CONTROLLER://127.0.0.1:{controllers[index]}",
+                f"CONTROLLER://127.0.0.1:{controllers[index]}{also}",
                 "advertised.listeners": f"CLIENTS://127.0.0.1:{(advertised or self.ports)[index]},"
-                f"DIRECT://127.0.0.1:{direct[index]}",
-                "listener.security.protocol.map": "CLIENTS:PLAINTEXT,DIRECT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                f"DIRECT://127.0.0.1:{direct[index]}{also}",
+                "listener.security.protocol.map": ",".join(f"{name}:{spoken}" for name, spoken in protocols.items()),
                 "inter.broker.listener.name": "DIRECT",
                 "controller.listener.names": "CONTROLLER",
                 "log.dirs": str(folder_of_node / "data"),
@@ -216,6 +224,10 @@ class Cluster:
     def bootstrap(self) -> str:
         """``bootstrap.servers`` for the one under test: the advertised way, through a proxy where there is one."""
         return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    def port_of(self, listener: str) -> int:
+        """Where CLIENTS, or one of ``listeners``, is on the first node."""
+        return self.ports[0] if listener == "CLIENTS" else self._more_ports[0][listener]
 
     @property
     def direct(self) -> str:

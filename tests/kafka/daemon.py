@@ -111,10 +111,10 @@ class Daemon:
         """``unix-stream:{sockets}/app`` with the folder filled in."""
         return template.replace("{sockets}", str(self.sockets))
 
-    def start(self, *, ready: bool = True) -> None:
+    def start(self, *, ready: bool = True, log_level: str = "info") -> None:
         """Starts ``ingestd run``; with ``ready``, waits until every worker accepts."""
         assert self._process is None or self._process.poll() is not None, "the daemon runs already"
-        command = [*COMMAND, "--log-level", "info", "run", "-c", str(self.configuration)]
+        command = [*COMMAND, "--log-level", log_level, "run", "-c", str(self.configuration)]
         self._process = spawn(command, output=self.log)
         if ready:
             self.wait_ready()

@@ -62,6 +62,13 @@ class LineSender(threading.Thread):
             if self.rate:
                 time.sleep(max(0.0, started + len(self.sent) / self.rate - time.monotonic()))
 
+    @staticmethod
+    def send_all(path: str, data: bytes) -> None:
+        """Writes ``data`` over a connection of its own, and closes it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+            stream.connect(path)
+            stream.sendall(data)
+
     def finish(self, *, now: bool = False) -> list[SentRecord]:
         """Waits for the last record (with ``now``: asks for an end after the next chunk); returns what was sent."""
         if now:

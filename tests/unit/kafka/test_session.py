@@ -1,4 +1,4 @@
-"""The session: negotiation, framing at every cut, order of answers, limits."""
+"""The session: negotiation, framing at every cut, order of answers, limits; the login and its renewal."""
 
 from typing import Any
 
@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestd.kafka.errors import ProtocolError
+from ingestd.kafka import messages
+from ingestd.kafka.errors import AuthenticationError, ProtocolError
 from ingestd.kafka.messages import API_VERSIONS, INIT_PRODUCER_ID, METADATA
-from ingestd.kafka.session import Session, State, produce_version
+from ingestd.kafka.sasl import Mechanism, Plain
+from ingestd.kafka.scram import Scram
+from ingestd.kafka.session import Pending, Session, State, produce_version
+from tests.fakes.sasl import SaslServer
 
 
 def frame(correlation_id: int, body: bytes) -> bytes:
@@ -117,3 +121,142 @@ def test_requests_behind_a_broken_answer_are_not_forgotten() -> None:
     assert next(answers)[0].context == 0
     assert [request.context for request in session.close()] == [1, 2]
     assert list(answers) == []
+
+
+# -- login
+
+WITH_SASL = {**KAFKA_4, messages.SASL_HANDSHAKE: (0, 1), messages.SASL_AUTHENTICATE: (0, 2)}
+OLD_SASL = {**KAFKA_4, messages.SASL_HANDSHAKE: (0, 1), messages.SASL_AUTHENTICATE: (0, 0)}
+
+
+def test_login_requests_are_golden() -> None:
+    golden = "0000001b001100010000000700026331000d534352414d2d5348412d323536"
+    assert messages.sasl_handshake_request(7, "c1", "SCRAM-SHA-256").hex() == golden
+    plain = Plain("user", "pw").first()
+    golden = "00000018002400010000000700026331000000080075736572007077"
+    assert messages.sasl_authenticate_request(1, 7, "c1", plain).hex() == golden
+    golden = "000000170024000200000007000263310009007573657200707700"
+    assert messages.sasl_authenticate_request(2, 7, "c1", plain).hex() == golden
+
+
+def handshake_answer(code: int = 0, *mechanisms: bytes) -> bytes:
+    names = b"".join(len(name).to_bytes(2) + name for name in mechanisms)
+    return code.to_bytes(2) + len(mechanisms).to_bytes(4) + names
+
+
+def authenticate_answer(code: int = 0, text: bytes = b"", message: bytes = b"", lifetime_ms: int = 0) -> bytes:
+    """Version 2."""
+    told = bytes((len(text) + 1,)) + text if text else b"\0"
+    length = len(message) + 1
+    size = bytes((length,)) if length < 128 else bytes((length & 0x7F | 0x80, length >> 7))
+    return b"\0" + code.to_bytes(2) + told + size + message + lifetime_ms.to_bytes(8) + b"\0"
+
+
+def negotiated(mechanism: Mechanism, ranges: dict[int, tuple[int, int]] = WITH_SASL) -> tuple[Session[str], bytes]:
+    session: Session[str] = Session("c1", "1.0", mechanism)
+    session.start("hello", 0)
+    [(request, data, at)] = session.receive(frame(0, ranges_v3(ranges)))
+    written = session.negotiated(request, data, at, 0)
+    assert written is not None
+    return session, written
+
+
+def take(session: Session[str], body: bytes) -> tuple[Pending[str], bytes, int]:
+    [answer] = session.receive(frame(session.pending[0].correlation_id, body))
+    return answer
+
+
+def step(session: Session[str], body: bytes) -> bytes | None:
+    done = session.sasl_answered(*take(session, body), 0)
+    if callable(done):
+        done()
+        done = session.go_on(0)
+    return done
+
+
+def test_plain_is_ready_after_two_answers_and_knows_the_lifetime() -> None:
+    session, written = negotiated(Plain("user", "pw"))
+    assert written == messages.sasl_handshake_request(1, "c1", "PLAIN")
+    assert session.state is State.AUTHENTICATING
+    assert step(session, handshake_answer(0, b"PLAIN")) == messages.sasl_authenticate_request(2, 2, "c1", b"\0user\0pw")
+    assert step(session, authenticate_answer(lifetime_ms=5000)) is None
+    assert (session.state, session.lifetime_ms, list(session.pending)) == (State.READY, 5000, [])
+
+
+def test_scram_works_in_between() -> None:
+    server = SaslServer("SCRAM-SHA-512", users={"u": "p"})
+    login = server.login()
+    login.handshake("SCRAM-SHA-512")
+    mechanism = Scram("SCRAM-SHA-512", "u", "p", {})
+    session, _ = negotiated(mechanism)
+    step(session, handshake_answer(0, b"SCRAM-SHA-512"))
+    first = login.authenticate(mechanism.first()).auth_bytes
+    work = session.sasl_answered(*take(session, authenticate_answer(message=first)), 0)
+    assert callable(work)
+    work()
+    assert session.go_on(0) is not None
+    assert session.state is State.AUTHENTICATING
+
+
+def test_a_broker_that_says_yes_without_a_proof_is_refused() -> None:
+    session, _ = negotiated(Scram("SCRAM-SHA-256", "u", "p", {}))
+    step(session, handshake_answer(0, b"SCRAM-SHA-256"))
+    with pytest.raises(AuthenticationError):
+        step(session, authenticate_answer())
+    assert session.state is State.AUTHENTICATING
+
+
+def test_a_mechanism_that_the_listener_lacks_is_told_with_those_it_has() -> None:
+    session, _ = negotiated(Plain("user", "pw"))
+    with pytest.raises(AuthenticationError, match="does not have PLAIN; it has SCRAM-SHA-512, GSSAPI"):
+        step(session, handshake_answer(33, b"SCRAM-SHA-512", b"GSSAPI"))
+
+
+def test_a_refusal_says_what_the_broker_says_and_no_secret() -> None:
+    session, _ = negotiated(Plain("user", "hunter2"))
+    step(session, handshake_answer(0, b"PLAIN"))
+    with pytest.raises(AuthenticationError) as caught:
+        step(session, authenticate_answer(58, b"Authentication failed"))
+    assert str(caught.value) == "SASL_AUTHENTICATION_FAILED: Authentication failed"
+
+
+def test_a_broker_without_sasl_authenticate_is_refused() -> None:
+    with pytest.raises(AuthenticationError, match="older"):
+        negotiated(Plain("user", "pw"), KAFKA_4)
+
+
+def test_an_old_answer_has_no_lifetime() -> None:
+    session, _ = negotiated(Plain("user", "pw"), OLD_SASL)
+    step(session, handshake_answer(0, b"PLAIN"))
+    assert step(session, b"\0\0" + b"\xff\xff" + bytes(4)) is None
+    assert (session.state, session.lifetime_ms) == (State.READY, 0)
+
+
+def test_a_renewal_takes_answers_of_before_and_ends_ready() -> None:
+    session, _ = negotiated(Plain("user", "pw"))
+    step(session, handshake_answer(0, b"PLAIN"))
+    step(session, authenticate_answer(lifetime_ms=5000))
+    session.expect(0, 9, "produce", 7)
+    written = session.reauthenticate(Plain("user", "other"), "again", 8)
+    assert session.state is State.REAUTHENTICATING
+    assert [request.api_key for request in session.pending] == [0, messages.SASL_HANDSHAKE]
+    assert take(session, b"answer")[0].context == "produce"
+    assert written[4:6] == messages.SASL_HANDSHAKE.to_bytes(2)
+    step(session, handshake_answer(0, b"PLAIN"))
+    assert session.state is State.REAUTHENTICATING
+    assert step(session, authenticate_answer(lifetime_ms=6000)) is None
+    assert (session.state, session.lifetime_ms) == (State.READY, 6000)
+
+
+def test_only_a_ready_session_renews_its_login() -> None:
+    session, _ = negotiated(Plain("user", "pw"))
+    with pytest.raises(AssertionError, match="authenticating"):
+        session.reauthenticate(Plain("user", "pw"), "again", 0)
+
+
+@pytest.mark.parametrize("body", [b"", b"\0", b"\0\0\xff", authenticate_answer()[:-2]])
+def test_broken_answers_are_protocol_errors(body: bytes) -> None:
+    session, _ = negotiated(Plain("user", "pw"))
+    step(session, handshake_answer(0, b"PLAIN"))
+    with pytest.raises(ProtocolError):
+        step(session, body)

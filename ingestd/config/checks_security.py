@@ -1,0 +1,177 @@
+"""What must hold between the settings of TLS and SASL, and what an operator should be told of them."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from ingestd.config.ciphers import chosen
+from ingestd.config.faults import ABSENT, Faults, RefusedError
+from ingestd.config.jaas import credentials
+from ingestd.config.security import NO_SECRET, Security
+from ingestd.config.settings_security import MECHANISMS
+
+_WITHOUT_KERBEROS: Final = f"Use one of {', '.join(MECHANISMS)} (ingestd has no Kerberos)"
+_PLAIN_SETTINGS: Final = (
+    "sasl.username",
+    "sasl.password",
+    "sasl.login.password.file",
+    "sasl.oauthbearer.client.credentials.client.id",
+    "sasl.oauthbearer.client.credentials.client.secret",
+)
+
+
+def check_security(settings: Security, given: frozenset[str], faults: Faults) -> None:
+    """Contradictions; ``given`` holds the names that the file sets."""
+    if settings.uses_sasl:
+        _check_login(settings, given, faults)
+    if settings.uses_tls:
+        _check_stores(settings, faults)
+        _check_ciphers(settings, faults)
+    if settings.sasl_login_retry_backoff_ms > settings.sasl_login_retry_backoff_max_ms:
+        text = f"above sasl.login.retry.backoff.max.ms = {settings.sasl_login_retry_backoff_max_ms}"
+        faults.add("producer.sasl.login.retry.backoff.ms", settings.sasl_login_retry_backoff_ms, text, "Lower it")
+
+
+def _check_login(settings: Security, given: frozenset[str], faults: Faults) -> None:
+    mechanism = settings.sasl_mechanism
+    place = "producer.sasl."
+    if mechanism == "GSSAPI":
+        value: object = mechanism if "sasl.mechanism" in given else ABSENT
+        text = "Kafka's default, GSSAPI (Kerberos), is not supported"
+        faults.add(f"{place}mechanism", value, text, _WITHOUT_KERBEROS)
+        return
+    twice = [name for name in _PLAIN_SETTINGS if name in given]
+    if settings.sasl_jaas_config != NO_SECRET and twice:
+        text = f"given together with {', '.join(twice)}"
+        faults.add(f"{place}jaas.config", settings.sasl_jaas_config, text, "Write either the one or the other")
+    try:
+        found = credentials(settings)
+    except RefusedError as refused:
+        faults.add(f"{place}jaas.config", settings.sasl_jaas_config, refused.text, refused.cure)
+        return
+    if mechanism == "OAUTHBEARER":
+        _check_endpoint(settings, bool(found.client_id), found.client_secret != NO_SECRET, faults)
+        return
+    wanted = [("username", found.username)]
+    if settings.sasl_jaas_config != NO_SECRET or not settings.sasl_login_password_file:
+        wanted.append(("password", found.password.reveal()))
+    elif settings.sasl_password != NO_SECRET:
+        text = "given with sasl.password"
+        faults.add(f"{place}login.password.file", settings.sasl_login_password_file, text, "Write one of them")
+    for name, text in wanted:
+        if not text:
+            faults.add(f"{place}{name}", ABSENT, f"missing for {mechanism}", f"Write sasl.{name}, or sasl.jaas.config")
+        elif "\0" in text:
+            faults.add(f"{place}{name}", ABSENT, "holds a NUL character", "Correct it")
+
+
+def _check_endpoint(settings: Security, has_id: bool, has_secret: bool, faults: Faults) -> None:
+    key = "producer.sasl.oauthbearer.token.endpoint.url"
+    url = settings.sasl_oauthbearer_token_endpoint_url
+    if not url:
+        faults.add(
+            key, ABSENT, "missing for OAUTHBEARER", "Write the https:// URL of the token endpoint, or file:///PATH"
+        )
+        return
+    try:
+        parts = urlsplit(url)
+        legal = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        faults.add(key, url, "not a URL", "Write https://HOST/PATH, or file:///PATH")
+        return
+    if parts.username or parts.password:
+        faults.add(key, ABSENT, "holds a user name or password", "Write them as client.id and client.secret")
+    elif parts.scheme == "file":
+        if not parts.path.startswith("/") or parts.netloc:
+            faults.add(key, url, "not an absolute path", "Write file:///PATH, with three slashes")
+    elif not legal:
+        faults.add(key, url, "neither http nor https nor file", "Write https://HOST/PATH, or file:///PATH")
+    else:
+        for name, there in (("id", has_id), ("secret", has_secret)):
+            if not there:
+                whole = f"sasl.oauthbearer.client.credentials.client.{name}"
+                faults.add(f"producer.{whole}", ABSENT, "missing for a token endpoint", f"Write {whole}")
+
+
+def _check_stores(settings: Security, faults: Faults) -> None:
+    place = "producer.ssl."
+    key, chain = settings.ssl_keystore_key, settings.ssl_keystore_certificate_chain
+    inline = key != NO_SECRET or chain != NO_SECRET
+    if settings.ssl_keystore_location and inline:
+        cure = "Write either the file or the texts"
+        faults.add(f"{place}keystore.location", settings.ssl_keystore_location, "given with ssl.keystore.key", cure)
+    if inline and (key == NO_SECRET or chain == NO_SECRET):
+        missing = "key" if key == NO_SECRET else "certificate.chain"
+        faults.add(f"{place}keystore.{missing}", ABSENT, "one without the other", "Write key and certificate chain")
+    if settings.ssl_truststore_location and settings.ssl_truststore_certificates != NO_SECRET:
+        text = "given with ssl.truststore.certificates"
+        faults.add(f"{place}truststore.location", settings.ssl_truststore_location, text, "Write one of them")
+    texts = (
+        ("keystore", settings.ssl_keystore_type, inline),
+        ("truststore", settings.ssl_truststore_type, settings.ssl_truststore_certificates != NO_SECRET),
+    )
+    for store, kind, is_text in texts:
+        if is_text and kind == "PKCS12":
+            faults.add(f"{place}{store}.type", kind, "text in the configuration is always PEM", "Leave the type out")
+
+
+def _check_ciphers(settings: Security, faults: Faults) -> None:
+    try:
+        suites = chosen(settings.ssl_cipher_suites)
+    except RefusedError as refused:
+        faults.add("producer.ssl.cipher.suites", list(settings.ssl_cipher_suites), refused.text, refused.cure)
+        return
+    protocols = set(settings.ssl_enabled_protocols)
+    if settings.ssl_protocol == "TLSv1.2":
+        protocols.discard("TLSv1.3")
+    if not protocols:
+        text = "leaves no protocol of ssl.enabled.protocols"
+        faults.add("producer.ssl.protocol", settings.ssl_protocol, text, "Leave ssl.protocol out")
+    elif settings.ssl_cipher_suites and not suites.protocols & protocols:
+        text = f"none of them is for {', '.join(sorted(protocols))}"
+        faults.add("producer.ssl.cipher.suites", list(settings.ssl_cipher_suites), text, "Add some, or leave it out")
+
+
+def security_notes(settings: Security) -> list[str]:
+    """What is allowed and yet worth a second look, one sentence each."""
+    found = []
+    if settings.uses_tls and not settings.ssl_endpoint_identification_algorithm:
+        found.append(
+            'ssl.endpoint.identification.algorithm = "": host names are NOT checked, anybody with a certificate of a'
+            " trusted CA can pass for a broker and read everything"
+        )
+    if settings.security_protocol == "SASL_PLAINTEXT":
+        what = "the token" if settings.sasl_mechanism == "OAUTHBEARER" else "the password"
+        also = f"{what} and " if settings.sasl_mechanism in ("PLAIN", "OAUTHBEARER") else ""
+        found.append(f"security.protocol = SASL_PLAINTEXT: {also}every record can be read on the network; use SASL_SSL")
+    if settings.uses_sasl and settings.sasl_oauthbearer_token_endpoint_url.startswith("http:"):
+        found.append("sasl.oauthbearer.token.endpoint.url without TLS: the client's secret can be read on the network")
+    if not settings.uses_tls and (settings.ssl_truststore_location or settings.ssl_keystore_location):
+        found.append(f"ssl.*: without effect, for security.protocol = {settings.security_protocol}")
+    if not settings.uses_sasl and (settings.sasl_username or settings.sasl_jaas_config != NO_SECRET):
+        found.append(f"sasl.*: without effect, for security.protocol = {settings.security_protocol}")
+    found += [note for name, path in _files(settings) for note in _file_notes(name, path)]
+    return found
+
+
+def _files(settings: Security) -> list[tuple[str, str]]:
+    """Setting and path of the files that are read while the daemon runs."""
+    files = (
+        ("ssl.keystore.location", settings.ssl_keystore_location if settings.uses_tls else ""),
+        ("ssl.truststore.location", settings.ssl_truststore_location if settings.uses_tls else ""),
+        ("sasl.login.password.file", settings.sasl_login_password_file if settings.uses_sasl else ""),
+    )
+    return [(name, path) for name, path in files if path]
+
+
+def _file_notes(name: str, path: str) -> list[str]:
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        return [f"{name}: {path} cannot be read now ({os.strerror(error.errno or 0)})"]
+    if name != "ssl.truststore.location" and mode & (stat.S_IRWXO & ~stat.S_IXOTH):
+        what = "a private key" if name == "ssl.keystore.location" else "a password"
+        return [f"{name}: everybody on this host can read {path}: chmod o= it, there is {what} in it"]
+    return []

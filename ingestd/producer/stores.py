@@ -1,0 +1,118 @@
+"""Trust stores and key stores: PEM or PKCS#12, from a file or from the configuration, as PEM for OpenSSL."""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+from cryptography.x509 import Certificate
+
+from ingestd.config.security import NO_SECRET, Security
+from ingestd.secret import Secret
+
+BYTES_MAX: Final = 16 << 20
+_JKS_MAGICS: Final = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
+_DER: Final = b"\x30"
+_CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
+_KEY: Final = b"PRIVATE KEY-----"
+
+
+class StoreError(OSError):
+    """A store cannot be used; the text names the setting, the file and what to do, and holds no secret.
+
+    An OSError, since for who connects it is one more way in which that fails for now.
+    """
+
+
+class KeyStore(NamedTuple):
+    """Private key and certificate chain as PEM; ``password`` is the key's, "" where it is not encrypted."""
+
+    pem: bytes
+    password: Secret
+
+
+def read_trust_store(settings: Security) -> str:
+    """The trusted CAs as PEM; "" where the system's are to be used."""
+    if settings.ssl_truststore_certificates != NO_SECRET:
+        return _checked("ssl.truststore.certificates", settings.ssl_truststore_certificates.reveal())
+    path = settings.ssl_truststore_location
+    if not path:
+        return ""
+    setting = f"ssl.truststore.location = {path}"
+    content = _read(setting, path)
+    if _is_pem(setting, content, settings.ssl_truststore_type, path):
+        return _checked(setting, content.decode("utf-8", "replace"))
+    _, own, others = _pkcs12(setting, content, settings.ssl_truststore_password, "ssl.truststore.password")
+    return _checked(setting, _pem([*([own] if own else []), *others]).decode())
+
+
+def _checked(setting: str, pem: str) -> str:
+    if _CERTIFICATE.decode() not in pem:
+        raise StoreError(f"{setting}: there is no certificate in it. Give it the certificate of the brokers' CA")
+    return pem
+
+
+def read_key_store(settings: Security) -> KeyStore | None:
+    """Who we are in TLS; None where no client certificate is configured."""
+    if settings.ssl_keystore_key != NO_SECRET:
+        texts = (settings.ssl_keystore_certificate_chain.reveal(), settings.ssl_keystore_key.reveal())
+        return KeyStore("\n".join(texts).encode(), settings.ssl_key_password)
+    path = settings.ssl_keystore_location
+    if not path:
+        return None
+    setting = f"ssl.keystore.location = {path}"
+    content = _read(setting, path)
+    if _is_pem(setting, content, settings.ssl_keystore_type, path):
+        for part, what in ((_CERTIFICATE, "certificate"), (_KEY, "private key")):
+            if part not in content:
+                raise StoreError(
+                    f"{setting}: there is no {what} in it. Put key and certificate chain into that one file"
+                )
+        return KeyStore(content, settings.ssl_key_password)
+    key, own, others = _pkcs12(setting, content, settings.ssl_keystore_password, "ssl.keystore.password")
+    if key is None or own is None:
+        raise StoreError(f"{setting}: there is no private key with a certificate in it. Export the key's own entry")
+    return KeyStore(_pem([own, *others]) + key, NO_SECRET)
+
+
+def _read(setting: str, path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(BYTES_MAX + 1)
+    except OSError as error:
+        raise StoreError(f"{setting} cannot be read: {error.strerror}. Let the daemon's user read it") from None
+    if len(content) > BYTES_MAX:
+        raise StoreError(f"{setting} is larger than {BYTES_MAX} bytes. Name a PEM or PKCS#12 file")
+    return content
+
+
+def _is_pem(setting: str, content: bytes, kind: str, path: str) -> bool:
+    """Whether it is PEM (else PKCS#12): as configured, or by what is in it."""
+    if content.startswith(_JKS_MAGICS):
+        target = f"{path.removesuffix('.jks')}.p12"
+        command = f"keytool -importkeystore -srckeystore {path} -destkeystore {target} -deststoretype PKCS12"
+        raise StoreError(f"{setting} is a JKS file, which only Java reads. Convert it: {command}")
+    if not kind and b"-----BEGIN" not in content and not content.startswith(_DER):
+        raise StoreError(f"{setting} is neither PEM nor PKCS#12. Name a file of one of these kinds")
+    return kind == "PEM" or (not kind and b"-----BEGIN" in content)
+
+
+def _pkcs12(
+    setting: str, content: bytes, password: Secret, password_setting: str
+) -> tuple[bytes | None, Certificate | None, list[Certificate]]:
+    """(private key as PEM, its certificate, the other certificates)."""
+    text = password.reveal()
+    try:
+        store = pkcs12.load_pkcs12(content, text.encode() if text else None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        what = "is wrong" if text else "is missing"
+        raise StoreError(
+            f"{setting}: no PKCS#12 file, or {password_setting} {what}. Try: openssl pkcs12 -info"
+        ) from None
+    key = store.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) if store.key else None
+    own = store.cert.certificate if store.cert else None
+    return key, own, [entry.certificate for entry in store.additional_certs]
+
+
+def _pem(certificates: list[Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)

@@ -1,0 +1,124 @@
+"""The TLS context of this process's connections, made anew when a certificate file has changed.
+
+Files are looked at whenever a connection is made. What cannot be read or used is said once, and the last good context
+goes on; connections that are there live on with theirs.
+"""
+
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ingestd.config.ciphers import chosen
+from ingestd.config.security import Security
+from ingestd.producer.common import log
+from ingestd.producer.stores import KeyStore, StoreError, read_key_store, read_trust_store
+
+_VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+
+Stamp = tuple[int, int, int, int] | None
+
+
+class TlsContexts:
+    """``get`` gives the context for a connection that is about to be made."""
+
+    def __init__(self, settings: Security) -> None:
+        self._settings = settings
+        self._paths = [path for path in (settings.ssl_truststore_location, settings.ssl_keystore_location) if path]
+        self._stamps: list[Stamp] = []
+        self._context: ssl.SSLContext | None = None
+        self._fault: StoreError | None = None
+
+    def stale(self) -> bool:
+        """Whether ``get`` will read files, which takes a moment: a loop lets a thread do that."""
+        return self._context is None or self._stamps != self._look()
+
+    def get(self) -> ssl.SSLContext:
+        """StoreError: there never was a good one, and this is why."""
+        stamps = self._look()
+        # Without a first context every attempt looks again: what is not in the files may be to blame.
+        if self._context is None or stamps != self._stamps:
+            self._renew(stamps)
+        if self._context is None:
+            raise self._fault or StoreError("no TLS context")
+        return self._context
+
+    def _renew(self, stamps: list[Stamp]) -> None:
+        first = self._context is None
+        try:
+            self._context = make_context(self._settings)
+        except StoreError as error:
+            self._fault = error
+            if not first:
+                log.error("%s; new connections go on with the certificates as they were read before", error)
+        else:
+            if not first:
+                log.info("certificate files have changed: new connections use them")
+        self._stamps = stamps
+
+    def _look(self) -> list[Stamp]:
+        return [_stamp(path) for path in self._paths]
+
+
+def _stamp(path: str) -> Stamp:
+    """What tells one content of a file from the next."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def make_context(settings: Security) -> ssl.SSLContext:
+    """StoreError names the setting and what to do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = bool(settings.ssl_endpoint_identification_algorithm)
+    suites = chosen(settings.ssl_cipher_suites)
+    protocols = suites.protocols.intersection(settings.ssl_enabled_protocols)
+    if settings.ssl_protocol == "TLSv1.2":
+        protocols -= {"TLSv1.3"}
+    context.minimum_version = _VERSIONS[min(protocols)]
+    context.maximum_version = _VERSIONS[max(protocols)]
+    if suites.openssl:
+        _tell(
+            "ssl.cipher.suites",
+            "Use names that `openssl ciphers -v` lists",
+            lambda: context.set_ciphers(suites.openssl),
+        )
+    trusted = read_trust_store(settings)
+    if trusted:
+        cure = "It must hold certificates of CAs"
+        _tell("ssl.truststore.*", cure, lambda: context.load_verify_locations(cadata=trusted))
+    else:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    own = read_key_store(settings)
+    if own is not None:
+        _load_own(context, own)
+    return context
+
+
+def _load_own(context: ssl.SSLContext, own: KeyStore) -> None:
+    """Python's ssl takes certificate and key from files only: they are given ones in memory."""
+    descriptor = os.memfd_create("ingestd-key", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(own.pem)
+        password = own.password.reveal()
+        cure = "Key and certificate must belong together, its certificate first, and ssl.key.password must be the key's"
+        _tell(
+            "ssl.keystore.*",
+            cure,
+            # A function: OpenSSL would ask a terminal for what it is not given.
+            lambda: context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: password),
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _tell(setting: str, cure: str, use: Callable[[], None]) -> None:
+    try:
+        use()
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        raise StoreError(f"{setting} cannot be used: {reason}. {cure}") from None

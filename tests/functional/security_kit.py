@@ -1,0 +1,138 @@
+"""What the tests of TLS and logins share: an authority and clusters that it vouches for, logins, a token endpoint."""
+
+import asyncio
+import json
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Coroutine
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from ingestd.secret import Secret
+from tests.certificates import Authority, Issued
+from tests.fakes.broker import FakeCluster
+from tests.fakes.sasl import SaslServer
+from tests.functional.producer_rig import Rig
+
+CANARY = "hunter2-canary"
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    uvloop.run(scenario)
+
+
+def server_context(certificate: Issued, folder: Path, *, client_ca: Path | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.pem(folder / f"{certificate.name}-{os.urandom(4).hex()}.pem"))
+    if client_ca is not None:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class World:
+    """An authority, and clusters whose brokers it vouches for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.authority = Authority()
+        self.ca = self.authority.pem(folder / "ca.pem")
+        self.trusting: dict[str, Any] = {"security_protocol": "SSL", "ssl_truststore_location": str(self.ca)}
+
+    def cluster(self, certificate: Issued | None = None, sasl: SaslServer | None = None, **changes: Any) -> FakeCluster:
+        cluster = FakeCluster(topics={"t": 1})
+        for broker in cluster.brokers.values():
+            broker.tls = server_context(certificate or self.authority.issue(), self.folder, **changes)
+            broker.sasl = sasl
+        return cluster
+
+
+def plain_sasl(sasl: SaslServer) -> FakeCluster:
+    cluster = FakeCluster(topics={"t": 1})
+    for broker in cluster.brokers.values():
+        broker.sasl = sasl
+    return cluster
+
+
+def login(mechanism: str, password: str = "p", **changes: Any) -> dict[str, Any]:
+    return {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": mechanism,
+        "sasl_username": "u",
+        "sasl_password": Secret(password),
+        **changes,
+    }
+
+
+async def said_and_mended(rig: Rig, cluster: FakeCluster, caplog: pytest.LogCaptureFixture, *parts: str) -> None:
+    """A record waits while the reason is told, once; then ``mend`` has been done by the caller's next step."""
+    rig.send(b"a")
+    await rig.until(lambda: all(part in caplog.text for part in parts))
+    await asyncio.sleep(0.3)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    told = [text for text in warnings if "cannot connect" in text]
+    assert len(set(told)) == len(told), told
+    assert len(told) <= 2, told
+    assert not rig.producer.idle
+    assert cluster.brokers[1].connections < 40, "a steady retry, with backoff"
+
+
+async def again(rig: Rig, line: bytes) -> None:
+    rig.send(line)
+    await rig.idle()
+
+
+class Endpoint:
+    """A token endpoint on a thread of its own. ``answers``: what the next requests get, the last one for ever."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.answers: list[tuple[int, dict[str, Any]]] = []
+        self.asked: list[str] = []
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                endpoint.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                status, members = endpoint.answers.pop(0) if len(endpoint.answers) > 1 else endpoint.answers[0]
+                body = json.dumps(members).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> "Endpoint":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def bearer(url: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "OAUTHBEARER",
+        "sasl_oauthbearer_token_endpoint_url": url,
+        "sasl_oauthbearer_client_credentials_client_id": "me",
+        "sasl_oauthbearer_client_credentials_client_secret": Secret(CANARY),
+        "sasl_login_retry_backoff_ms": 10,
+        "sasl_login_retry_backoff_max_ms": 50,
+        **changes,
+    }

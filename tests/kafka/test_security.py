@@ -1,0 +1,130 @@
+"""A real broker with TLS and SCRAM: 100,000 records through it; who is not let in is told why, without a secret."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.certificates import Authority
+from tests.kafka.cluster import Cluster
+from tests.kafka.daemon import Daemon
+from tests.kafka.leaks import commands_with, dumps_forbidden, places_with
+from tests.kafka.load import LineSender, make_lines
+from tests.kafka.reader import judge, read_until
+from tests.kafka.secure import client_settings, scram_properties, set_password, tls_properties
+from tests.kafka.test_end_to_end import line_listener
+
+RECORDS = 100_000
+PASSWORD = "canary-5b1f0e-good"
+WRONG = "canary-77ad02-bad"
+TOLD_SECONDS_MAX = 8.0
+
+
+class Secure(NamedTuple):
+    """A cluster with one good listener (CLIENTS), and two whose certificates are not."""
+
+    cluster: Cluster
+    ca: Path
+    other_ca: Path
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
+    folder = tmp_path_factory.mktemp("secure")
+    authority, stores = Authority(), folder / "stores"
+    listeners = {"EXPIRED": "SSL", "ELSEWHERE": "SSL", "MUTUAL": "SSL"}
+    properties = {
+        **tls_properties("CLIENTS", authority.issue(), stores),
+        **scram_properties("CLIENTS"),
+        **tls_properties("EXPIRED", authority.issue(ended=True), stores),
+        **tls_properties("ELSEWHERE", authority.issue(hosts=("kafka.example",)), stores),
+        **tls_properties("MUTUAL", authority.issue(), stores, authority),
+    }
+    cluster = Cluster(folder / "kafka", protocol="SASL_SSL", listeners=listeners, properties=properties)
+    other_ca = Authority("Other CA").pem(stores / "other-ca.pem")
+    with closing(_Ended(cluster)):
+        cluster.start()
+        set_password(cluster, "ingestd", PASSWORD)
+        yield Secure(cluster, authority.pem(stores / "ca.pem"), other_ca)
+
+
+class _Ended:
+    """closing() for a cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.close = cluster.stop
+
+
+def test_a_hundred_thousand_records_go_through_tls_and_scram(
+    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str, seed: int
+) -> None:
+    cluster = secure.cluster
+    cluster.create_topic(topic_name, 4)
+    password = secure.ca.with_name("password")
+    password.write_text(f"{PASSWORD}\n")
+    password.chmod(0o600)
+    producer = client_settings(secure.ca, "ingestd", f"${{file:{password}}}")
+    daemon = make_daemon(cluster.bootstrap, [line_listener(topic_name)], producer=producer)
+    daemon.start(log_level="debug")
+    senders = {
+        name: LineSender(f"{daemon.sockets}/lines", make_lines(name, RECORDS // 4, seed=seed)) for name in "abcd"
+    }
+    for sender in senders.values():
+        sender.start()
+    sent = {name: sender.finish() for name, sender in senders.items()}
+    books = daemon.wait_settled(RECORDS)
+    assert (books["delivered"], books["possible_duplicates"]) == (RECORDS, 0)
+    verdict = judge(sent, read_until(cluster.direct, topic_name, RECORDS, 60))
+    assert verdict.clean, verdict
+    assert places_with(PASSWORD, daemon) + commands_with(PASSWORD, daemon) == []
+    assert dumps_forbidden(daemon)
+    assert daemon.stop() == 0
+
+
+CASES: dict[str, tuple[str, dict[str, str], str]] = {
+    "wrong password": ("CLIENTS", {"sasl.password": WRONG}, "login refused: SASL_AUTHENTICATION_FAILED"),
+    "wrong CA": ("CLIENTS", {"ssl.truststore.location": "other"}, "its certificate is not trusted"),
+    "wrong host name": ("ELSEWHERE", {"security.protocol": "SSL"}, "its certificate is for another host"),
+    "expired certificate": ("EXPIRED", {"security.protocol": "SSL"}, "its certificate has expired"),
+    "no client certificate": ("MUTUAL", {"security.protocol": "SSL"}, "it wants a client certificate"),
+    "plain text": ("MUTUAL", {"security.protocol": "PLAINTEXT"}, "it answers in TLS. Set security.protocol"),
+    "mechanism": ("CLIENTS", {"sasl.mechanism": "PLAIN"}, "does not have PLAIN; it has SCRAM-SHA-"),
+}
+
+
+def test_who_is_not_let_in_hears_why_and_the_record_waits(
+    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str
+) -> None:
+    cluster = secure.cluster
+    cluster.create_topic(topic_name, 1)
+    topics = {topic_name: {"partitions": 1}}
+    daemons: dict[str, Daemon] = {}
+    for name, (listener, changes, _) in CASES.items():
+        changes = {key: str(secure.other_ca) if value == "other" else value for key, value in changes.items()}
+        producer: dict[str, Any] = {**client_settings(secure.ca, "mallory", PASSWORD), **changes}
+        bootstrap = f"127.0.0.1:{cluster.port_of(listener)}"
+        daemon = make_daemon(bootstrap, [line_listener(topic_name)], producer=producer, topics=topics, workers=1)
+        daemon.start(ready=False, log_level="debug")
+        daemons[name] = daemon
+    for daemon in daemons.values():
+        daemon.wait_ready()
+        LineSender.send_all(f"{daemon.sockets}/lines", b"k\tv\n")
+    for name, daemon in daemons.items():
+        part = CASES[name][2]
+        daemon.wait_for(lambda daemon=daemon, part=part: part in daemon.log.read_text(), TOLD_SECONDS_MAX, part)  # type: ignore[misc]
+    time.sleep(1.0)
+    for name, daemon in daemons.items():
+        told = [line for line in daemon.log.read_text().splitlines() if "cannot connect" in line]
+        assert 1 <= len(told) <= 2, (name, told)
+        assert daemon.ledger()["buffered"] == 1, name
+        assert places_with(PASSWORD, daemon) == [], name
+        assert places_with(WRONG, daemon) == [], name
+    assert commands_with(WRONG, daemons["wrong password"]) == []
+    # the cause is mended at the broker: no restart
+    set_password(cluster, "mallory", WRONG)
+    books = daemons["wrong password"].wait_settled(1, 10)
+    assert books["delivered"] == 1
+    assert "answers again" in daemons["wrong password"].log.read_text()

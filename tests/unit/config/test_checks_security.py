@@ -1,0 +1,127 @@
+"""Contradictions between settings of TLS and SASL: each is told with its key and a cure, and never a secret."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ingestd.config.checks import notes
+from ingestd.config.documents import Document, parse_toml
+from ingestd.config.reader import parse, read
+from tests.unit.config.test_reader import LISTENER_SECTION, PRODUCER_SECTION, faults_of
+
+DOCUMENT = Path(__file__).parents[3] / "docs/security.md"
+SASL = 'security.protocol = "sasl_ssl"\n'
+PLAIN = SASL + 'sasl.mechanism = "PLAIN"\n'
+OAUTH = SASL + 'sasl.mechanism = "OAUTHBEARER"\n'
+TLS = 'security.protocol = "SSL"\n'
+CLIENT = "sasl.oauthbearer.client.credentials.client."
+JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required username=a password=hunter2;"
+CASES: list[tuple[str, list[str]]] = [
+    (SASL, ["sasl.mechanism"]),
+    (SASL + 'sasl.mechanism = "GSSAPI"\n', ["sasl.mechanism"]),
+    (PLAIN, ["sasl.username", "sasl.password"]),
+    (PLAIN + 'sasl.username = "u"\n', ["sasl.password"]),
+    (PLAIN + 'sasl.username = "u"\nsasl.password = "hunter2\\u0000"\n', ["sasl.password"]),
+    (PLAIN + f'sasl.username = "u"\nsasl.jaas.config = "{JAAS}"\n', ["sasl.jaas.config"]),
+    (PLAIN + 'sasl.jaas.config = "hunter2"\n', ["sasl.jaas.config"]),
+    (
+        PLAIN + 'sasl.username = "u"\nsasl.password = "hunter2"\nsasl.login.password.file = "/p"\n',
+        ["sasl.login.password.file"],
+    ),
+    (PLAIN + f'sasl.login.password.file = "/p"\nsasl.jaas.config = "{JAAS}"\n', ["sasl.jaas.config"]),
+    (OAUTH, ["sasl.oauthbearer.token.endpoint.url"]),
+    (OAUTH + 'sasl.oauthbearer.token.endpoint.url = "ftp://h/p"\n', ["sasl.oauthbearer.token.endpoint.url"]),
+    (OAUTH + 'sasl.oauthbearer.token.endpoint.url = "https://u:hunter2@h/"\n', ["sasl.oauthbearer.token.endpoint.url"]),
+    (OAUTH + 'sasl.oauthbearer.token.endpoint.url = "file://token"\n', ["sasl.oauthbearer.token.endpoint.url"]),
+    (OAUTH + 'sasl.oauthbearer.token.endpoint.url = "https://[::1"\n', ["sasl.oauthbearer.token.endpoint.url"]),
+    (OAUTH + 'sasl.oauthbearer.token.endpoint.url = "https://h/"\n', [f"{CLIENT}id", f"{CLIENT}secret"]),
+    (TLS + 'ssl.keystore.key = "hunter2"\n', ["ssl.keystore.certificate.chain"]),
+    (TLS + 'ssl.keystore.certificate.chain = "c"\n', ["ssl.keystore.key"]),
+    (
+        TLS + 'ssl.keystore.location = "/k"\nssl.keystore.key = "hunter2"\nssl.keystore.certificate.chain = "c"\n',
+        ["ssl.keystore.location"],
+    ),
+    (TLS + 'ssl.truststore.location = "/k"\nssl.truststore.certificates = "c"\n', ["ssl.truststore.location"]),
+    (TLS + 'ssl.truststore.type = "PKCS12"\nssl.truststore.certificates = "c"\n', ["ssl.truststore.type"]),
+    (TLS + 'ssl.truststore.type = "JKS"\n', ["ssl.truststore.type"]),
+    (TLS + 'ssl.enabled.protocols = ["TLSv1.1"]\n', ["ssl.enabled.protocols"]),
+    (TLS + 'ssl.enabled.protocols = ["TLSv1.3"]\nssl.protocol = "TLSv1.2"\n', ["ssl.protocol"]),
+    (TLS + 'ssl.cipher.suites = ["TLS_AES_128_GCM_SHA256"]\n', ["ssl.cipher.suites"]),
+    (
+        TLS + 'ssl.enabled.protocols = ["TLSv1.3"]\nssl.cipher.suites = ["ECDHE-RSA-AES128-GCM-SHA256"]\n',
+        ["ssl.cipher.suites"],
+    ),
+    ("sasl.login.retry.backoff.ms = 20000\n", ["sasl.login.retry.backoff.ms"]),
+    ("sasl.login.refresh.window.factor = 0.4\n", ["sasl.login.refresh.window.factor"]),
+]
+
+
+@pytest.mark.parametrize(("text", "keys"), CASES)
+def test_each_contradiction_is_told(text: str, keys: list[str]) -> None:
+    found = faults_of(PRODUCER_SECTION + text + LISTENER_SECTION)
+    assert [fault.key for fault in found] == [f"producer.{key}" for key in keys]
+    assert all(fault.cure for fault in found)
+    assert "hunter2" not in "".join(map(str, found))
+
+
+def test_java_key_stores_come_with_the_command_that_converts_them() -> None:
+    [fault] = faults_of(PRODUCER_SECTION + TLS + 'ssl.keystore.type = "jks"\n' + LISTENER_SECTION)
+    assert "keytool -importkeystore" in fault.cure
+
+
+GOOD = [
+    PLAIN + 'sasl.username = "u"\nsasl.password = "p"\n',
+    PLAIN + f'sasl.jaas.config = "{JAAS}"\n',
+    OAUTH + 'sasl.oauthbearer.token.endpoint.url = "file:///run/token"\n',
+    OAUTH + f'sasl.oauthbearer.token.endpoint.url = "https://h:8443/t"\n{CLIENT}id = "i"\n{CLIENT}secret = "s"\n',
+    TLS,
+    'sasl.mechanism = "GSSAPI"\n',
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_whole_set_ups_are_taken_without_a_note(text: str) -> None:
+    assert notes(parse(PRODUCER_SECTION + text + LISTENER_SECTION)) == NOTES_OF_LISTENER
+
+
+NOTES_OF_LISTENER = notes(parse(PRODUCER_SECTION + LISTENER_SECTION))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (TLS + 'ssl.endpoint.identification.algorithm = ""\n', "NOT checked"),
+        (
+            PLAIN.replace("sasl_ssl", "sasl_plaintext") + 'sasl.username = "u"\nsasl.password = "p"\n',
+            "the password and",
+        ),
+        ('ssl.keystore.location = "/k"\n', "without effect"),
+        ('sasl.username = "u"\n', "without effect"),
+        (TLS + 'ssl.truststore.location = "/nowhere/ca.pem"\n', "cannot be read now"),
+    ],
+)
+def test_what_is_allowed_and_unwise_is_noted(text: str, part: str) -> None:
+    found = notes(parse(PRODUCER_SECTION + text + LISTENER_SECTION))
+    assert any(part in note for note in found), found
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```toml\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S))
+def test_the_set_ups_of_the_document_are_good(tmp_path: Path, block: str) -> None:
+    for name in ("key-password", "kafka-password", "client-secret"):
+        (tmp_path / name).write_text("hunter2\n")
+        (tmp_path / name).chmod(0o600)
+    documents = [Document("", parse_toml(block + LISTENER_SECTION, "docs/security.md"))]
+    producer = read(documents, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).config.producer
+    assert producer.uses_tls
+    assert "hunter2" not in repr(producer)
+
+
+def test_a_key_that_everybody_can_read_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "own.pem"
+    path.write_text("")
+    path.chmod(0o644)
+    text = PRODUCER_SECTION + TLS + f'ssl.keystore.location = "{path}"\n' + LISTENER_SECTION
+    assert any("chmod" in note for note in notes(parse(text)))
+    path.chmod(0o640)
+    assert not any("chmod" in note for note in notes(parse(text)))

@@ -1,0 +1,82 @@
+"""Contexts follow their files: the same one while nothing changes, a fresh one then, else the last good one."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from ingestd.config.security import Security
+from ingestd.producer.stores import StoreError
+from ingestd.producer.tls_context import TlsContexts, make_context
+from ingestd.secret import Secret
+from tests.certificates import Authority
+
+
+def test_a_context_is_kept_until_a_file_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    authority = Authority()
+    ca = authority.pem(tmp_path / "ca.pem")
+    contexts = TlsContexts(Security(ssl_truststore_location=str(ca)))
+    assert contexts.stale()
+    first = contexts.get()
+    assert contexts.get() is first
+    assert not contexts.stale()
+    fresh = Authority().pem(tmp_path / "fresh.pem")
+    fresh.rename(ca)
+    assert contexts.stale()
+    second = contexts.get()
+    assert second is not first
+    ca.write_text("broken")
+    assert contexts.get() is second
+    assert contexts.get() is second
+    assert caplog.text.count("go on with the certificates as they were read before") == 1
+    ca.unlink()
+    assert contexts.get() is second
+    authority.pem(ca)
+    assert contexts.get() is not second
+
+
+def test_without_a_first_context_every_attempt_looks_again(tmp_path: Path) -> None:
+    own = tmp_path / "own.pem"
+    contexts = TlsContexts(Security(ssl_keystore_location=str(own)))
+    with pytest.raises(StoreError, match="cannot be read"):
+        contexts.get()
+    assert contexts.stale()
+    Authority().issue().pem(own)
+    assert isinstance(contexts.get(), ssl.SSLContext)
+
+
+def test_the_settings_are_in_the_context() -> None:
+    context = make_context(Security())
+    assert (context.minimum_version, context.maximum_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    context = make_context(Security(ssl_protocol="TLSv1.2", ssl_endpoint_identification_algorithm=""))
+    assert context.maximum_version is ssl.TLSVersion.TLSv1_2
+    assert not context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    context = make_context(Security(ssl_enabled_protocols=("TLSv1.3",)))
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_3
+    context = make_context(Security(ssl_cipher_suites=("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",)))
+    names = {cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.2"}
+    assert names == {"ECDHE-RSA-AES128-GCM-SHA256"}
+    assert context.maximum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("password", ["", "wrong"])
+def test_a_wrong_key_password_is_told_and_nobody_is_asked(tmp_path: Path, password: str) -> None:
+    own = Authority().issue().pem(tmp_path / "own.pem", "hunter2")
+    with pytest.raises(StoreError, match=r"ssl\.key\.password"):
+        make_context(Security(ssl_keystore_location=str(own), ssl_key_password=Secret(password)))
+
+
+def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
+    authority = Authority()
+    own = tmp_path / "own.pem"
+    own.write_bytes(authority.issue().key_pem() + authority.issue().chain_pem())
+    with pytest.raises(StoreError, match="must belong together"):
+        make_context(Security(ssl_keystore_location=str(own)))
+
+
+def test_a_suite_that_openssl_does_not_know_is_told() -> None:
+    with pytest.raises(StoreError, match="openssl ciphers"):
+        make_context(Security(ssl_cipher_suites=("NO-SUCH-SUITE",)))

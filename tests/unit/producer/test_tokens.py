@@ -1,0 +1,129 @@
+"""When a token is renewed, what is read of one, and what an endpoint's answers become."""
+
+import base64
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestd.config.jaas import Credentials
+from ingestd.config.security import NO_SECRET, Security
+from ingestd.producer import tokens
+from ingestd.producer.tokens import Token, TokenError, ask_endpoint, fetcher, read_token_file, refresh_at_ms
+from ingestd.secret import Secret
+
+NOW = 1_700_000_000_000
+LOGIN = Credentials("", NO_SECRET, "me", Secret("hunter2"), "kafka")
+ENDPOINT = Security(sasl_oauthbearer_token_endpoint_url="https://login.example/token")
+
+
+def jwt(**claims: Any) -> str:
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({}, claims)]
+    return ".".join([*parts, "signature"])
+
+
+@given(life_s=st.integers(1, 1 << 20), seed=st.integers(0, 1000))
+def test_a_token_is_renewed_within_its_life(life_s: int, seed: int) -> None:
+    token = Token(Secret("t"), NOW, NOW + life_s * 1000)
+    at_ms = refresh_at_ms(token, Security(), Random(seed))
+    assert NOW < at_ms < token.expires_ms
+    if life_s > 3600:
+        assert 0.79 * life_s * 1000 <= at_ms - NOW <= 0.86 * life_s * 1000
+
+
+@pytest.mark.parametrize(
+    ("life_s", "changes", "after_s"),
+    [
+        (1000, {}, 700),  # 800 would be within the last 300 s
+        (1000, {"sasl_login_refresh_buffer_seconds": 0}, 800),
+        (500, {"sasl_login_refresh_buffer_seconds": 0, "sasl_login_refresh_window_factor": 0.5}, 250),
+        (500, {"sasl_login_refresh_buffer_seconds": 0, "sasl_login_refresh_min_period_seconds": 450}, 450),
+        (100, {}, 80),  # neither the minimum nor the buffer fits: both are ignored
+    ],
+)
+def test_the_window_is_kafkas(life_s: int, changes: dict[str, Any], after_s: int) -> None:
+    settings = Security(sasl_login_refresh_window_jitter=0.0, **changes)
+    token = Token(Secret("t"), NOW, NOW + life_s * 1000)
+    assert refresh_at_ms(token, settings, Random(0)) == NOW + after_s * 1000
+
+
+def test_a_token_file_is_read_with_its_own_end(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    text = jwt(exp=1_700_000_600)
+    path.write_text(f"{text}\n")
+    found = fetcher(Security(sasl_oauthbearer_token_endpoint_url=f"file://{path}"), LOGIN)(NOW)
+    assert (found.text.reveal(), found.expires_ms) == (text, NOW + 600_000)
+    path.write_text("opaque")
+    assert read_token_file(path, NOW).expires_ms == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"\xff", b"a\nb"])
+def test_a_file_without_one_token_is_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(content)
+    with pytest.raises(TokenError, match="does not hold one token"):
+        read_token_file(path, NOW)
+    with pytest.raises(TokenError, match="No such file"):
+        read_token_file(tmp_path / "none", NOW)
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, status: int, body: bytes) -> list[tuple[str, dict[str, str]]]:
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    def post(_: Security, form: str, headers: dict[str, str]) -> tuple[int, bytes]:
+        asked.append((form, headers))
+        return status, body
+
+    monkeypatch.setattr(tokens, "_post", post)
+    return asked
+
+
+def test_the_client_credentials_grant(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, 200, b'{"access_token":"opaque","token_type":"bearer","expires_in":3600}')
+    found = ask_endpoint(ENDPOINT, LOGIN, NOW)
+    assert (found.text.reveal(), found.issued_ms, found.expires_ms) == ("opaque", NOW, NOW + 3_600_000)
+    [(form, headers)] = asked
+    assert form == "grant_type=client_credentials&scope=kafka"
+    assert headers["Authorization"] == "Basic " + base64.b64encode(b"me:hunter2").decode()
+
+
+def test_the_tokens_own_end_counts_more_than_the_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"access_token": jwt(exp=1_700_000_060), "expires_in": 3600}).encode()
+    answering(monkeypatch, 200, body)
+    assert ask_endpoint(ENDPOINT, LOGIN, NOW).expires_ms == NOW + 60_000
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "part"),
+    [
+        (401, b'{"error":"invalid_client","error_description":"who?"}', "HTTP status 401, invalid_client: who?"),
+        (400, b'{"error":"invalid_client","error_description":"not hunter2"}', "HTTP status 400"),
+        (500, b"<html>", "HTTP status 500"),
+        (302, b"", "HTTP status 302"),
+        (200, b"{}", "no access_token"),
+        (200, b"[]", "no access_token"),
+        (200, b'{"access_token":5}', "no access_token"),
+        (200, b'{"access_token":"a\\u0001b"}', "no access_token"),
+        (200, b"[" * 100_000, "no access_token"),
+        (200, b"\xff", "no access_token"),
+    ],
+)
+def test_what_is_no_token_is_told_without_the_secret(
+    monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, part: str
+) -> None:
+    answering(monkeypatch, status, body)
+    with pytest.raises(TokenError) as caught:
+        ask_endpoint(ENDPOINT, LOGIN, NOW)
+    assert part in str(caught.value)
+    assert "https://login.example/token" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_token_with_or_without_an_end(text: str) -> None:
+    found = tokens._token(text, NOW, 0)
+    assert found.expires_ms >= 0
