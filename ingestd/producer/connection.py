@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REAUTHENTICATE_SHARE: Final = (0.85, 0.95)
 """Of a login's lifetime: a new one is begun at a random point in between, as Kafka's SaslClientAuthenticator does."""
 REAUTHENTICATE_MS_MIN: Final = 1050
-"""Brokers refuse a second login within a second (SaslServerAuthenticator)."""
+"""Brokers refuse a renewal within a second of the last one (KafkaChannel)."""
 CREDENTIALS_RETRY_MS: Final = 1000
 _STAGES: Final = {
     State.NEW: "TCP connection",
