@@ -90,8 +90,6 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
     "wrong host name": ("ELSEWHERE", {"security.protocol": "SSL"}, "its certificate is for another host"),
     "expired certificate": ("EXPIRED", {"security.protocol": "SSL"}, "its certificate has expired"),
     "no client certificate": ("MUTUAL", {"security.protocol": "SSL"}, "it wants a client certificate"),
-    "plain text": ("MUTUAL", {"security.protocol": "PLAINTEXT"}, "it answers in TLS. Set security.protocol"),
-    "mechanism": ("CLIENTS", {"sasl.mechanism": "PLAIN"}, "does not have PLAIN; it has SCRAM-SHA-"),
 }
 
 
