@@ -110,13 +110,27 @@ class Sink:
     @classmethod
     @contextmanager
     def run(
-        cls, folder: Path, topics: Sequence[str] = (), *, port: int = 0, verify: bool = False, discard: bool = False
+        cls,
+        folder: Path,
+        topics: Sequence[str] = (),
+        *,
+        port: int = 0,
+        verify: bool = False,
+        discard: bool = False,
+        node: int = 1,
+        nodes: Sequence[int] = (),
     ) -> Iterator[Self]:
-        """A sink for ``topics`` (``name:partitions``) on a loopback port, as long as the block lasts."""
+        """A sink for ``topics`` (``name:partitions``) on a loopback port, as long as the block lasts.
+
+        ``node``, ``nodes``: its number (from 1) among several that are one cluster, and the ports at which clients find
+        them; partitions are led in turn.
+        """
         counters = folder / f"counters-{time.monotonic_ns()}"
         arguments = [str(program("null_sink")), "--port", str(port), "--counters", str(counters)]
         for topic in topics:
             arguments += ["--topic", topic]
+        if nodes:
+            arguments += ["--node", str(node), "--nodes", ",".join(map(str, nodes))]
         arguments += ["--verify"] * verify + ["--discard"] * discard
         with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
             try:

@@ -1,6 +1,7 @@
 /* Speaks enough Kafka to acknowledge and keeps nothing: ApiVersions 0-4, Metadata 0-12, InitProducerId 0-4, Produce 3-13.
  *
- * It is every partition's leader. Batches are counted by their headers and their numbers checked: lengths, record counts, and that
+ * It is every partition's leader, or with --node I --nodes PORT,PORT,… the I-th of several that lead in turn: partition p of the t-th topic
+ * (both from 0) is led by node (t + p) mod count + 1. Batches are counted by their headers and their numbers checked: lengths, record counts, and that
  * the sequences of one producer id tile a partition. --verify also checks each batch's CRC-32C and walks its plain records.
  * Produce 0-2 and Fetch are advertised, not served: librdkafka writes record batches of version 2 only to brokers with Fetch 4.
  *
@@ -20,7 +21,7 @@ static const char *const COUNTER_NAMES[] = {"records", "batch_bytes", "batches",
 
 enum { PRODUCE = 0, FETCH = 1, METADATA = 3, API_VERSIONS = 18, INIT_PRODUCER_ID = 22 };
 enum { UNKNOWN_TOPIC_OR_PARTITION = 3, CORRUPT_MESSAGE = 2, UNSUPPORTED_VERSION = 35, UNKNOWN_TOPIC_ID = 100 };
-enum { BATCH_HEADER_BYTES = 61, READ_BYTES = 1 << 20, TOPICS_MAX = 64, NODE = 1 };
+enum { BATCH_HEADER_BYTES = 61, READ_BYTES = 1 << 20, TOPICS_MAX = 64, NODES_MAX = 16 };
 
 static const int16_t RANGES[][3] = {{PRODUCE, 0, 13}, {FETCH, 4, 11}, {METADATA, 0, 12}, {API_VERSIONS, 0, 4}, {INIT_PRODUCER_ID, 0, 4}};
 enum { RANGE_COUNT = sizeof RANGES / sizeof RANGES[0] };
@@ -44,7 +45,8 @@ static uint64_t own_counters[COUNTERS], *counters = own_counters;
 static uint32_t crc_table[256];
 static volatile sig_atomic_t ending;
 static const char *host = "127.0.0.1";
-static uint16_t port;
+static uint16_t port, node_ports[NODES_MAX];
+static int32_t node = 1, node_count = 1;
 static int64_t last_producer_id = 1000;
 
 /* ---- batches ---------------------------------------------------------------------------------------------------------- */
@@ -208,14 +210,15 @@ static void put_topic(struct connection *peer, int version, const struct topic *
     int32_t count = topic ? topic->partition_count : 0;
     put_length(peer, flexible, count, 4);
     for (int32_t i = 0; i < count; i++) {
+        int32_t leader = (int32_t)((topic - topics) + i) % node_count + 1;
         put(peer, 0, 2);
         put(peer, i, 4);
-        put(peer, NODE, 4);
+        put(peer, leader, 4);
         if (version >= 7)
             put(peer, 0, 4);
         for (int list = 0; list < 2; list++) { /* replicas, in sync */
             put_length(peer, flexible, 1, 4);
-            put(peer, NODE, 4);
+            put(peer, leader, 4);
         }
         if (version >= 5)
             put_length(peer, flexible, 0, 4);
@@ -231,17 +234,19 @@ static void answer_metadata(struct connection *peer, struct cursor *in, int vers
     int flexible = version >= 9;
     if (version >= 3)
         put(peer, 0, 4);
-    put_length(peer, flexible, 1, 4);
-    put(peer, NODE, 4);
-    put_text(peer, flexible, host, (int64_t)strlen(host));
-    put(peer, port, 4);
-    if (version >= 1)
-        put_text(peer, flexible, NULL, 0);
-    put_tags(peer, flexible);
+    put_length(peer, flexible, node_count, 4);
+    for (int32_t i = 0; i < node_count; i++) {
+        put(peer, i + 1, 4);
+        put_text(peer, flexible, host, (int64_t)strlen(host));
+        put(peer, node_count > 1 ? node_ports[i] : port, 4);
+        if (version >= 1)
+            put_text(peer, flexible, NULL, 0);
+        put_tags(peer, flexible);
+    }
     if (version >= 2)
         put_text(peer, flexible, "null-sink", 9);
     if (version >= 1)
-        put(peer, NODE, 4);
+        put(peer, node, 4);
     int64_t asked = length_of(in, 4);
     int all = asked < 0 || (asked == 0 && version == 0);
     put_length(peer, flexible, all ? topic_count : asked, 4);
@@ -440,6 +445,16 @@ static void add_topic(char *specification)
         topic->partitions[i].producer_id = -1;
 }
 
+static void name_nodes(char *ports)
+{
+    node_count = 0;
+    for (char *one = strtok(ports, ","); one; one = strtok(NULL, ",")) {
+        if (node_count == NODES_MAX)
+            usage("too many nodes");
+        node_ports[node_count++] = (uint16_t)number_of(one);
+    }
+}
+
 static void map_counters(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -486,9 +501,11 @@ static void run(int listening)
 
 int main(int argc, char **argv)
 {
-    static const char text[] = "null_sink [--host ADDRESS] [--port N] [--topic NAME:PARTITIONS]... [--counters FILE] [--verify] [--discard]";
+    static const char text[] = "null_sink [--host ADDRESS] [--port N] [--topic NAME:PARTITIONS]... [--counters FILE] [--verify] [--discard] "
+                               "[--node I --nodes PORT,PORT,...]";
     static const struct option known[] = {{"host", 1, 0, 'h'}, {"port", 1, 0, 'p'}, {"topic", 1, 0, 't'}, {"counters", 1, 0, 'c'},
-                                          {"verify", 0, 0, 'v'}, {"discard", 0, 0, 'd'}, {0, 0, 0, 0}};
+                                          {"verify", 0, 0, 'v'}, {"discard", 0, 0, 'd'}, {"node", 1, 0, 'n'}, {"nodes", 1, 0, 'N'},
+                                          {0, 0, 0, 0}};
     for (int found; (found = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (found) {
         case 'h': host = optarg; break;
@@ -497,6 +514,8 @@ int main(int argc, char **argv)
         case 'c': map_counters(optarg); break;
         case 'v': verify = 1; break;
         case 'd': discard = 1; break;
+        case 'n': node = (int32_t)number_of(optarg); break;
+        case 'N': name_nodes(optarg); break;
         default: usage(text);
         }
     }

@@ -57,6 +57,7 @@ cdef struct Slot:                  # one partition of a topic
     Slot* open_next                # open batches of a topic, oldest first
     Slot* open_previous
     bint held                      # no new batch may be opened
+    bint growing                   # its open batch is not sealed for its linger time: it could not be sent anyway
     bint leader
 
 cdef struct Topic:

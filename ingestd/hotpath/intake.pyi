@@ -85,6 +85,9 @@ class Intake:
     def hold(self, topic_index: int, partition: int, held: bool) -> None:
         """True: no new batch is opened for this partition. Streams wait, datagrams are refused, records without key
         go elsewhere."""
+    def let_grow(self, topic_index: int, partition: int, growing: bool) -> None:
+        """True: the open batch of this partition is not sealed for its linger time, only when it is full. A partition
+        that is not there is ignored."""
     def add_listener(self, spec: ListenerSpec) -> None:
         """All topics that it names have been added. ValueError: the specification contradicts itself."""
     def stream(self, fd: int, listener_index: int, sender: int) -> Stream:
@@ -95,7 +98,8 @@ class Intake:
     def datagram_fed(self, listener_index: int, path: bytes, udp: bool) -> Datagram:
         """A datagram socket without a socket, for ``Datagram.feed``."""
     def seal_due(self, tick_ms: int) -> int:
-        """Seals batches whose linger time is over; returns milliseconds until the next one is due, -1: none is open."""
+        """Seals batches whose linger time is over, those that may grow left out; returns milliseconds until the next
+        one is due, -1: none is."""
     def seal_all(self) -> None:
         """Seals every open batch."""
     def seal_batches(self, entries: Collection[int]) -> int:

@@ -164,6 +164,11 @@ cdef class Intake:
         topic.slots[partition].held = held
         self._choose_available(topic)
 
+    def let_grow(self, int topic_index, int partition, growing: bool) -> None:
+        cdef Topic* topic = self._topic(topic_index)
+        if 0 <= partition < <int>topic.slot_count:
+            topic.slots[partition].growing = growing
+
     cdef Topic* _topic(self, int topic_index) except NULL:
         if not 0 <= topic_index < <int>self.appender.topic_capacity or self.appender.topics[topic_index] == NULL:
             raise ValueError(f"topic {topic_index} is not known to the intake")
@@ -254,18 +259,24 @@ cdef class Intake:
     def seal_due(self, int64_t tick_ms) -> int:
         cdef Appender appender = self.appender
         cdef Topic* topic
+        cdef Slot* slot
+        cdef Slot* following
         cdef uint32_t index
         cdef int64_t left_ms, next_ms = -1
         for index in range(appender.topic_capacity):
             topic = appender.topics[index]
             if topic == NULL:
                 continue
-            while topic.open_first != NULL:
-                left_ms = topic.open_first.batch.opened_tick_ms + topic.linger_ms - tick_ms
-                if left_ms > 0:
-                    next_ms = left_ms if next_ms < 0 else min(next_ms, left_ms)
-                    break
-                appender.seal(topic.open_first)
+            slot = topic.open_first
+            while slot != NULL:
+                following = slot.open_next
+                if not slot.growing:
+                    left_ms = slot.batch.opened_tick_ms + topic.linger_ms - tick_ms
+                    if left_ms > 0:
+                        next_ms = left_ms if next_ms < 0 else min(next_ms, left_ms)
+                        break
+                    appender.seal(slot)
+                slot = following
         return next_ms
 
     def seal_all(self) -> None:

@@ -15,10 +15,11 @@ from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NETWORK_EXCEPTION
 from ingestd.letters import Bounds
 from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
+from ingestd.producer.attachment import Attachment
 from ingestd.producer.backoff import Backoff
 from ingestd.producer.broker import Broker
 from ingestd.producer.brokers import Brokers
-from ingestd.producer.budget import RELAXED_LEVEL, Budget
+from ingestd.producer.budget import RELAXED_LEVEL
 from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import Clock, SystemClock, log
 from ingestd.producer.compression import CODECS, PLAIN, Codec
@@ -31,15 +32,9 @@ from ingestd.producer.meter import Meter
 from ingestd.producer.outcomes import DeliveryEvents, Outcomes
 from ingestd.producer.recovery import joined, plan
 from ingestd.producer.sender import Sender
+from ingestd.producer.shares import CROWD, Shares
 
 HOUSEKEEPING_MS: Final = 1000
-REVIEW_MS: Final = 10
-"""How often shares of an arena that is getting full are looked at while they change; up to REVIEW_MS_MAX while not."""
-REVIEW_MS_MAX: Final = 1000
-LEVEL_STEP: Final = 0.005
-"""A change of the arena's level that counts."""
-REVIEW_PAUSE: Final = 50
-"""Of the time that a review took: at least so much is left between two, so that many partitions do not cost much."""
 FLUSH_POLL_MS: Final = 10
 VIEWS_WAIT_MS: Final = 1000
 
@@ -58,46 +53,6 @@ def _in_force(topic: Topic, settings: Producer) -> InForce:
     return InForce(codec, found.delivery_timeout_ms)
 
 
-class Attachment:
-    """An arena that is drained here; ``intake`` None: nothing new comes into it."""
-
-    def __init__(self, arena: Any, intake: Any) -> None:
-        self.arena = arena
-        self.intake = intake
-        self.topic_names: dict[int, str] = {}
-        self.lanes: dict[tuple[int, int], tuple[Lane, Codec]] = {}
-        """(topic index, partition) → (lane, codec)."""
-        self.keys: dict[Lane, tuple[int, int]] = {}
-        self.budget = Budget(arena.buffer_bytes)
-        self.level = 0.0
-        """The arena's, when shares were last looked at."""
-        self.waiting: list[Any] = []
-        """Batches that enter their lanes once the cluster's id is known."""
-        self._waiting_of: dict[int, list[int]] = {}
-        self.elsewhere = False
-        """The cluster is another one than the arena's header names."""
-        self.parked = 0
-        """Stamped batches of another cluster: not sent, left in the arena."""
-
-    def wait(self, batch: Any) -> None:
-        self.waiting.append(batch)
-        found = self._waiting_of.setdefault(batch.topic, [batch.created_ms, 0, 0])
-        found[0] = min(found[0], batch.created_ms)
-        found[1] += 1
-        found[2] += batch.size_bytes
-
-    def take_waiting(self) -> list[Any]:
-        """All that waits; from here on nothing does."""
-        waiting, self.waiting = self.waiting, []
-        self._waiting_of.clear()
-        return waiting
-
-    def survey(self, meter: Meter) -> None:
-        """What waits here, by topic."""
-        for topic, found in self._waiting_of.items():
-            meter.waits(self.topic_names.get(topic, ""), *found)
-
-
 class BatchProducer:
     """``topics``: every configured topic; what it leaves open is inherited from ``settings``.
 
@@ -108,6 +63,7 @@ class BatchProducer:
     ``state_directory`` None: no dead letters are kept, else within ``letters_bounds``. ``on_data_loss(text)``: Kafka
     seems to have lost what it had acknowledged, which is logged and counted already. ``figures``: what is counted goes
     there.
+    ``relieved()``: batches that were left to grow may be due now, see ``Intake.seal_due``; None: none is left to grow.
     ``on_fault(context)`` hears of faults of our own, else the loop's exception handler: nothing goes on behind one.
     ``expires_attempted``: delivery.timeout.ms ends batches that were sent, too, as Kafka's producer does it.
     """
@@ -130,6 +86,7 @@ class BatchProducer:
         seed: int | None = None,
         on_fault: Callable[[dict[str, Any]], object] | None = None,
         expires_attempted: bool = False,
+        relieved: Callable[[], None] | None = None,
     ) -> None:
         self.meter = Meter(figures or Figures([topic.name for topic in topics]))
         self._settings = settings
@@ -142,6 +99,7 @@ class BatchProducer:
         random = Random(seed)  # noqa: S311 (jitter)
         self._backoff = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms, random)
         self._attachments: dict[Any, Attachment] = {}
+        self._shares = Shares(self._attachments, relieved, events.on_freed, loop, self._clock)
         self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
         self.dead_letters = DeadLetters(state_directory, listeners, letters_bounds)
         self._letters_counted = (0, 0)
@@ -149,6 +107,7 @@ class BatchProducer:
         self._compressor = Compressor(loop, self._compressed, events.on_freed, self._on_fault, threads)
         outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter, self._shrink, on_data_loss)
         self._sender = Sender(settings, self._accumulator, outcomes, events, self.meter, loop, self._clock)
+        self._sender.relieve = self._shares.relieve
         self._cluster = Cluster(
             self._topics,
             settings.metadata_max_age_ms,
@@ -174,8 +133,6 @@ class BatchProducer:
         self._sender.start(self._brokers, self._identity)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._reviewing = False
-        """Shares will be looked at soon."""
         loop.call_soon(self._start)
 
     def _start(self) -> None:
@@ -230,9 +187,8 @@ class BatchProducer:
                 self._go_on(lane, arena, batch, batch.size_bytes, now_ms, tick_ms)
             else:
                 self._compressor.put(Job(lane, arena, batch, codec, now_ms, tick_ms))
-        if not self._reviewing and attachment.intake is not None and arena.level >= RELAXED_LEVEL:
-            self._reviewing = True
-            self._loop.call_later(REVIEW_MS / 1000, self._review, REVIEW_MS)
+        if arena.level >= RELAXED_LEVEL:
+            self._shares.look()
 
     def _compressed(self, job: Job) -> None:
         self._go_on(job.lane, job.arena, job.batch, job.plain_bytes, job.now_ms, job.tick_ms)
@@ -251,6 +207,8 @@ class BatchProducer:
             self._brokers.used(topic)
         if not lane.queued:
             self._sender.wake(lane)
+        if len(lane.queue) >= CROWD and not lane.crowded:
+            self._shares.crowd(self._attachments[arena], lane)
 
     def wake(self) -> None:
         """Looks again at everything that waits (after a pause of the process, say)."""
@@ -268,6 +226,7 @@ class BatchProducer:
             await asyncio.sleep(FLUSH_POLL_MS / 1000)
         done = self._flushed
         self._closing = True
+        self._shares.close()
         self._sender.stop()
         await self._compressor.close()
         for task in self._tasks:
@@ -489,6 +448,8 @@ class BatchProducer:
         self._brokers.look_for_silence()
         tick_ms = self._clock.tick_ms()
         for lane in self._accumulator.lanes.values():
+            if lane.crowded and not lane.queue:
+                self._shares.relieve(lane)
             if lane.has_work:
                 lane.topic.used_ms = tick_ms
                 self._sender.let_go(lane, tick_ms)
@@ -528,29 +489,3 @@ class BatchProducer:
         if 0 <= lane.denied_since_ms <= lane.denied_last_ms - limit_ms:
             return lane.denied_code
         return 0
-
-    # -- shares of the arena
-
-    def _review(self, delay_ms: int) -> None:
-        """Holds and releases partitions; again after a while, as long as the arena is not nearly empty."""
-        if self._closing:
-            return
-        began_ms = self._clock.tick_ms()
-        looked_at = [attachment for attachment in self._attachments.values() if attachment.intake is not None]
-        changed = [self._review_one(attachment) for attachment in looked_at]
-        self._reviewing = any(one.arena.level >= RELAXED_LEVEL or one.budget.held for one in looked_at)
-        if self._reviewing:
-            delay_ms = REVIEW_MS if any(changed) else min(2 * delay_ms, REVIEW_MS_MAX)
-            delay_ms = max(delay_ms, REVIEW_PAUSE * (self._clock.tick_ms() - began_ms))
-            self._loop.call_later(delay_ms / 1000, self._review, delay_ms)
-
-    def _review_one(self, attachment: Attachment) -> bool:
-        """Returns whether anything is different from what it was at the last look."""
-        level = attachment.arena.level
-        held, released = attachment.budget.review(attachment.keys, level)
-        for lane in held:
-            attachment.intake.hold(*attachment.keys[lane], True)
-        for lane in released:
-            attachment.intake.hold(*attachment.keys[lane], False)
-        before, attachment.level = attachment.level, level
-        return bool(held or released) or abs(level - before) >= LEVEL_STEP

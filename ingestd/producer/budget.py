@@ -2,9 +2,10 @@
 
 Pure. A *share* is what the batches of one partition, of one topic, or of the partitions that one broker leads take of
 the arena. A share may be as large as what is free: alone it ends at a half, two of them at a third each, and nobody has
-to find out whether a broker is dead, slow or only busy. Beyond that no new batch is opened for its partitions, as long
-as somebody gains by it: another share of its kind within its bound, with a broker that is connected. With Kafka away as
-a whole, or busy as a whole, all of the arena is used.
+to find out whether a broker is dead, slow or only busy. In an arena that is full it may have what falls to each if all
+of its kind had the same. Beyond that no new batch is opened for its partitions, as long as somebody gains by it:
+another share of its kind within its bound, with a broker that is connected. With Kafka away as a whole, or busy as a
+whole, all of the arena is used.
 """
 
 from collections.abc import Hashable, Iterable
@@ -17,6 +18,12 @@ RELAXED_LEVEL: Final = 0.3
 """Below this level of the arena nobody is held, and nobody is looked at."""
 RELEASE_SHARE: Final = 0.8
 """Who is held is released below this share of its bound."""
+PART_MIN: Final = 1 / 8
+"""Of the arena: a partition or a topic may have so much however many there are, or its batches would be too small."""
+
+
+_LEAST: Final = (PART_MIN, PART_MIN, 0.0)
+"""As a partition, of its topic, of its broker."""
 
 
 def room_bytes(lane: Lane) -> int:
@@ -36,8 +43,9 @@ class _Shares:
         if ready:
             self.ready.add(share)
 
-    def over(self, bound_bytes: float) -> set[Hashable]:
-        """Those above the bound; none where nobody would gain."""
+    def over(self, free_bytes: float, part_bytes: float, scale: float) -> set[Hashable]:
+        """Those above ``scale`` times the bound; none where nobody would gain."""
+        bound_bytes = scale * max(free_bytes, part_bytes)
         over = {share for share, size in self.bytes.items() if size > bound_bytes}
         return over if self.ready - over else set()
 
@@ -57,8 +65,13 @@ class Budget:
             return [], released
         free_bytes = (1 - level) * self._buffer_bytes
         rows, kinds = self._measured(lanes)
-        over = [kind.over(free_bytes) for kind in kinds]
-        near = [kind.over(free_bytes * RELEASE_SHARE) for kind in kinds]
+        if not rows:
+            return [], []
+        parts = [
+            self._buffer_bytes * max(1 / len(kind.bytes), least) for kind, least in zip(kinds, _LEAST, strict=True)
+        ]
+        over = [kind.over(free_bytes, part, 1) for kind, part in zip(kinds, parts, strict=True)]
+        near = [kind.over(free_bytes, part, RELEASE_SHARE) for kind, part in zip(kinds, parts, strict=True)]
         held, released = [], []
         for lane, shares in rows:
             if lane in self.held:

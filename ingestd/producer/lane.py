@@ -50,6 +50,7 @@ class LaneQueue:
         "_unnumbered",
         "bumps",
         "carrier",
+        "crowded",
         "cursor",
         "denied_code",
         "denied_last_ms",
@@ -97,6 +98,8 @@ class LaneQueue:
         self.carrier: Any = None
         self.queued = False
         self.held = False
+        self.crowded = False
+        """The caller's: batches wait here, so the open one is left to grow."""
         self.timer: Any = None
         self.queue: deque[Item] = deque()
         self.window: list[Item] = []

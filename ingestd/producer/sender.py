@@ -6,7 +6,7 @@ Per batch: stamp and note the attempt in the arena, one view, one buffer in the 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ingestd.config.model import Producer
@@ -35,6 +35,10 @@ ROOM_WAIT_MS: Final = 1000
 Parcel = tuple[Lane, Item, TopicRow]
 
 
+def _nobody(_: Lane) -> None:
+    """Nobody wants to know."""
+
+
 class Sender:
     """Owner of the connections. ``start`` must be given brokers and identity before anything comes in."""
 
@@ -60,6 +64,8 @@ class Sender:
         self._steps: dict[Lane, list[Step]] = {}
         self._pumping: set[Broker] = set()
         self._closed = False
+        self.relieve: Callable[[Lane], None] = _nobody
+        """Called when nothing waits any more in a lane that was crowded."""
 
     def start(self, brokers: Brokers, identity: Identity) -> None:
         self._brokers = brokers
@@ -212,6 +218,9 @@ class Sender:
             if not picked:
                 break
             self._send(connection, picked, now_ms, tick_ms)
+            for lane, _ in picked:
+                if lane.crowded and not lane.queue:
+                    self.relieve(lane)
 
     def _unstall(self) -> None:
         """Recovered batches that a crash had left between two numberings get theirs first."""

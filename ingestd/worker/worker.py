@@ -34,6 +34,9 @@ BEAT_SECONDS: Final = 1.0
 """How often the loop shows that it lives, looks at the pressure cell and publishes; an idle worker's only timer."""
 DRAIN_LOOK_SECONDS: Final = 0.02
 """How often the end of a drain is looked for."""
+NEARLY_FULL: Final = 15 / 16
+"""Level of the arena from which on freed pages are gathered for GATHER_SECONDS before anybody gets them."""
+GATHER_SECONDS: Final = 0.02
 LINGER_MS_LONG: Final = 100
 """Batches that wait longer than this are sealed at once when somebody waits for pages."""
 
@@ -57,6 +60,7 @@ class Worker:
         self._stopping: asyncio.Event | None = None
         self._hurry = False
         self._linger_timer: asyncio.Handle | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self._pressure = Pressure.RUN
         self._page_watch = PageWatch()
 
@@ -125,6 +129,7 @@ class Worker:
             letters_bounds=Bounds(config.daemon.dead_letters_bytes_max, config.daemon.dead_letters_days_max),
             on_data_loss=self._on_data_loss,
             figures=self._figures,
+            relieved=self._linger_again,
         )
         # What was accepted first goes out first: before the worker's own come the arenas that it only drains.
         for arena in self._arenas.draining:
@@ -191,11 +196,29 @@ class Worker:
     def _look_for_pages(self) -> None:
         """Sealing and compression give pages back without any batch having ended."""
         if self._page_watch.look(self._arenas.own.free_pages, awaited=self._room.pages_awaited):
+            self._tell_of_pages()
+
+    def _tell_of_pages(self) -> None:
+        """Whoever waits for pages may try again: in a nearly full arena a moment later, when more of them are free. The
+        few that are would become batches of a page each, and those keep the arena full: they cost a request each."""
+        if self._arenas.own.level < NEARLY_FULL:
             self._room.pages_freed()
+        elif self._gathering is None and self._room.pages_awaited:
+            self._gathering = self._loop.call_later(GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._room.pages_freed()
 
     def _opened(self) -> None:
         if self._linger_timer is None:
             self._linger()
+
+    def _linger_again(self) -> None:
+        """Batches that were left to grow may be due."""
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
+        self._linger()
 
     def _linger(self) -> None:
         """Seals what has waited long enough; comes again when the next is due."""
@@ -253,7 +276,7 @@ class Worker:
         if self._pressure:
             self._obey_pressure()
         self._page_watch.look(self._arenas.own.free_pages, awaited=True)
-        self._room.pages_freed()
+        self._tell_of_pages()
 
     def _absorb(self, arena: Arena) -> None:
         """A drain-only arena is empty: its books and sessions become ours, its file goes."""

@@ -97,7 +97,7 @@ class Events:
 
 
 class Rig:
-    """``send`` puts lines into a batch of their own, topic by topic."""
+    """``send`` puts lines into a batch of their own, topic by topic; ``put`` as a worker does, with ``grow`` too."""
 
     def __init__(
         self,
@@ -110,6 +110,7 @@ class Rig:
         partitions: int = 1,
         expires_attempted: bool = False,
         producer_clock: Clock | None = None,
+        grow: bool = False,
         **changes: Any,
     ) -> None:
         self.settings = settings(bootstrap, **changes)
@@ -141,6 +142,7 @@ class Rig:
             clock=producer_clock,
             seed=1,
             expires_attempted=expires_attempted,
+            relieved=self._linger if grow else None,
         )
         for each in draining:
             self.producer.attach(each)
@@ -155,6 +157,17 @@ class Rig:
 
     def send(self, *lines: bytes, topic: str = "t") -> None:
         self.fill(*lines, topic=topic)
+        self.producer.sealed(self.arena, self.arena.take_sealed())
+
+    def put(self, *lines: bytes, topic: str = "t") -> None:
+        """Lines as a worker takes them: their batch is sealed when its linger time (0) is over, or grows."""
+        stream, _, theirs = self.streams[topic]
+        theirs.sendall(b"".join(line + b"\n" for line in lines))
+        stream.read(*clock())
+        self._linger()
+
+    def _linger(self) -> None:
+        self.intake.seal_due(clock()[1])
         self.producer.sealed(self.arena, self.arena.take_sealed())
 
     async def until(self, condition: Callable[[], object], seconds: float = 5) -> None:

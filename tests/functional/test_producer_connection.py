@@ -171,6 +171,9 @@ def test_a_slow_partition_is_held_once_the_arena_runs_short() -> None:
                     held.append(arguments)
                     real.hold(*arguments)
 
+                def __getattr__(self, name: str) -> Any:
+                    return getattr(real, name)
+
             rig.producer._attachments[rig.arena].intake = Watched()
             cluster.brokers[2].control(PRODUCE, lambda _: SILENCE)
             for number in range(3000):

@@ -9,6 +9,7 @@ import pytest
 import uvloop
 
 from ingestd.figures import Count
+from ingestd.producer import batch_producer
 from tests.fakes.broker import (
     API_VERSIONS,
     CLOSE,
@@ -16,6 +17,7 @@ from tests.fakes.broker import (
     METADATA,
     NOTHING,
     PRODUCE,
+    SILENCE,
     FakeBroker,
     FakeCluster,
     error,
@@ -156,6 +158,46 @@ def test_with_one_request_in_flight_order_holds_without_idempotence() -> None:
                 await asyncio.sleep(0.001)
             await rig.idle()
             assert lines_of(cluster.log("t")) == expected
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["free", "busy"])
+def test_a_batch_grows_while_those_before_it_cannot_be_sent(busy: bool) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        broker = cluster.brokers[1]
+        async with running(cluster, grow=True, max_in_flight_requests_per_connection=1) as rig:
+            rig.put(b"first")
+            await rig.idle()
+            broker.delay_s = 0.1 if busy else 0
+            for number in range(40):
+                rig.put(b"%d" % number)
+                await rig.idle() if not busy else await asyncio.sleep(0.001)
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"first", *(b"%d" % number for number in range(40))]
+            batches = len(cluster.log("t").batches) - 1
+            assert batches <= 5 if busy else batches == 40
+
+    run(scenario())
+
+
+def test_what_grew_is_sent_when_those_before_it_were_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_producer, "HOUSEKEEPING_MS", 50)
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        broker = cluster.brokers[1]
+        async with running(cluster, grow=True, request_timeout_ms=60_000, delivery_timeout_ms=200) as rig:
+            broker.control(PRODUCE, lambda _: SILENCE)
+            for number in range(6):
+                rig.put(b"%d" % number)
+            assert rig.arena.buffered() == 6
+            await rig.until(lambda: rig.events.failed)
+            broker.cut()
+            await rig.idle()
+            await rig.until(lambda: rig.arena.buffered() == 0)
+            assert lines_of(cluster.log("t")) == [b"0", b"2", b"3", b"4", b"5"]
 
     run(scenario())
 

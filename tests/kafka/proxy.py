@@ -50,6 +50,7 @@ class FaultProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusing = False
         self._delay_s = 0.0
+        self._bytes_per_second = 0.0
         self._cut_behind: dict[Direction, int] = {}
         self._thread = threading.Thread(target=self._run, name=f"proxy-{self.port}", daemon=True)
         self._thread.start()
@@ -92,6 +93,14 @@ class FaultProxy:
 
         def change() -> None:
             self._delay_s = seconds
+
+        self._call(change)
+
+    def limit(self, bytes_per_second: float) -> None:
+        """A narrow line, in each direction of each connection; 0 ends it."""
+
+        def change() -> None:
+            self._bytes_per_second = bytes_per_second
 
         self._call(change)
 
@@ -193,6 +202,8 @@ class FaultProxy:
             while data := await reader.read(CHUNK_BYTES):
                 if self._delay_s:
                     await asyncio.sleep(self._delay_s)
+                if self._bytes_per_second:
+                    await asyncio.sleep(len(data) / self._bytes_per_second)
                 await self._gates[direction].wait()
                 left = self._cut_behind.get(direction)
                 if left is not None and len(data) >= left:

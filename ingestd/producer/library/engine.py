@@ -92,6 +92,7 @@ class Engine:
             figures=self._figures,
             on_fault=self.on_fault,
             expires_attempted=True,
+            relieved=self._linger_again,
         )
         self._producer.attach(self._arena, self._intake)
         self._rest: list[Outgoing] = []
@@ -174,6 +175,12 @@ class Engine:
         batches = self._arena.take_sealed()
         if batches:
             self._producer.sealed(self._arena, batches)
+
+    def _linger_again(self) -> None:
+        """Batches that were left to grow may be due."""
+        if self._linger is not None:
+            self._linger.cancel()
+        self._linger_out()
 
     def _linger_out(self) -> None:
         """Seals what has waited long enough; comes again when the next is due."""

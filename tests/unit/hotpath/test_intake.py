@@ -59,6 +59,20 @@ def test_static_headers() -> None:
     assert item.headers == ((b"host", b"gateway-7"), ("ключ".encode(), None), (b"", b""))
 
 
+def test_what_may_grow_is_not_sealed_for_its_linger_time() -> None:
+    rig = Rig(topics=2)
+    for topic in (0, 1):
+        push(rig.stream("lines", index=topic, topic=topic), b"v\n")
+    rig.intake.let_grow(0, 0, True)
+    assert rig.intake.seal_due(1 << 40) == -1
+    assert [batch.topic for batch in rig.arena.take_sealed()] == [1]
+    assert rig.intake.seal_due(1 << 40) == -1
+    rig.intake.let_grow(0, 0, False)
+    rig.intake.let_grow(0, 99, True)
+    assert rig.intake.seal_due(1 << 40) == -1
+    assert [batch.topic for batch in rig.arena.take_sealed()] == [0]
+
+
 def test_topics_of_listeners() -> None:
     rig = Rig(topics=3)
     push(rig.stream("lines", index=1, topic=2), b"v\n")

@@ -85,6 +85,17 @@ def test_one_partition_leaves_room_for_another_one_of_the_same_topic() -> None:
     assert review(Budget(BUFFER_BYTES), hot, cold) == ([hot], [])
 
 
+def test_in_a_full_arena_a_hanging_broker_ends_at_its_part() -> None:
+    hangs, others = make(broker(), 350_000), [make(broker(), 330_000, "u"), make(broker(), 320_000, "v")]
+    assert review(Budget(BUFFER_BYTES), hangs, *others) == ([hangs], [])
+
+
+def test_one_of_many_partitions_has_room_for_batches_of_a_useful_size() -> None:
+    only = broker()
+    lanes = [make(only, 110_000), *(make(only, 45_000) for _ in range(19))]
+    assert review(Budget(BUFFER_BYTES), *lanes) == ([], [])
+
+
 def test_who_has_drained_below_the_bound_is_released_and_stays_so() -> None:
     dead, well = broker(ready=False), make(broker())
     budget = Budget(BUFFER_BYTES)
@@ -119,13 +130,15 @@ def test_a_healthy_share_within_its_bound_always_has_room_in_the_end(
     budget = Budget(buffer_bytes)
     level = total / buffer_bytes
     held, _ = budget.review(lanes, level)
-    free_bytes = buffer_bytes - total
+    bound_bytes = max(buffer_bytes - total, buffer_bytes / len({id(lane.route) for lane in lanes}))
     used: dict[Any, int] = {}
     for lane in lanes:
         used[id(lane.route)] = used.get(id(lane.route), 0) + room_bytes(lane)
     for lane in lanes:
         small_and_ready = any(
-            one.is_ready and id(one) in used and used[id(one)] <= free_bytes for one in brokers if one is not lane.route
+            one.is_ready and id(one) in used and used[id(one)] <= bound_bytes
+            for one in brokers
+            if one is not lane.route
         )
-        if used[id(lane.route)] > free_bytes and small_and_ready and level >= RELAXED_LEVEL:
+        if used[id(lane.route)] > bound_bytes and small_and_ready and level >= RELAXED_LEVEL:
             assert lane in held

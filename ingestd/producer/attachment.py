@@ -1,0 +1,48 @@
+"""An arena as the producer sees it: which of its batches go where, and what of it waits for the cluster to be known."""
+
+from typing import Any
+
+from ingestd.producer.budget import Budget
+from ingestd.producer.compression import Codec
+from ingestd.producer.delivery import Lane
+from ingestd.producer.meter import Meter
+
+
+class Attachment:
+    """An arena that is drained here; ``intake`` None: nothing new comes into it."""
+
+    def __init__(self, arena: Any, intake: Any) -> None:
+        self.arena = arena
+        self.intake = intake
+        self.topic_names: dict[int, str] = {}
+        self.lanes: dict[tuple[int, int], tuple[Lane, Codec]] = {}
+        """(topic index, partition) → (lane, codec)."""
+        self.keys: dict[Lane, tuple[int, int]] = {}
+        self.budget = Budget(arena.buffer_bytes)
+        self.level = 0.0
+        """The arena's, when shares were last looked at."""
+        self.waiting: list[Any] = []
+        """Batches that enter their lanes once the cluster's id is known."""
+        self._waiting_of: dict[int, list[int]] = {}
+        self.elsewhere = False
+        """The cluster is another one than the arena's header names."""
+        self.parked = 0
+        """Stamped batches of another cluster: not sent, left in the arena."""
+
+    def wait(self, batch: Any) -> None:
+        self.waiting.append(batch)
+        found = self._waiting_of.setdefault(batch.topic, [batch.created_ms, 0, 0])
+        found[0] = min(found[0], batch.created_ms)
+        found[1] += 1
+        found[2] += batch.size_bytes
+
+    def take_waiting(self) -> list[Any]:
+        """All that waits; from here on nothing does."""
+        waiting, self.waiting = self.waiting, []
+        self._waiting_of.clear()
+        return waiting
+
+    def survey(self, meter: Meter) -> None:
+        """What waits here, by topic."""
+        for topic, found in self._waiting_of.items():
+            meter.waits(self.topic_names.get(topic, ""), *found)
