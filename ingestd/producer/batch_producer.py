@@ -448,7 +448,8 @@ class BatchProducer:
         self._brokers.look_for_silence()
         tick_ms = self._clock.tick_ms()
         for lane in self._accumulator.lanes.values():
-            if lane.crowded and not lane.queue:
+            if lane.crowded and (not lane.queue or self._timeout_ms(lane) is not None):
+                # Where records may expire, none of them waits in an open batch for long: their time runs from sealing.
                 self._shares.relieve(lane)
             if lane.has_work:
                 lane.topic.used_ms = tick_ms
@@ -456,10 +457,14 @@ class BatchProducer:
                 if not lane.held:
                     self._give_up(lane, tick_ms)
 
+    def _timeout_ms(self, lane: Lane) -> int | None:
+        """delivery.timeout.ms of its topic; None: never."""
+        settings = self._topics.get(lane.topic.name)
+        return settings.delivery_timeout_ms if settings else None
+
     def _give_up(self, lane: Lane, tick_ms: int) -> None:
         """Fails what has waited as long as it may."""
-        settings = self._topics.get(lane.topic.name)
-        timeout_ms = settings.delivery_timeout_ms if settings else None
+        timeout_ms = self._timeout_ms(lane)
         if timeout_ms is not None and lane.overdue(tick_ms, timeout_ms):
             self._sender.carry_out(lane, lane.expire(tick_ms, timeout_ms, self._trouble(lane)))
             self._sender.attend(lane)

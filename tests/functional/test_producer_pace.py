@@ -202,6 +202,23 @@ def test_what_grew_is_sent_when_those_before_it_were_given_up(monkeypatch: pytes
     run(scenario())
 
 
+def test_where_records_expire_none_waits_long_in_a_batch_that_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_producer, "HOUSEKEEPING_MS", 50)
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, grow=True, delivery_timeout_ms=250) as rig:
+            await cluster.brokers[1].stop()
+            for number in range(6):
+                rig.put(b"%d" % number)
+            began = asyncio.get_running_loop().time()
+            await rig.until(lambda: rig.arena.ledger()["failed"] == 6)
+            assert asyncio.get_running_loop().time() - began < 0.45
+            await cluster.brokers[1].start()
+
+    run(scenario())
+
+
 def test_retries_of_a_batch_back_off_by_the_formula() -> None:
     async def scenario() -> None:
         cluster = FakeCluster(topics={"t": 1})
