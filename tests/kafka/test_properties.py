@@ -63,6 +63,7 @@ key.serializer=org.apache.kafka.common.serialization.StringSerializer
 value.serializer=org.apache.kafka.common.serialization.StringSerializer
 enable.metrics.push=false
 metrics.recording.level=INFO
+security.protocol=PLAINTEXT
 schema.registry.url=http://registry.example.com:8081
 """
 

@@ -1,5 +1,6 @@
 """A real broker with TLS and SCRAM: 100,000 records through it; who is not let in is told why, without a secret."""
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.kafka.cluster import Cluster
-from tests.kafka.daemon import Daemon
+from tests.kafka.daemon import COMMAND, Daemon
 from tests.kafka.leaks import commands_with, dumps_forbidden, places_with
 from tests.kafka.load import LineSender, make_lines
 from tests.kafka.reader import judge, read_until
@@ -82,6 +83,45 @@ def test_a_hundred_thousand_records_go_through_tls_and_scram(
     assert places_with(PASSWORD, daemon) + commands_with(PASSWORD, daemon) == []
     assert dumps_forbidden(daemon)
     assert daemon.stop() == 0
+
+
+APPLICATION = """\
+bootstrap.servers={bootstrap}
+security.protocol=SASL_SSL
+sasl.mechanism=SCRAM-SHA-512
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\
+    username="ingestd" password="{password}";
+ssl.truststore.type=PEM
+ssl.truststore.location={ca}
+ssl.endpoint.identification.algorithm=https
+sasl.login.class=
+ssl.provider=SunJSSE
+"""
+
+
+def test_the_login_of_a_java_application_is_taken_and_checked_live(
+    secure: Secure, topic_name: str, tmp_path: Path
+) -> None:
+    secure.cluster.create_topic(topic_name, 1)
+    file, toml = tmp_path / "producer.properties", tmp_path / "ingestd.toml"
+    listener = f'[[listeners]]\nname = "l"\nlisten = "udp:127.0.0.1:1"\nformat = "raw"\ntopic = "{topic_name}"\n'
+    toml.write_text(f'[producer]\nproperties.file = "producer.properties"\n{listener}')
+    expected = {
+        PASSWORD: (0, f"  topic {topic_name}: 1 partition, 1 replica; granted: write, describe, read"),
+        WRONG: (75, "login refused: SASL_AUTHENTICATION_FAILED"),
+    }
+    for password, (status, part) in expected.items():
+        values = {"bootstrap": secure.cluster.bootstrap, "password": password, "ca": secure.ca}
+        file.write_text(APPLICATION.format(**values))
+        done = subprocess.run(
+            [*COMMAND, "check", "--live", "-c", str(toml)], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr, part in done.stdout) == (status, "", True), done.stdout + done.stderr
+        shown = subprocess.run(
+            [*COMMAND, "check", "--print", "-c", str(toml)], capture_output=True, text=True, check=True
+        )
+        assert f'sasl.jaas.config = "***"  # {file}:4' in shown.stdout.splitlines()
+        assert password not in done.stdout + shown.stdout
 
 
 CASES: dict[str, tuple[str, dict[str, str], str]] = {
