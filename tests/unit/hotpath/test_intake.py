@@ -78,3 +78,21 @@ def test_topics_of_listeners() -> None:
     push(rig.stream("lines", index=1, topic=2), b"v\n")
     push(rig.stream("lines", index=2, topic=1), b"w\n")
     assert sorted((item.topic, item.value, item.listener) for item in rig.drain()) == [(1, b"w", 2), (2, b"v", 1)]
+
+
+def test_batches_of_a_topic_only_ever_become_smaller() -> None:
+    rig = Rig(batch_bytes=20_000)
+    stream = rig.stream("lines")
+    push(stream, (b"x" * 999 + b"\n") * 10)
+    assert rig.intake.shrink_batches(0, 3000)
+    assert not rig.intake.shrink_batches(0, 3000)
+    assert not rig.intake.shrink_batches(0, 20_000)
+    push(stream, (b"y" * 999 + b"\n") * 10)
+    rig.intake.seal_all()
+    batches = rig.arena.take_sealed()
+    # the one that was open already takes nothing more
+    assert batches[0].record_count == 10
+    assert all(batch.size_bytes <= 3000 for batch in batches[1:])
+    assert sum(batch.record_count for batch in batches) == 20
+    with pytest.raises(ValueError, match="not known"):
+        rig.intake.shrink_batches(3, 1)
