@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingestd.cli.common import add_configuration, bytes_text, configuration_files
+from ingestd.admin.text import bytes_text
+from ingestd.cli.common import add_configuration, configuration_files
 from ingestd.config import reader
 from ingestd.config.documents import files_of
 from ingestd.config.model import Config

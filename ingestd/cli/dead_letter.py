@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ingestd import letters
-from ingestd.cli.common import add_configuration, configuration_files, table
+from ingestd.admin.text import table
+from ingestd.cli.common import add_configuration, configuration_files
 from ingestd.cli.dead_letter_replay import Replay, address_argument
 from ingestd.client.address import Address
 from ingestd.config import reader

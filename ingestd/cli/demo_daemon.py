@@ -12,7 +12,7 @@ from typing import Final, Self
 import psutil
 
 from ingestd import scoreboard
-from ingestd.cli.figures import Status, read_status
+from ingestd.admin.status import Status, read_status
 from ingestd.config.faults import toml_text
 from ingestd.errors import ClusterError, DaemonError, HostDaemonAbsentError
 from ingestd.log import printable

@@ -7,19 +7,21 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ingestd import scoreboard
-from ingestd.cli.common import add_configuration, bytes_text, configuration_files, duration_text, table
-from ingestd.cli.figures import Status, WorkerStatus, read_status
+from ingestd.admin import tables
+from ingestd.admin.status import Status, WorkerStatus, read_status
+from ingestd.admin.text import table
+from ingestd.cli.common import add_configuration, configuration_files
 from ingestd.config import reader
 from ingestd.config.checks import notes
 from ingestd.config.model import Config
 from ingestd.errors import ConfigurationError, ExitStatus
+from ingestd.figures import Count, TopicWord
+from ingestd.limits import PAGE_BYTES
 from ingestd.metrics import Balance, Counted, Dropped, Failed, Ledger, Reason, Rejected, name_of, reasons_counted
-from ingestd.scoreboard import Pressure, Word
-
-_PAGE_BYTES: Final = 4096
+from ingestd.scoreboard import Word, WorkerState
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +59,24 @@ def as_json(status: Status, complaints: list[str], tick_ms: int) -> dict[str, An
         "stopping": status.header.stopping,
         "ledger": _ledger_json(status.ledger, status.balance),
         "workers": [_worker_json(worker, tick_ms) for worker in status.workers],
+        "producer": {count.name.lower(): status.count(count) for count in Count},
+        "errors": status.errors,
+        "topics": {name: _topic_json(status, name) for name in status.topics if any(status.topic(name))},
+        "admin": _admin_json(status),
     }
+
+
+def _topic_json(status: Status, name: str) -> dict[str, int]:
+    words = status.topic(name)
+    return {word.name.lower(): words[word] for word in TopicWord}
+
+
+def _admin_json(status: Status) -> dict[str, Any] | None:
+    """None: no admin process is asked for."""
+    if status.admin.state is WorkerState.ABSENT:
+        return None
+    words = status.admin.words
+    return {"state": status.admin.state.name.lower(), "pid": words[Word.PID], "restarts": words[Word.RESTARTS]}
 
 
 def _worker_json(worker: WorkerStatus, tick_ms: int) -> dict[str, Any]:
@@ -85,11 +104,11 @@ def _worker_json(worker: WorkerStatus, tick_ms: int) -> dict[str, Any]:
         },
         "oldest_created_ms": published.oldest_created_ms or None,
         "arena": {
-            "bytes": published.total_pages * _PAGE_BYTES,
-            "free_bytes": published.free_pages * _PAGE_BYTES,
+            "bytes": published.total_pages * PAGE_BYTES,
+            "free_bytes": published.free_pages * PAGE_BYTES,
             "level": round(worker.arena_level, 4),
             "drain_only_arenas": published.drain_only_arenas,
-            "drain_only_bytes": published.drain_only_pages * _PAGE_BYTES,
+            "drain_only_bytes": published.drain_only_pages * PAGE_BYTES,
         },
         "consistent": published.consistent,
         "ledger": _ledger_json(published.ledger, worker.balance),
@@ -115,89 +134,17 @@ def _reasons_json(counted: list[Counted], kind: type[Reason]) -> dict[str, int]:
 
 
 def as_text(status: Status, complaints: list[str], loaded: Config | None, now_ms: int, tick_ms: int) -> str:
-    """The status for people: workers, books, reasons, and what is wrong; ``loaded`` None: only [daemon] is known."""
-    header = status.header
-    running = duration_text(now_ms - header.started_ms)
-    plural = "" if header.workers == 1 else "s"
-    title = (
-        f"ingestd (process {header.supervisor_pid}) has been running for {running} with {header.workers} worker{plural}"
-    )
-    parts = [title, _workers_table(status, tick_ms), _books_table(status)]
-    reasons = [
-        f"  {type(reason).__name__.lower()} {name_of(reason)}: {count} ({text})"
-        for reason, text, count in reasons_counted(status.ledger)
-    ]
-    ledger = status.ledger
-    extra = [
-        f"  {word.name.lower().replace('_', ' ')}: {ledger[word]}"
-        for word in (
-            Ledger.REPEATED,
-            Ledger.POSSIBLE_DUPLICATES,
-            Ledger.KERNEL_DROPPED,
-            Ledger.DELIVERED_UNCONFIRMED_OFFSETS,
-            Ledger.TIMESTAMPS_REPLACED,
-        )
-        if ledger[word]
-    ]
-    if reasons or extra:
-        parts.append("\n".join([*reasons, *extra]))
+    """The status for people; ``loaded`` None: of the configuration only [daemon] is known."""
+    workers = "\n".join([table(tables.workers(status, tick_ms)), *tables.drains(status)])
+    parts = [tables.title(status, now_ms), workers, table(tables.books(status))]
+    topics = tables.topics(status, now_ms)
+    if len(topics) > 1:
+        parts.append(table(topics))
+    if remarks := tables.remarks(status):
+        parts.append("\n".join(f"  {line}" for line in remarks))
     if loaded is None:
         parts.append("note: the configuration cannot be read in full here; `ingestd check` lists why")
     elif loaded.producer.acks != -1:
         parts += [f"note: {note}" for note in notes(loaded)[:1]]
     parts.append("\n".join(f"degraded: {complaint}" for complaint in complaints) or "well")
     return "\n\n".join(parts)
-
-
-def _workers_table(status: Status, tick_ms: int) -> str:
-    rows: list[tuple[str, ...]] = [
-        (
-            "worker",
-            "state",
-            "pid",
-            "beat",
-            "restarts",
-            "conns",
-            "sessions",
-            "brokers",
-            "batches",
-            "in doubt",
-            "arena",
-            "rss",
-        )
-    ]
-    drains = []
-    for worker in status.workers:
-        words, published = worker.words, worker.published
-        batches = published.open_batches + published.sealed_batches + published.stamped_batches
-        age_ms = tick_ms - words[Word.HEARTBEAT_TICK_MS]
-        rows.append(
-            (
-                str(worker.index),
-                worker.state.name.lower() if worker.pressure is Pressure.RUN else worker.pressure.name.lower(),
-                str(words[Word.PID]),
-                duration_text(age_ms) if words[Word.HEARTBEAT_TICK_MS] else "-",
-                str(words[Word.RESTARTS]),
-                str(words[Word.CONNECTIONS]),
-                str(words[Word.SESSIONS]),
-                str(words[Word.BROKERS_CONNECTED]),
-                str(batches),
-                str(published.in_doubt_batches),
-                f"{worker.arena_level:.0%} of {bytes_text(published.total_pages * _PAGE_BYTES)}",
-                bytes_text(words[Word.RSS_BYTES]),
-            )
-        )
-        if published.drain_only_arenas:
-            size = bytes_text(published.drain_only_pages * _PAGE_BYTES)
-            drains.append(f"worker {worker.index} drains {published.drain_only_arenas} older arenas ({size})")
-    return "\n".join([table(rows), *drains])
-
-
-def _books_table(status: Status) -> str:
-    rows: list[tuple[str, ...]] = [
-        ("books", "received", "accepted", "rejected", "delivered", "failed", "dropped", "buffered", "residual")
-    ]
-    for name, books in (*((str(worker.index), worker.balance) for worker in status.workers), ("total", status.balance)):
-        residual = f"{books.intake_residual}/{books.delivery_residual}"
-        rows.append((name, *(str(figure) for figure in books), residual))
-    return table(rows)

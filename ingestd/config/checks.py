@@ -1,11 +1,14 @@
 """What must hold between settings, and what an operator should be told though it is no fault."""
 
 import ipaddress
+from collections.abc import Sequence
 
 from ingestd.config.checks_security import check_security, security_notes
+from ingestd.config import admin_address
 from ingestd.config.faults import Faults
-from ingestd.config.model import Config, Daemon, Producer, Topic
+from ingestd.config.model import Config, Daemon, Listener, Producer, Topic
 from ingestd.config.notes import compression_notes, timing_notes, topic_notes
+from ingestd.config.plan import ADMIN_NAME
 from ingestd.limits import (
     BATCH_OVERHEAD_BYTES,
     BATCHES_IN_DOUBT_MAX,
@@ -48,6 +51,20 @@ def check_daemon(daemon: Daemon, faults: Faults) -> None:
     for path, key in directories.items():
         if not path.startswith("/"):
             faults.add(f"daemon.{key}", path, "not an absolute path", "Begin it with /")
+
+
+def check_admin(daemon: Daemon, listeners: Sequence[Listener], faults: Faults) -> None:
+    """``admin.listen`` against the listeners."""
+    if daemon.admin_listen is None:
+        return
+    address = admin_address.parse(daemon.admin_listen)
+    for listener in listeners:
+        if listener.name == ADMIN_NAME:
+            text = "the name that a socket unit gives to the socket of admin.listen"
+            faults.add(f"listeners.{listener.name}.name", listener.name, text, "Choose another name")
+        if address.path and listener.address.path == address.path:
+            text = f"the path of the listener {listener.name} too"
+            faults.add("daemon.admin.listen", daemon.admin_listen, text, "Choose another path")
 
 
 def check_producer(producer: Producer, given: frozenset[str], faults: Faults) -> None:
@@ -140,6 +157,10 @@ def notes(config: Config) -> list[str]:
     found += timing_notes(producer)
     found += [note for topic in config.topics for note in topic_notes(topic, config)]
     found += security_notes(producer)
+    if config.daemon.admin_listen is not None:
+        address = admin_address.parse(config.daemon.admin_listen)
+        if address.host and not _is_loopback(address.host):
+            found.append(f"admin.listen: anybody who reaches {address} can read topics and figures, without a password")
     for listener in config.listeners:
         if listener.address.kind == "udp" and not _is_loopback(listener.address.host):
             found.append(

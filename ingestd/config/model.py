@@ -33,6 +33,8 @@ class Daemon(Struct, frozen=True, forbid_unknown_fields=True):
     dead_letters_bytes_max: int
     dead_letters_days_max: int
     data_loss_suspected: Literal["continue", "stop"]
+    admin_listen: str | None = None
+    """As ``config.admin_address`` reads it; None: no admin process."""
 
 
 class Producer(Security, frozen=True, forbid_unknown_fields=True):

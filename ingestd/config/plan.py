@@ -3,11 +3,14 @@
 Both sides also take from here how the paths of a listener are named.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from ingestd.config.model import Config
+
+ADMIN_NAME: Final = "admin"
+"""FileDescriptorName of the socket unit for ``admin.listen``."""
 
 
 class PlanSocket(Struct, frozen=True, forbid_unknown_fields=True):

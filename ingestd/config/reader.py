@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ingestd.config.checks import check_daemon, check_producer, check_topic, notes, record_bytes_max
+from ingestd.config.checks import check_admin, check_daemon, check_producer, check_topic, notes, record_bytes_max
 from ingestd.config.documents import Document, expanded, merged, parse_toml, read_documents
 from ingestd.config.faults import ABSENT, Faults, is_secret, nearest, toml_key
 from ingestd.config.kafka_file import FILE_KEY, KafkaFile
@@ -14,19 +14,19 @@ from ingestd.config.model import Config, Daemon, Producer
 from ingestd.config.section import Rules, Section, flattened, given_names, read_section
 from ingestd.config.settings import DAEMON, LISTENER, NO_FIELD, PRODUCER
 from ingestd.config.settings_ignored import PRODUCER_IGNORED
-from ingestd.config.settings_refused import DAEMON_NOT_YET, PRODUCER_FOREIGN, PRODUCER_NOT_YET
+from ingestd.config.settings_refused import PRODUCER_FOREIGN, PRODUCER_NOT_YET
 from ingestd.config.sources import Sources
 from ingestd.config.topics import gather_topics, read_topics
 from ingestd.config.values import REQUIRED, UNSET
 
 _SECTIONS: Final = ("daemon", "producer", "topics", "listeners")
-_DAEMON_RULES: Final = Rules(DAEMON, not_yet=DAEMON_NOT_YET, elsewhere=dict.fromkeys(PRODUCER, "[producer]"))
+_DAEMON_RULES: Final = Rules(DAEMON, elsewhere=dict.fromkeys(PRODUCER, "[producer]"))
 _PRODUCER_RULES: Final = Rules(
     PRODUCER,
     not_yet=PRODUCER_NOT_YET,
     foreign=PRODUCER_FOREIGN,
     ignored=PRODUCER_IGNORED,
-    elsewhere={"partitions": "[topics.NAME]", **dict.fromkeys((*DAEMON, *DAEMON_NOT_YET), "[daemon]")},
+    elsewhere={"partitions": "[topics.NAME]", **dict.fromkeys(DAEMON, "[daemon]")},
 )
 
 
@@ -117,6 +117,7 @@ def _read(document: dict[str, Any], faults: Faults) -> Config:
     tables = document.get("listeners", ABSENT)
     listeners = read_listeners(tables, record_bytes_max(producer.max_request_size), faults)
     check_together(listeners, daemon.workers, faults)
+    check_admin(daemon, listeners, faults)
     # The topics of a listener with faults are not known for sure: an unused one would be told on top of the real fault.
     tell_unused = Faults() if len(faults.found) > before else faults
     config = Config(daemon, producer, gather_topics(topics, topics_named(listeners), tell_unused), tuple(listeners))
@@ -152,6 +153,7 @@ def _daemon(section: Section) -> Daemon:
         dead_letters_bytes_max=section["dead.letters.bytes.max"],
         dead_letters_days_max=section["dead.letters.days.max"],
         data_loss_suspected=section["data.loss.suspected"],
+        admin_listen=None if section["admin.listen"] is UNSET else section["admin.listen"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ingestd.config import admin_address
 from ingestd.config import values as v
 from ingestd.config.values import INT_MAX, UNSET, Setting
 from ingestd.limits import WORKERS_MAX
@@ -50,4 +51,11 @@ SETTINGS: Final = (
         "Share of the arena in use, or of the host's memory, above which senders wait or are shed.",
     ),
     Setting("pressure.low", v.share(), 0.75, "", "Share below which they go on again."),
+    Setting(
+        "admin.listen",
+        admin_address.kind(),
+        UNSET,
+        "",
+        "Set it to have /metrics, /healthz, /readyz and a status page over HTTP, from a process of their own.",
+    ),
 )

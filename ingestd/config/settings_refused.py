@@ -3,10 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-DAEMON_NOT_YET: Final[Mapping[str, str]] = {
-    "admin.listen": "Leave it out; `ingestd status` shows the same figures",
-}
-
 PRODUCER_NOT_YET: Final[Mapping[str, str]] = {
     "partitioner.class": "Leave it out: Kafka's built-in partitioner is used",
     "partitioner.ignore.keys": "Leave it out: keys choose the partition",

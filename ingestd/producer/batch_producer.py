@@ -358,6 +358,7 @@ class BatchProducer:
 
     def _updated(self, changed: Sequence[metadata.Topic]) -> None:
         """New metadata."""
+        self.meter.add(Count.METADATA_ANSWERS)
         self._keep_to_cluster()
         self._release()
         for topic in changed:

@@ -32,23 +32,17 @@ class PidfdChild:
         self._text = b""
 
     @classmethod
-    def spawn(cls, command: Sequence[str], plan: Callable[[int], bytes], descriptors: Sequence[int]) -> Self:
-        """Starts ``command --plan-fd N`` with ``descriptors`` under their own numbers.
-
-        ``plan`` makes the plan's bytes, given the number of the status pipe in the child. OSError: it could not be
-        started, and nothing of it is left.
+    def spawn(cls, command: Callable[[int], Sequence[str]], descriptors: Sequence[int]) -> Self:
+        """Starts what ``command`` says, given the number of the status pipe in the child, with ``descriptors`` under
+        their own numbers. OSError: it could not be started, and nothing of it is left.
         """
         status_read, status_write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(status_read, False)
-        plan_fd = -1
         try:
-            plan_fd = os.memfd_create("ingestd-plan", os.MFD_CLOEXEC)
-            _write_all(plan_fd, plan(status_write))
-            os.lseek(plan_fd, 0, os.SEEK_SET)
             process = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
-                [*command, "--plan-fd", str(plan_fd)],
+                command(status_write),
                 stdin=subprocess.DEVNULL,
-                pass_fds=(*descriptors, plan_fd, status_write),
+                pass_fds=(*descriptors, status_write),
                 close_fds=True,
             )
         except BaseException:
@@ -56,8 +50,6 @@ class PidfdChild:
             raise
         finally:
             os.close(status_write)
-            if plan_fd >= 0:
-                os.close(plan_fd)
         try:
             return cls(process, status_read)
         except BaseException:
@@ -97,7 +89,17 @@ class PidfdChild:
 def spawn_worker(plan: Callable[[int], WorkerPlan]) -> PidfdChild:
     """Starts a worker as a fresh interpreter; ``plan`` makes its plan, given the number of its status pipe."""
     descriptors = [entry.fd for entry in plan(-1).sockets]
-    return PidfdChild.spawn(WORKER_COMMAND, lambda status_fd: msgspec.json.encode(plan(status_fd)), descriptors)
+    plan_fd = os.memfd_create("ingestd-plan", os.MFD_CLOEXEC)
+
+    def command(status_fd: int) -> Sequence[str]:
+        _write_all(plan_fd, msgspec.json.encode(plan(status_fd)))
+        os.lseek(plan_fd, 0, os.SEEK_SET)
+        return [*WORKER_COMMAND, "--plan-fd", str(plan_fd)]
+
+    try:
+        return PidfdChild.spawn(command, [*descriptors, plan_fd])
+    finally:
+        os.close(plan_fd)
 
 
 def _write_all(file_descriptor: int, text: bytes) -> None:

@@ -9,6 +9,8 @@ from ingestd.errors import ExitStatus
 
 FIRST_DELAY_MS: Final = 250
 DELAY_MS_MAX: Final = 30_000
+SETTLED_MS: Final = 60_000
+"""A helper that has lived so long begins its tally of deaths anew."""
 ARENA_FAULTS_MAX: Final = 3
 """Faults of its own while opening one arena, after which that arena is set aside."""
 
@@ -29,13 +31,19 @@ class Restarts:
     """The tally of one worker slot.
 
     ``deaths_before_ready`` in a row make the delay grow; a worker that became ready starts the tally afresh.
+    ``helper``: a process that nothing hangs on. Its deaths when ready count too (one at every request must not cost the
+    workers their processor), and none ends the daemon.
     """
+
+    helper: bool = False
 
     deaths_before_ready: int = 0
     arena_faults: int = 0
     was_ever_ready: bool = False
 
     def became_ready(self) -> None:
+        if self.helper:
+            return
         self.deaths_before_ready = 0
         self.arena_faults = 0
         self.was_ever_ready = True
@@ -44,8 +52,14 @@ class Restarts:
         """The host could not make the process: it may later."""
         self.deaths_before_ready += 1
 
-    def died(self, status: int, *, ready: bool, opening_arena: bool) -> Verdict:
-        """``status``: exit status, or minus the signal. SIGKILL (the OOM killer's too) never blames an arena."""
+    def died(self, status: int, *, ready: bool, opening_arena: bool, lived_ms: int = 0) -> Verdict:
+        """``status``: exit status, or minus the signal. SIGKILL (the OOM killer's too) never blames an arena.
+
+        ``lived_ms``: since it was started, or ready.
+        """
+        if self.helper:
+            self.deaths_before_ready = 1 if ready and lived_ms >= SETTLED_MS else self.deaths_before_ready + 1
+            return Verdict.RESTART
         if status == ExitStatus.DATA_LOSS_SUSPECTED:
             return Verdict.GIVE_UP
         if ready:

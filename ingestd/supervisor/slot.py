@@ -39,17 +39,26 @@ def starting_silent_ms(buffer_bytes: int) -> int:
 
 class Slot:
     """State and process of worker ``index``. ``spawn`` starts its process (OSError: not now); all times are monotonic
-    milliseconds.
+    milliseconds. ``name``: how the log calls it; ``restarts``: its tally, if it is not a worker's.
     """
 
     def __init__(
-        self, index: int, row: Row, spawn: Callable[[int], PidfdChild], *, stop_timeout_ms: int, starting_silent_ms: int
+        self,
+        index: int,
+        row: Row,
+        spawn: Callable[[int], PidfdChild],
+        *,
+        stop_timeout_ms: int,
+        starting_silent_ms: int,
+        name: str = "",
+        restarts: Restarts | None = None,
     ) -> None:
         self.index = index
+        self.name = name or f"worker {index}"
         self.row = row
         self.state = State.ABSENT
         self.child: PidfdChild | None = None
-        self.restarts = Restarts()
+        self.restarts = restarts or Restarts()
         self.deadline_ms: int | None = None
         self.opening_path = ""
         self.fault_text = ""
@@ -74,8 +83,8 @@ class Slot:
         elif action in _SIGNALS and self.child is not None:
             logger.log(
                 logging.INFO if action is Action.TERMINATE else logging.WARNING,
-                "worker %d (pid %d): %s",
-                self.index,
+                "%s (pid %d): %s",
+                self.name,
                 self.child.pid,
                 _SIGNALS[action].name,
             )
@@ -111,22 +120,22 @@ class Slot:
             self.restarts.not_started()
             self.handle(Event.DIED, tick_ms, now_ms)
             self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)
-            logger.error(
-                "worker %d could not be started: %s; next try in %d ms", self.index, error, self.restarts.delay_ms()
-            )
+            logger.error("%s could not be started: %s; next try in %d ms", self.name, error, self.restarts.delay_ms())
             return
         self.row.set(Word.PID, self.child.pid)
-        logger.info("worker %d started (pid %d)", self.index, self.child.pid)
+        logger.info("%s started (pid %d)", self.name, self.child.pid)
         self._since_ms = tick_ms
 
     def read_status(self, tick_ms: int, now_ms: int) -> None:
-        """Takes in what the worker wrote to its status pipe."""
+        """Takes in what the process wrote to its status pipe: one that cannot store to the scoreboard beats there."""
         if self.child is None:
             return
         for line in self.child.status_lines():
             word, _, rest = line.partition(" ")
             if word == "opening":
                 self.opening_path = rest
+            elif word == "beat":
+                self.row.beat(tick_ms)
             elif word == "fault":
                 self.fault_text = rest
             elif word == "ready":
@@ -135,7 +144,7 @@ class Slot:
                 self.handle(Event.OPENED, tick_ms, now_ms)
                 if self.state is State.READY:
                     self.restarts.became_ready()
-                    logger.info("worker %d is ready (pid %d)", self.index, self.child.pid)
+                    logger.info("%s is ready (pid %d)", self.name, self.child.pid)
 
     def reap(self, tick_ms: int, now_ms: int) -> Verdict | None:
         """Called when the pidfd is readable: None if it lives after all, else what its death means."""
@@ -151,19 +160,24 @@ class Slot:
         self.last_status = status
         self.row.set(Word.PID, 0)
         self.row.set(Word.LAST_EXIT_STATUS, status)
-        verdict = self.restarts.died(status, ready=self._was_ready, opening_arena=bool(self.opening_path))
+        verdict = self.restarts.died(
+            status,
+            ready=self._was_ready,
+            opening_arena=bool(self.opening_path),
+            lived_ms=tick_ms - self._since_ms,
+        )
         self.handle(Event.DIED, tick_ms, now_ms)
         if self.state is State.BACKOFF:
             self.row.set(Word.RESTARTS, self.row.get(Word.RESTARTS) + 1)
             logger.warning(
-                "worker %d (pid %d) died: %s; next start in %d ms",
-                self.index,
+                "%s (pid %d) died: %s; next start in %d ms",
+                self.name,
                 pid,
                 describe_exit(status),
                 self.restarts.delay_ms(),
             )
         else:
-            logger.info("worker %d (pid %d) ended: %s", self.index, pid, describe_exit(status))
+            logger.info("%s (pid %d) ended: %s", self.name, pid, describe_exit(status))
         return verdict
 
     def is_silent(self, tick_ms: int, grace_from_ms: int) -> bool:

@@ -23,12 +23,13 @@ import psutil
 
 from ingestd.client.address import Address
 from ingestd.config.model import Config, Listener
-from ingestd.config.plan import own_path, shard_path
+from ingestd.config.plan import ADMIN_NAME, own_path, shard_path
 from ingestd.errors import ConfigurationError, Fault, HostError, HostResourceInUseError
 
 logger = logging.getLogger(__name__)
 
 LISTEN_FDS_FIRST: Final = 3
+NOBODY: Final = -2
 BACKLOG: Final = 1024
 _RETRY_MS: Final = 50
 _SO_RCVBUFFORCE: Final = 33
@@ -41,12 +42,15 @@ _UNIX_QUEUE: Final = Path("/proc/sys/net/unix/max_dgram_qlen")
 UNIX_QUEUE_GOOD: Final = 512
 """What systemd makes of the kernel's 10 (its src/core/main.c, bump_unix_max_dgram_qlen)."""
 
-Role = Literal["shared", "own", "datagram"]
+Role = Literal["shared", "own", "datagram", "admin"]
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A socket and who reads it: ``worker`` -1 means all of them. ``path`` empty: UDP. ``ours``: bound here."""
+    """A socket and who reads it: ``worker`` -1 means all of them. ``path`` empty: an IP socket. ``ours``: bound here.
+
+    The admin process's has neither a listener nor a worker (NOBODY).
+    """
 
     listener: int
     role: Role
@@ -73,9 +77,12 @@ def parse_listen_fds(environ: Mapping[str, str], pid: int) -> dict[str, list[int
     return inherited
 
 
-def check_names(inherited: Mapping[str, Sequence[int]], listeners: Sequence[Listener]) -> None:
-    """A socket that no listener claims would swallow what is sent to it: ConfigurationError names every one."""
-    known = {listener.name for listener in listeners}
+def check_names(inherited: Mapping[str, Sequence[int]], listeners: Sequence[Listener], admin: bool = False) -> None:
+    """A socket that nobody claims would swallow what is sent to it: ConfigurationError names every one.
+
+    ``admin``: ``admin.listen`` claims one.
+    """
+    known = {listener.name for listener in listeners} | ({ADMIN_NAME} if admin else set())
     cure = "Set FileDescriptorName= in the socket unit to the name of a listener: " + ", ".join(sorted(known))
     faults = [
         Fault("FileDescriptorName", name, "no listener has this name", cure) for name in inherited if name not in known
@@ -84,7 +91,7 @@ def check_names(inherited: Mapping[str, Sequence[int]], listeners: Sequence[List
         raise ConfigurationError(faults)
 
 
-class _Patience:
+class Patience:
     """What is in use may be a dying predecessor's: its workers let go one after another. ``until_ms`` is for all."""
 
     def __init__(self, wait_ms: int) -> None:
@@ -110,10 +117,10 @@ def bind_all(config: Config, inherited: Mapping[str, Sequence[int]], *, wait_ms:
 
     Waits up to ``wait_ms`` in all for paths and ports to be let go.
     """
-    check_names(inherited, config.listeners)
+    check_names(inherited, config.listeners, config.daemon.admin_listen is not None)
     bound: list[Bound] = []
     try:
-        for entry in _sockets(config, inherited, _Patience(wait_ms)):
+        for entry in _sockets(config, inherited, Patience(wait_ms)):
             bound.append(entry)
     except BaseException:
         close_all(bound)
@@ -121,7 +128,7 @@ def bind_all(config: Config, inherited: Mapping[str, Sequence[int]], *, wait_ms:
     return bound
 
 
-def _sockets(config: Config, inherited: Mapping[str, Sequence[int]], patience: _Patience) -> Iterator[Bound]:
+def _sockets(config: Config, inherited: Mapping[str, Sequence[int]], patience: Patience) -> Iterator[Bound]:
     """Each as soon as it is there: whoever takes them knows what to close when the next one cannot be had."""
     workers = config.daemon.workers
     datagram_paths = 0
@@ -179,7 +186,7 @@ def close_all(bound: Sequence[Bound]) -> None:
 
 
 def _stream_sockets(
-    patience: _Patience, index: int, listener: Listener, workers: int, descriptors: Sequence[int]
+    patience: Patience, index: int, listener: Listener, workers: int, descriptors: Sequence[int]
 ) -> Iterator[Bound]:
     path = listener.address.path
     if len(descriptors) > 1:
@@ -194,10 +201,10 @@ def _stream_sockets(
 
 
 def _datagram_sockets(
-    patience: _Patience, index: int, listener: Listener, workers: int, paths_before: int, descriptors: Sequence[int]
+    patience: Patience, index: int, listener: Listener, workers: int, paths_before: int, descriptors: Sequence[int]
 ) -> Iterator[Bound]:
     paths = [shard_path(listener.address.path, shard, listener.shards) for shard in range(listener.shards)]
-    by_path = {_local_path(descriptor): descriptor for descriptor in descriptors}
+    by_path = {local_path(descriptor): descriptor for descriptor in descriptors}
     for shard, path in enumerate(paths):
         worker = (paths_before + shard) % workers
         descriptor = by_path.pop(path, None)
@@ -212,7 +219,7 @@ def _datagram_sockets(
 
 
 def _udp_sockets(
-    patience: _Patience, index: int, listener: Listener, workers: int, descriptors: Sequence[int]
+    patience: Patience, index: int, listener: Listener, workers: int, descriptors: Sequence[int]
 ) -> Iterator[Bound]:
     for number in range(len(descriptors) or workers):
         if descriptors:
@@ -242,7 +249,7 @@ def _expected(address: Address) -> tuple[int, int]:
     return socket.AF_UNIX, socket.SOCK_STREAM if address.kind == "unix-stream" else socket.SOCK_DGRAM
 
 
-def _local_path(descriptor: int) -> str:
+def local_path(descriptor: int) -> str:
     with socket.socket(fileno=os.dup(descriptor)) as adopted:
         name = adopted.getsockname()
     return os.fsdecode(name) if isinstance(name, str | bytes) else str(name)
@@ -253,8 +260,8 @@ def _adopt(index: int, listener: Listener, role: Role, worker: int, descriptor: 
     try:
         if (adopted.family, adopted.type) != _expected(listener.address):
             raise _wrong_socket(listener, f"an inherited socket of another kind ({adopted.family!r}, {adopted.type!r})")
-        if path and _local_path(descriptor) != path:
-            raise _wrong_socket(listener, f"an inherited socket bound to {_local_path(descriptor)}")
+        if path and local_path(descriptor) != path:
+            raise _wrong_socket(listener, f"an inherited socket bound to {local_path(descriptor)}")
         if not path and adopted.getsockname()[1] != listener.address.port:
             raise _wrong_socket(listener, f"an inherited socket bound to port {adopted.getsockname()[1]}")
     except BaseException:
@@ -272,6 +279,12 @@ def _wrong_socket(listener: Listener, text: str) -> ConfigurationError:
 
 def _bind_unix(index: int, listener: Listener, role: Role, worker: int, path: str) -> Bound:
     kind = socket.SOCK_STREAM if listener.address.kind == "unix-stream" else socket.SOCK_DGRAM
+    fresh = bind_path(path, kind, listener.mode, partial(_set_owner, path, listener))
+    return Bound(index, role, worker, fresh, path, ours=True, inode=os.lstat(path).st_ino)
+
+
+def bind_path(path: str, kind: socket.SocketKind, mode: int, give: Callable[[], None] = lambda: None) -> socket.socket:
+    """A Unix socket on ``path``, a stale one replaced; ``give`` sets its owner. HostError when it cannot be had."""
     remove_stale(path, kind)
     fresh = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     # Nobody may connect before mode and owner are what was asked for.
@@ -284,11 +297,11 @@ def _bind_unix(index: int, listener: Listener, role: Role, worker: int, path: st
     finally:
         os.umask(umask)
     try:
-        _set_owner(path, listener)
-        os.chmod(path, listener.mode)  # noqa: PTH101
+        give()
+        os.chmod(path, mode)  # noqa: PTH101
         if kind == socket.SOCK_STREAM:
             fresh.listen(BACKLOG)
-        return Bound(index, role, worker, fresh, path, ours=True, inode=os.lstat(path).st_ino)
+        return fresh
     except BaseException:
         fresh.close()
         with contextlib.suppress(OSError):
@@ -387,16 +400,16 @@ def _udp_socket(address: Address, family: int, where: tuple[str, int], *, reuse_
     except OSError as error:
         fresh.close()
         if error.errno == errno.EADDRINUSE:
-            raise HostResourceInUseError(str(address), _udp_pid(where)) from error
+            raise HostResourceInUseError(str(address), port_pid("udp", where)) from error
         raise HostError(f"cannot bind {address}: {error.strerror}") from error
     return fresh
 
 
-def _udp_pid(where: tuple[str, int]) -> int:
-    """Who holds the port, as far as /proc shows it to us; else 0."""
+def port_pid(kind: str, where: tuple[str, int]) -> int:
+    """Who holds the port of ``kind`` (udp, tcp), as far as /proc shows it to us; else 0."""
     with contextlib.suppress(psutil.Error, OSError):
-        for entry in psutil.net_connections(kind="udp"):
-            if entry.laddr and entry.laddr.port == where[1] and entry.pid:
+        for entry in psutil.net_connections(kind=kind):
+            if entry.laddr and entry.laddr.port == where[1] and entry.pid and not entry.raddr:
                 return int(entry.pid)
     return 0
 

@@ -19,10 +19,11 @@ from typing import Final
 from ingestd import scoreboard
 from ingestd.config.arena_files import set_aside
 from ingestd.config.model import Config
-from ingestd.config.plan import PlanSocket, WorkerPlan
+from ingestd.config.plan import ADMIN_NAME, PlanSocket, WorkerPlan
 from ingestd.errors import ExitStatus, HostError
 from ingestd.scoreboard import Pressure, Word, Writer
 from ingestd.supervisor import arenas, dumps, lock
+from ingestd.supervisor.admin import admin_slot, bind_admin
 from ingestd.supervisor.memory import MemoryGauge, resident_bytes
 from ingestd.supervisor.notify import Notifier, watchdog_interval_ms
 from ingestd.supervisor.pressure import Thresholds, arena_level, next_pressure
@@ -81,6 +82,10 @@ def run(config: Config) -> int:
         bound = bind_all(config, inherited, wait_ms=lock.WAIT_MS)
         warn_of_short_queues(config.listeners)
         try:
+            if config.daemon.admin_listen is not None:
+                bound.append(
+                    bind_admin(config.daemon.admin_listen, inherited.get(ADMIN_NAME, ()), wait_ms=lock.WAIT_MS)
+                )
             board_path = state_directory / scoreboard.FILE_NAME
             with Writer.create(
                 board_path,
@@ -122,6 +127,10 @@ def _tick_ms() -> int:
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Only there so that the interpreter writes the signal's number into the wakeup descriptor."""
+
+
+def _lives(slot: Slot) -> bool:
+    return slot.child is not None or slot.state is not State.ABSENT
 
 
 class Supervisor:
@@ -172,6 +181,13 @@ class Supervisor:
             )
             for index, row in enumerate(board.rows)
         ]
+        self._admin = next(
+            (admin_slot(entry, board.admin, board_path, os.getpid()) for entry in bound if entry.role == "admin"), None
+        )
+
+    @property
+    def _every_slot(self) -> list[Slot]:
+        return self._slots if self._admin is None else [*self._slots, self._admin]
 
     def run(self) -> int:
         """The loop; returns the daemon's exit status after the last worker is gone."""
@@ -182,10 +198,15 @@ class Supervisor:
         previous_fd = signal.set_wakeup_fd(wakeup_write.fileno(), warn_on_full_buffer=False)
         self._selector.register(wakeup_read, selectors.EVENT_READ, partial(self._on_signals, wakeup_read))
         try:
-            for slot in self._slots:
+            for slot in self._every_slot:
                 self._move(slot, Event.START)
-            while any(slot.child is not None or slot.state is not State.ABSENT for slot in self._slots):
+            while any(_lives(slot) for slot in self._slots):
                 self._turn()
+            if self._admin is not None:
+                # The last to go: the drain can be watched.
+                self._move(self._admin, Event.STOP)
+                while _lives(self._admin):
+                    self._turn()
             return self._exit_status
         finally:
             self._kill_all()
@@ -198,13 +219,15 @@ class Supervisor:
 
     def _kill_all(self) -> None:
         """Our own fault ended the loop: no worker outlives us (each has asked the kernel for the same)."""
-        for slot in self._slots:
+        for slot in self._every_slot:
             if slot.child is not None:
                 slot.child.send(signal.SIGKILL)
 
     def _turn(self) -> None:
         """One wait and what it brought."""
-        due_ms = min([self._sample_due_ms, *(slot.deadline_ms for slot in self._slots if slot.deadline_ms is not None)])
+        due_ms = min(
+            [self._sample_due_ms, *(slot.deadline_ms for slot in self._every_slot if slot.deadline_ms is not None)]
+        )
         if self._watchdog_ms:
             due_ms = min(due_ms, self._watchdog_due_ms)
         events = self._selector.select(max(due_ms - _tick_ms(), 0) / 1000)
@@ -214,7 +237,7 @@ class Supervisor:
             self._grace_from_ms = tick_ms
         for key, _ in events:
             key.data()
-        for slot in self._slots:
+        for slot in self._every_slot:
             if slot.deadline_ms is not None and slot.deadline_ms <= tick_ms:
                 self._move(slot, Event.DEADLINE)
         if tick_ms >= self._sample_due_ms:
@@ -294,13 +317,13 @@ class Supervisor:
     def _sample(self, tick_ms: int) -> None:
         """Heartbeats, pressure, and the line for systemd."""
         self._board.beat(tick_ms)
-        for slot in self._slots:
+        for slot in self._every_slot:
             if slot.is_silent(tick_ms, self._grace_from_ms):
-                logger.error("worker %d (pid %d) is silent", slot.index, slot.row.get(Word.PID))
+                logger.error("%s (pid %d) is silent", slot.name, slot.row.get(Word.PID))
                 self._move(slot, Event.SILENT)
         if self._samples % MEMORY_SAMPLES == 0:
             self._memory_pressure = next_pressure(self._memory_pressure, self._memory.level(), self._memory_thresholds)
-            for slot in self._slots:
+            for slot in self._every_slot:
                 if slot.child is not None:
                     slot.row.set(Word.RSS_BYTES, resident_bytes(slot.child.pid))
             if self._ready_told and not self._stopping:
@@ -338,6 +361,6 @@ class Supervisor:
             sockets=tuple(
                 PlanSocket(listener=entry.listener, role=entry.role, fd=entry.socket.fileno(), path=entry.path)
                 for entry in self._bound
-                if entry.worker in (-1, index)
+                if entry.worker in (-1, index) and entry.role != "admin"
             ),
         )

@@ -196,7 +196,7 @@ def test_a_worker_that_cannot_be_watched_does_not_stay(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "pidfd_open", refuse)
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
     with pytest.raises(OSError, match="too many open files"):
-        PidfdChild.spawn(["/bin/sh", "-c", "sleep 60"], lambda _: b"", [])
+        PidfdChild.spawn(lambda _: ["/bin/sh", "-c", "sleep 60"], [])
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     with pytest.raises(ProcessLookupError):
         os.kill(seen[0], 0)

@@ -24,7 +24,7 @@ import pytest
 from ingestd import __version__
 from tests.kafka.cluster import Cluster
 from tests.kafka.daemon import free_udp_port
-from tests.kafka.processes import spawn, tail
+from tests.kafka.processes import free_ports, spawn, tail
 from tests.kafka.reader import read_topic
 
 ROOT: Final = Path(__file__).parents[2]
@@ -90,6 +90,7 @@ class Newcomer:
             "/tmp/ingestd-": f"{folder}/",
             "/run/ingestd/": f"{folder}/development/",
             "5514": str(free_udp_port()),
+            "9464": str(free_ports(1)[0]),
         }
         self._daemon: subprocess.Popen[bytes] | None = None
         self._environment = {
@@ -191,6 +192,10 @@ class Newcomer:
         else:
             assert said.splitlines()[-1] == "well", said
 
+    def curl(self, found: re.Match[str]) -> None:
+        said = self._shell(f"curl --silent --show-error --fail {found['address']}")
+        assert {"metrics": "ingestd_delivered_records_total{", "healthz": "ok\n"}[found["page"]] in said
+
     def send(self, found: re.Match[str]) -> None:
         """Each record is answered with topic, partition and offset."""
         values = found["lines"].encode().decode("unicode_escape").encode().split()
@@ -258,6 +263,7 @@ COMMANDS: Final[dict[str, Callable[[Newcomer, re.Match[str]], None]]] = {
     r"ingestd run -c configs/development\.toml": Newcomer.run,
     rf"{_LINES}ingestd send --to unix-stream:\S+ --topic (?P<topic>\w+) --ack delivered": Newcomer.send,
     r"ingestd status -c configs/development\.toml(?P<json> --json)?": Newcomer.status,
+    r"curl (?P<address>http://127\.0\.0\.1:\d+/(?P<page>\w+))": Newcomer.curl,
     r"INGESTD_ADDRESS=\S+ python examples/(?P<name>\w+\.py)": Newcomer.example,
     rf"{_LINES}sh examples/shell\.sh (?P<way>\w+)": Newcomer.shell_example,
     r"cc [-\w ]* -o (?P<program>\S+) examples/client\.c": Newcomer.compile,

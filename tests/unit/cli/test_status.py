@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.admin.status import read_status
 from ingestd.cli import status as command
-from ingestd.cli.figures import read_status
 from ingestd.config.reader import parse
 from ingestd.errors import HostDaemonAbsentError
 from ingestd.metrics import Failed, Ledger, Rejected, word_of
 from ingestd.scoreboard import Word, Writer
-from tests.unit.cli.test_figures import TICK_MS, board, path, store
+from tests.unit.admin.test_status import TICK_MS, board, path, store
 from tests.unit.config.test_reader import FULL
 
 __all__ = ["board", "path"]

@@ -161,10 +161,10 @@ CASES: list[tuple[str, str, str, str]] = [
     ("[daemon]\nworkers = 0\n" + PRODUCER_SECTION, "daemon.workers", "0", 'from 1 to 128, or "auto"'),
     ("[daemon]\nworkers = true\n" + PRODUCER_SECTION, "daemon.workers", "true", "not a whole number"),
     (
-        '[daemon]\nadmin.listen = "127.0.0.1:9464"\n' + PRODUCER_SECTION,
+        '[daemon]\nadmin.listen = "127.0.0.1"\n' + PRODUCER_SECTION,
         "daemon.admin.listen",
-        '"127.0.0.1:9464"',
-        "not yet",
+        '"127.0.0.1"',
+        'has no port. Write it like "127.0.0.1:9464"',
     ),
     ('[daemon]\ndurability = "power"\n' + PRODUCER_SECTION, "daemon.durability", '"power"', "not yet"),
     ('[daemon]\ndurability = "disk"\n' + PRODUCER_SECTION, "daemon.durability", '"disk"', '"process", "memory"'),

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from ingestd.errors import ExitStatus
-from ingestd.supervisor.restarts import ARENA_FAULTS_MAX, DELAY_MS_MAX, Restarts, Verdict
+from ingestd.supervisor.restarts import ARENA_FAULTS_MAX, DELAY_MS_MAX, SETTLED_MS, Restarts, Verdict
 
 
 def test_the_first_restart_is_immediate_and_the_delay_grows_to_its_bound() -> None:
@@ -69,3 +69,17 @@ def test_what_cannot_start_at_first_stops_the_daemon_but_never_later(status: int
     assert restarts.died(status, ready=False, opening_arena=True) is Verdict.GIVE_UP
     restarts.became_ready()
     assert restarts.died(status, ready=False, opening_arena=True) is Verdict.RESTART
+
+
+def test_a_helper_that_dies_with_every_request_comes_back_ever_later_and_ends_nobody() -> None:
+    restarts = Restarts(helper=True)
+    delays = []
+    for _ in range(12):
+        restarts.became_ready()
+        verdict = restarts.died(ExitStatus.CANNOT_START_NOW, ready=True, opening_arena=False, lived_ms=5)
+        assert verdict is Verdict.RESTART
+        delays.append(restarts.delay_ms())
+    assert delays[:3] == [0, 250, 500]
+    assert delays[-1] == DELAY_MS_MAX
+    restarts.died(1, ready=True, opening_arena=False, lived_ms=SETTLED_MS)
+    assert restarts.delay_ms() == 0

@@ -8,7 +8,7 @@ import pytest
 
 from ingestd.scoreboard import Row, Word, WorkerState
 from ingestd.supervisor.processes import PidfdChild
-from ingestd.supervisor.slot import Slot
+from ingestd.supervisor.slot import SILENT_MS, Slot
 from ingestd.supervisor.states import Event, State
 
 
@@ -23,6 +23,9 @@ class Cells:
 
     def get(self, word: Word) -> int:
         return self.words.get(word, 0)
+
+    def beat(self, tick_ms: int) -> None:
+        self.words[Word.HEARTBEAT_TICK_MS] = tick_ms
 
 
 class Child:
@@ -77,3 +80,18 @@ def test_a_slot_that_waits_for_its_next_try_can_be_stopped() -> None:
     slot.handle(Event.START, 0, 0)
     slot.handle(Event.STOP, 1, 0)
     assert slot.state is State.ABSENT
+
+
+def test_a_process_that_only_reads_the_scoreboard_beats_through_its_pipe() -> None:
+    class Telling(Child):
+        pidfd = status_fd = -1
+
+        def status_lines(self) -> list[str]:
+            return ["ready", "beat"]
+
+    slot, cells = slot_of([Telling()])
+    slot.handle(Event.START, 1000, 0)
+    slot.read_status(1500, 0)
+    assert (slot.state, cells.words[Word.HEARTBEAT_TICK_MS]) == (State.READY, 1500)
+    assert not slot.is_silent(1500 + SILENT_MS, 0)
+    assert slot.is_silent(1501 + SILENT_MS, 0)

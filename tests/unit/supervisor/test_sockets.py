@@ -77,3 +77,9 @@ def test_a_long_or_unknown_queue_is_not_told(queue: str) -> None:
 
 def test_the_queue_concerns_only_unix_datagram_listeners() -> None:
     assert queue_warning([APP], "10") is None
+
+
+def test_the_socket_of_the_admin_process_is_claimed_by_its_setting_alone() -> None:
+    check_names({"app": [3], "admin": [4]}, [APP], admin=True)
+    with pytest.raises(ConfigurationError, match="admin"):
+        check_names({"app": [3], "admin": [4]}, [APP])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingestd.cli.common import bytes_text, duration_text, table
+from ingestd.admin.text import bytes_text, duration_text, table
 
 
 @pytest.mark.parametrize(

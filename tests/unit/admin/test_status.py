@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.cli.figures import read_status
+from ingestd.admin.status import read_status
 from ingestd.errors import HostDaemonAbsentError
 from ingestd.metrics import Ledger, Rejected, word_of
 from ingestd.scoreboard import Pressure, Row, Word, WorkerState, Writer

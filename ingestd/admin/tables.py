@@ -1,0 +1,146 @@
+"""What people see of a status, as rows of text: for ``ingestd status`` and for the page. The first row is the head."""
+
+from typing import Final
+
+from ingestd.admin.status import Status, quantile
+from ingestd.admin.text import bytes_text, duration_text
+from ingestd.figures import Count, Histogram, TopicWord
+from ingestd.limits import PAGE_BYTES
+from ingestd.metrics import Ledger, name_of, reasons_counted
+from ingestd.scoreboard import Pressure, Word, WorkerState
+
+Rows = list[tuple[str, ...]]
+
+_LEDGER_LINES: Final = (
+    Ledger.REPEATED,
+    Ledger.POSSIBLE_DUPLICATES,
+    Ledger.KERNEL_DROPPED,
+    Ledger.DELIVERED_UNCONFIRMED_OFFSETS,
+    Ledger.TIMESTAMPS_REPLACED,
+)
+_COUNT_LINES: Final = (
+    Count.DATA_LOSS_SUSPECTED,
+    Count.EPOCH_BUMPS,
+    Count.DEAD_LETTERS_WRITTEN,
+    Count.DEAD_LETTERS_LOST,
+    Count.RECOVERED_IN_DOUBT,
+    Count.THROTTLES,
+)
+
+
+def title(status: Status, now_ms: int) -> str:
+    """Which daemon this is, in a sentence without its full stop."""
+    header = status.header
+    plural = "" if header.workers == 1 else "s"
+    running = duration_text(now_ms - header.started_ms)
+    return (
+        f"ingestd (process {header.supervisor_pid}) has been running for {running} with {header.workers} worker{plural}"
+    )
+
+
+def workers(status: Status, tick_ms: int) -> Rows:
+    rows: Rows = [
+        (
+            "worker",
+            "state",
+            "pid",
+            "beat",
+            "restarts",
+            "conns",
+            "sessions",
+            "brokers",
+            "batches",
+            "in doubt",
+            "arena",
+            "rss",
+        )
+    ]
+    for worker in status.workers:
+        words, published = worker.words, worker.published
+        batches = published.open_batches + published.sealed_batches + published.stamped_batches
+        age_ms = tick_ms - words[Word.HEARTBEAT_TICK_MS]
+        rows.append(
+            (
+                str(worker.index),
+                worker.state.name.lower() if worker.pressure is Pressure.RUN else worker.pressure.name.lower(),
+                str(words[Word.PID]),
+                duration_text(age_ms) if words[Word.HEARTBEAT_TICK_MS] else "-",
+                str(words[Word.RESTARTS]),
+                str(words[Word.CONNECTIONS]),
+                str(words[Word.SESSIONS]),
+                str(words[Word.BROKERS_CONNECTED]),
+                str(batches),
+                str(published.in_doubt_batches),
+                f"{worker.arena_level:.0%} of {bytes_text(published.total_pages * PAGE_BYTES)}",
+                bytes_text(words[Word.RSS_BYTES]),
+            )
+        )
+    return rows
+
+
+def books(status: Status) -> Rows:
+    rows: Rows = [
+        ("books", "received", "accepted", "rejected", "delivered", "failed", "dropped", "buffered", "residual")
+    ]
+    named = [(str(worker.index), worker.balance) for worker in status.workers]
+    for name, balance in (*named, ("total", status.balance)):
+        residual = f"{balance.intake_residual}/{balance.delivery_residual}"
+        rows.append((name, *(str(figure) for figure in balance), residual))
+    return rows
+
+
+def topics(status: Status, now_ms: int) -> Rows:
+    """Topics that anything was sent to, or that wait."""
+    rows: Rows = [("topic", "delivered", "failed", "retried", "waiting", "oldest")]
+    for name in status.topics:
+        words = status.topic(name)
+        if any(words):
+            oldest_ms = words[TopicWord.OLDEST_CREATED_MS]
+            rows.append(
+                (
+                    name,
+                    str(words[TopicWord.RECORDS_DELIVERED]),
+                    str(words[TopicWord.RECORDS_FAILED]),
+                    str(words[TopicWord.RECORDS_RETRIED]),
+                    bytes_text(words[TopicWord.BYTES_WAITING]),
+                    duration_text(now_ms - oldest_ms) if oldest_ms else "-",
+                )
+            )
+    return rows
+
+
+def drains(status: Status) -> list[str]:
+    """Workers that empty older arenas."""
+    return [
+        f"worker {worker.index} drains {worker.published.drain_only_arenas} older arenas"
+        f" ({bytes_text(worker.published.drain_only_pages * PAGE_BYTES)})"
+        for worker in status.workers
+        if worker.published.drain_only_arenas
+    ]
+
+
+def remarks(status: Status) -> list[str]:
+    """What has happened besides, since the books began (reasons) or since the daemon started (the producer's)."""
+    ledger = status.ledger
+    lines = [
+        f"{type(reason).__name__.lower()} {name_of(reason)}: {count} ({text})"
+        for reason, text, count in reasons_counted(ledger)
+    ]
+    lines += [f"{_words(word.name)}: {ledger[word]}" for word in _LEDGER_LINES if ledger[word]]
+    lines += [f"{_words(count.name)}: {status.count(count)}" for count in _COUNT_LINES if status.count(count)]
+    if status.errors:
+        lines.append("errors met: " + ", ".join(f"{name} {count}" for name, count in status.errors.items()))
+    if status.admin.state is not WorkerState.ABSENT:
+        words = status.admin.words
+        lines.append(
+            f"admin process: {status.admin.state.name.lower()}, pid {words[Word.PID]}, restarts {words[Word.RESTARTS]}"
+        )
+    buckets = status.histogram(Histogram.ACCEPT_TO_DELIVERED)
+    half_ms, most_ms = (quantile(buckets, Histogram.ACCEPT_TO_DELIVERED, share) for share in (0.5, 0.99))
+    if half_ms is not None and most_ms is not None:
+        lines.append(f"accepted to delivered: half within {half_ms} ms, 99 % within {most_ms} ms")
+    return lines
+
+
+def _words(name: str) -> str:
+    return name.lower().replace("_", " ")
