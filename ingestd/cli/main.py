@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "send": "ship lines from files or stdin to a daemon",
     "demo": "a whole pipeline on this machine with an embedded mock cluster",
     "status": "what the daemon is doing now",
+    "top": "the same again and again, with rates",
     "dead-letter": "list, show or replay what finally failed",
 }
 _EPILOGUE: Final = """exit status: 0 done, 1 failed while running, 2 wrong command line, 65 data loss suspected,

@@ -192,6 +192,9 @@ class Newcomer:
         else:
             assert said.splitlines()[-1] == "well", said
 
+    def top(self, found: re.Match[str]) -> None:
+        assert "delivered/s" in self._shell(found[0])
+
     def curl(self, found: re.Match[str]) -> None:
         said = self._shell(f"curl --silent --show-error --fail {found['address']}")
         assert {"metrics": "ingestd_delivered_records_total{", "healthz": "ok\n"}[found["page"]] in said
@@ -263,6 +266,7 @@ COMMANDS: Final[dict[str, Callable[[Newcomer, re.Match[str]], None]]] = {
     r"ingestd run -c configs/development\.toml": Newcomer.run,
     rf"{_LINES}ingestd send --to unix-stream:\S+ --topic (?P<topic>\w+) --ack delivered": Newcomer.send,
     r"ingestd status -c configs/development\.toml(?P<json> --json)?": Newcomer.status,
+    r"ingestd top -c configs/development\.toml --count 1": Newcomer.top,
     r"curl (?P<address>http://127\.0\.0\.1:\d+/(?P<page>\w+))": Newcomer.curl,
     r"INGESTD_ADDRESS=\S+ python examples/(?P<name>\w+\.py)": Newcomer.example,
     rf"{_LINES}sh examples/shell\.sh (?P<way>\w+)": Newcomer.shell_example,
