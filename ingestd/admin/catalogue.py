@@ -91,6 +91,9 @@ PRODUCER: Final = {
     Count.BYTES_SENT: Metric("ingestd_producer_outgoing_byte_total", "counter", "bytes of batches sent", _WORKER),
     Count.BATCHES_DELIVERED: Metric("ingestd_producer_batch_delivered_total", "counter", "batches in Kafka", _WORKER),
     Count.BATCHES_FAILED: Metric("ingestd_producer_batch_failed_total", "counter", "batches given up whole", _WORKER),
+    Count.BATCHES_SPLIT: Metric(
+        "ingestd_producer_batch_split_total", "counter", "batches cut in two as too large for the broker", _WORKER
+    ),
     Count.THROTTLES: Metric(
         "ingestd_producer_produce_throttle_total", "counter", "answers with which a broker asked for a pause", _WORKER
     ),

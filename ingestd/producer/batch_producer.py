@@ -37,6 +37,8 @@ from ingestd.producer.shares import CROWD, Shares
 HOUSEKEEPING_MS: Final = 1000
 FLUSH_POLL_MS: Final = 10
 VIEWS_WAIT_MS: Final = 1000
+SURVEYED_LANES: Final = 2000
+"""With so many partitions, what waits is added up every second second only, and so on."""
 
 
 class InForce(NamedTuple):
@@ -103,6 +105,7 @@ class BatchProducer:
         self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
         self.dead_letters = DeadLetters(state_directory, listeners, letters_bounds)
         self._letters_counted = (0, 0)
+        self._surveys_left = 0
         threads = len(os.sched_getaffinity(0))
         self._compressor = Compressor(loop, self._compressed, events.on_freed, self._on_fault, threads)
         outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter, self._shrink, on_data_loss)
@@ -291,15 +294,11 @@ class BatchProducer:
     def survey(self) -> None:
         """Brings the gauges among the figures up to date. For once a second, before they are stored."""
         meter = self.meter
-        meter.begin()
-        for attachment in self._attachments.values():
-            attachment.survey(meter)
-        for lane in self._accumulator.lanes.values():
-            if lane.has_work:
-                meter.waits(lane.topic.name, lane.oldest_created_ms, lane.waiting_batches, lane.waiting_bytes)
-        for job in self._compressor.jobs():
-            counted = job.lane.has_work  # its bytes are among the lane's
-            meter.waits(job.lane.topic.name, job.batch.created_ms, 1, 0 if counted else job.plain_bytes)
+        self._surveys_left -= 1
+        if self._surveys_left <= 0:
+            # A walk over ten thousand partitions is more than an idle second may cost.
+            self._surveys_left = 1 + len(self._accumulator.lanes) // SURVEYED_LANES
+            self._survey_waiting()
         gauges, counts = meter.figures.gauges, meter.figures.counts
         gauges[Gauge.REQUESTS_IN_FLIGHT] = self._brokers.in_flight
         gauges[Gauge.METADATA_TICK_MS] = max(self._cluster.last_success_ms, 0)
@@ -310,6 +309,19 @@ class BatchProducer:
         counts[Count.DEAD_LETTERS_WRITTEN] += letters.written - written
         counts[Count.DEAD_LETTERS_LOST] += letters.lost - lost
         self._letters_counted = letters.written, letters.lost
+
+    def _survey_waiting(self) -> None:
+        """What waits, by topic."""
+        meter = self.meter
+        meter.begin()
+        for attachment in self._attachments.values():
+            attachment.survey(meter)
+        for lane in self._accumulator.lanes.values():
+            if lane.has_work:
+                meter.waits(lane.topic.name, lane.oldest_created_ms, lane.waiting_batches, lane.waiting_bytes)
+        for job in self._compressor.jobs():
+            counted = job.lane.has_work  # its bytes are among the lane's
+            meter.waits(job.lane.topic.name, job.batch.created_ms, 1, 0 if counted else job.plain_bytes)
 
     # -- inside
 

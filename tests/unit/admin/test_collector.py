@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from ingestd.admin import collector
+from ingestd.admin import catalogue, collector
 from ingestd.admin.catalogue import METRICS
 from ingestd.admin.status import copy_status
 from ingestd.figures import Count, Figures, Gauge, Histogram, TopicWord
@@ -105,6 +105,14 @@ def test_what_stands_on_the_scoreboard_is_shown(board: tuple[Writer, Reader]) ->
 def test_every_metric_of_the_catalogue_is_shown_and_no_other(board: tuple[Writer, Reader]) -> None:
     shown = re.findall(r"^# TYPE (\S+) (\S+)$", scrape(board[1]), re.M)
     assert shown == [(metric.name, metric.kind) for metric in METRICS.values()]
+
+
+def test_every_figure_is_in_the_catalogue() -> None:
+    assert catalogue.PRODUCER.keys() == set(Count)
+    assert catalogue.GAUGES.keys() == set(Gauge)
+    assert catalogue.TOPICS.keys() == set(TopicWord)
+    assert catalogue.HISTOGRAMS.keys() == set(Histogram)
+    assert catalogue.LEDGER.keys() == set(Ledger)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_it_shows_as_many_views_as_asked_for(
     board: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(command.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
     configuration = tmp_path / "ingestd.toml"
     configuration.write_text(FULL.replace("/var/lib/ingestd", str(tmp_path)))
     parser = argparse.ArgumentParser()
