@@ -99,7 +99,7 @@ class Newcomer:
             "PYTHONPATH": str(ROOT),
             "INGESTD_LOG_LEVEL": "info",
         }
-        for source in (*ROOT.glob("configs/*"), *ROOT.glob("examples/*")):
+        for source in (*ROOT.glob("configs/*"), *ROOT.glob("examples/*.*")):
             copy = self._project / source.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(self._elsewhere(source.read_text()))
