@@ -3,8 +3,8 @@
 import ipaddress
 from collections.abc import Sequence
 
-from ingestd.config.checks_security import check_security, security_notes
 from ingestd.config import admin_address
+from ingestd.config.checks_security import check_security, security_notes
 from ingestd.config.faults import Faults
 from ingestd.config.model import Config, Daemon, Listener, Producer, Topic
 from ingestd.config.notes import compression_notes, timing_notes, topic_notes
