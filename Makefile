@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test unit kafka lint format sanitize sanitize-sample soak faults bench build jars lock clean distclean
+.PHONY: help demo test unit kafka lint format sanitize sanitize-sample soak faults bench bench-tuning build jars lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 26
@@ -60,6 +60,9 @@ faults: preflight-test $(VENV)/.dev $(VENV)/.built jars  ## bad days against rea
 
 bench: preflight-test $(VENV)/.bench $(VENV)/.built jars  ## measures; writes results/ (JSON and one picture)
 	$(BIN)/python -m benchmarks
+
+bench-tuning: preflight-test $(VENV)/.bench $(VENV)/.built  ## sweeps batch.size, linger.ms, send.buffer.bytes over lines of 0, 5 and 50 ms (docs/tuning.md)
+	$(BIN)/python -m benchmarks.tuning
 
 jars: $(VENV)/.dev  ## fetches Apache Kafka for the tests into the user's cache and checks every jar
 	@$(BIN)/python -m tests.kafka.artifacts

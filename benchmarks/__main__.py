@@ -16,7 +16,7 @@ from benchmarks.daemon import Settings
 from benchmarks.programs import ProgramError
 from benchmarks.report import Figure
 
-STAGES: Final = ("record-path", "worker", "rival", "library", "latency")
+STAGES: Final = ("record-path", "worker", "compression", "rival", "library", "latency")
 ROOT: Final = Path(__file__).parent.parent
 
 
@@ -26,6 +26,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("stages", nargs="*", default=[], metavar="stage", help=f"of {', '.join(STAGES)}; all without")
     parser.add_argument("--records", type=int, default=4_000_000, help="per repetition (default %(default)s)")
+    parser.add_argument(
+        "--compressed-records", type=int, default=1_000_000, help="likewise, per codec (default %(default)s)"
+    )
     parser.add_argument("--rival-records", type=int, default=500_000, help="likewise (default %(default)s)")
     parser.add_argument("--datagrams", type=int, default=600_000, help="per repetition (default %(default)s)")
     parser.add_argument("--rate", type=int, default=200_000, help="datagrams per second (default %(default)s)")
@@ -76,6 +79,12 @@ def _run(
             unix_queue=arguments.unix_queue,
         )
         return whole_worker.measure(folder, arena_folder, arguments.udp_port, plan, settings)
+    if stage == "compression":
+        from benchmarks import compressed_worker
+
+        return compressed_worker.measure(
+            folder, arena_folder, arguments.udp_port, arguments.compressed_records, arguments.repetitions, settings
+        )
     if stage == "library":
         from benchmarks import library
 

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Self
 
 from benchmarks.machine import descendants
 from benchmarks.programs import ProgramError, wait_until
+from ingestd.figures import Reading
 from ingestd.metrics import Ledger
 from ingestd.scoreboard import FILE_NAME, Reader, Word, WorkerState
 
@@ -19,6 +20,13 @@ TOPIC: Final = "bench"
 START_S_MAX: Final = 30.0
 STOP_S_MAX: Final = 40.0
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
+
+
+class TopicSettings(NamedTuple):
+    """A topic of the measurement's own; ``lines``: what its section says, TOML."""
+
+    name: str
+    lines: str
 
 
 class Settings(NamedTuple):
@@ -30,10 +38,17 @@ class Settings(NamedTuple):
     batch_size: int = 131072
     linger_ms: int = 5
     compression_type: str = "none"
+    send_buffer_bytes: int = -1
+    topics: tuple[TopicSettings, ...] = ()
+    """Besides TOPIC; only the listener of frames on a stream takes them."""
 
 
 def configuration(settings: Settings, folder: Path, arena_folder: Path, udp_port: int) -> str:
     """A configuration with all listeners that are measured; TOML."""
+    own_topics = "".join(
+        f"[topics.{topic.name}]\npartitions = {settings.partitions}\n{topic.lines}\n\n" for topic in settings.topics
+    )
+    names = ", ".join(f'"{name}"' for name in (TOPIC, *(topic.name for topic in settings.topics)))
     return f"""
 [daemon]
 workers = 1
@@ -46,15 +61,16 @@ linger.ms = {settings.linger_ms}
 batch.size = {settings.batch_size}
 buffer.memory = {settings.buffer_memory}
 compression.type = "{settings.compression_type}"
+send.buffer.bytes = {settings.send_buffer_bytes}
 
 [topics.{TOPIC}]
 partitions = {settings.partitions}
 
-[[listeners]]
+{own_topics}[[listeners]]
 name = "frames"
 listen = "unix-stream:{folder}/frames.sock"
 format = "frames"
-topics = ["{TOPIC}"]
+topics = [{names}]
 
 [[listeners]]
 name = "lines"
@@ -152,6 +168,10 @@ class Daemon:
     def count(self, word: Ledger) -> int:
         """One counter of the ledger, as last published by the worker."""
         return self._board.rows[0].published().ledger[word]
+
+    def figures(self) -> Reading:
+        """What the worker's producer has stored, at most a second ago."""
+        return self._board.figures(0)
 
     def gauge(self, word: Word) -> int:
         """One other word of the worker's row."""

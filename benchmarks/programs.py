@@ -6,6 +6,7 @@ import mmap
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -177,3 +178,29 @@ class Relay:
     def wait(self, seconds_max: float = WAIT_S_MAX) -> dict[str, float]:
         """Its report: bytes, reads, elapsed_s, user_s, system_s."""
         return _report(self._process, "relay", seconds_max)
+
+
+@contextmanager
+def delay_proxy(port: int, target: int, delay_ms: int, window_bytes: int) -> Iterator[None]:
+    """A line with a round trip of ``delay_ms`` from ``port`` to ``target``, with at most ``window_bytes`` under way.
+
+    It is there as long as the block lasts.
+    """
+    arguments = [str(program("delay_proxy")), "--port", str(port), "--target", str(target)]
+    arguments += ["--delay", str(delay_ms), "--window", str(window_bytes)]
+    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            if not process.stdout.readline():
+                raise ProgramError("delay_proxy did not start")
+            yield
+        finally:
+            process.kill()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        found: int = probe.getsockname()[1]
+        return found

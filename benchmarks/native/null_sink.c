@@ -238,7 +238,7 @@ static void answer_metadata(struct connection *peer, struct cursor *in, int vers
     for (int32_t i = 0; i < node_count; i++) {
         put(peer, i + 1, 4);
         put_text(peer, flexible, host, (int64_t)strlen(host));
-        put(peer, node_count > 1 ? node_ports[i] : port, 4);
+        put(peer, node_ports[i] ? node_ports[i] : port, 4);
         if (version >= 1)
             put_text(peer, flexible, NULL, 0);
         put_tags(peer, flexible);

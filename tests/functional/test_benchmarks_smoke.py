@@ -4,6 +4,8 @@ import json
 import socket
 import struct
 import threading
+import time
+import zlib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 from confluent_kafka import KafkaError, Message, Producer
 from kio.serial import entity_reader
 
-from benchmarks import library, record_path
-from benchmarks.programs import Generator, Relay, Sink, program
+from benchmarks import codecs, compressed_worker, library, record_path, tuning
+from benchmarks.daemon import Settings
+from benchmarks.programs import Generator, Relay, Sink, delay_proxy, free_port, program
 from benchmarks.report import Figure, table, write_json
 from benchmarks.rival_producer import records_of
 
@@ -39,7 +42,7 @@ OK, CORRUPT_MESSAGE = 0, 2
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """All programs compile without a warning."""
-    for name in ("relay", "generator", "null_sink"):
+    for name in ("relay", "generator", "null_sink", "delay_proxy"):
         program(name)
 
 
@@ -190,3 +193,57 @@ def test_report_tells_what_was_missed(tmp_path: Path) -> None:
     write_json(tmp_path / "result.json", {"cores": 2}, {}, figures, {})
     found = json.loads((tmp_path / "result.json").read_text())
     assert [figure["verdict"] for figure in found["figures"]] == ["pass", "miss", "pass", "miss", ""]
+
+
+def test_log_lines_shrink_as_logs_do() -> None:
+    areas, count = codecs.record_areas(65_536, 2000)
+    assert count <= 2000
+    assert all(len(area) <= 65_536 for area in areas)
+    assert sum(map(len, areas)) > 130 * count > 100_000
+    for area in areas:
+        assert 0.1 < len(zlib.compress(area)) / len(area) < 0.4
+
+
+def test_a_delayed_line_holds_bytes_for_a_round_trip_and_no_more_than_its_window() -> None:
+    port, delay_s, window_bytes = free_port(), 0.1, 20_000
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        broker.settimeout(10)
+        with delay_proxy(port, broker.getsockname()[1], int(delay_s * 1000), window_bytes):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                far, _ = broker.accept()
+                far.settimeout(10)
+                since_s = time.monotonic()
+                client.sendall(bytes(range(250)) * 200)
+                came = b""
+                while len(came) < 50_000:
+                    came += far.recv(1 << 16)
+                took_s = time.monotonic() - since_s
+                far.sendall(b"answer")
+                assert client.recv(100) == b"answer"
+            assert far.recv(1) == b"", "the end passes too"
+            far.close()
+    assert came == bytes(range(250)) * 200
+    assert took_s > 3 * delay_s, "50,000 bytes are three windows"
+
+
+def test_every_codec_is_measured_in_a_worker(tmp_path: Path) -> None:
+    figures, samples = compressed_worker.measure(tmp_path, tmp_path, free_port(), 20_000, 1, Settings(bootstrap=""))
+    assert not [figure for figure in figures if figure.name.startswith("VOID")]
+    ratios = {figure.name.split()[3].rstrip(","): figure.value for figure in figures if figure.unit == "ratio"}
+    assert ratios.keys() == {"gzip", "snappy", "lz4", "zstd"}
+    assert all(0.1 < ratio < 0.5 for ratio in ratios.values())
+    assert samples["none"]["bytes"][0] > 133e6
+
+
+def test_the_sweep_measures_each_place_and_draws_it(tmp_path: Path) -> None:
+    (tmp_path / "arena").mkdir()
+    plan = tuning.Plan(0.2, 5000, (10,), (131_072,), (16_384,), (5,))
+    found = tuning.sweep(tmp_path, tmp_path / "arena", free_port(), plan)
+    (one,) = found
+    assert one.place == tuning.Place(10, 131_072, 16_384, 5)
+    assert 10 <= one.latency_mean_ms < 1000
+    assert one.full_records_per_s < 4 * 131_072 / 133 / 0.01, "the window bounds it"
+    assert "131072" in tuning.table(found)
+    file = tuning.write(tmp_path / "results", {}, plan, found)
+    assert json.loads(file.read_text())["found"][0]["delay_ms"] == 10
+    assert file.with_suffix(".png").stat().st_size > 10_000
