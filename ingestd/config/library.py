@@ -48,6 +48,10 @@ def read_library_settings(config: Mapping[str, object]) -> LibrarySettings:
     objects = {name: config[name] for name in OBJECTS if name in config and not _is_ours(name, config[name])}
     table = {str(name): _plain(str(name), value) for name, value in config.items() if name not in objects}
     given = frozenset(table)
+    for name in sorted(given & _SETTINGS.keys()):
+        if name.startswith("partitioner."):
+            cure = "Leave it out, or give partitioner.class an object whose partition() chooses (docs/library.md)"
+            faults.add(name, table.pop(name), "has its effect in the daemon only", cure)
     section = read_section("", table, _RULES, faults)
     if "delivery.timeout.ms" not in given:
         # As Kafka's producer: an explicit value that is too small is a fault, a default gives way.

@@ -71,6 +71,11 @@ def test_objects_of_the_program_are_handed_through() -> None:
     assert read_library_settings({**SEEDS, **objects}).objects == objects
 
 
+@pytest.mark.parametrize("name", ["partitioner.class", "partitioner.ignore.keys"])
+def test_choices_of_the_daemon_are_refused_instead_of_ignored(name: str) -> None:
+    assert faults(**{name: "round_robin"})[0].startswith(f"{name} = ")
+
+
 def test_what_changes_nothing_is_noted() -> None:
     [note] = read_library_settings({**SEEDS, "enable.metrics.push": "true"}).notes
     assert note.startswith("enable.metrics.push: changes nothing here")
