@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,3 +112,12 @@ class Authority:
         encryption = serialization.BestAvailableEncryption(password.encode())
         path.write_bytes(pkcs12.serialize_java_truststore([entry], encryption))
         return path
+
+
+def tls_contexts(folder: Path, authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """(a client that trusts ``authority``, a server that it vouches for); ``ca.pem`` is left in ``folder``."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.load_verify_locations(authority.pem(folder / "ca.pem"))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(authority.issue().pem(folder / "server.pem"))
+    return client, server

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,16 +81,21 @@ class Day:
         assert OTHER not in log
 
 
-def test_a_password_is_changed(
+@pytest.fixture
+def make_day(
     start_cluster: Callable[..., Cluster],
     make_daemon: Callable[..., Daemon],
     tmp_path: Path,
     topic_name: str,
     seed: int,
-    bad_day: BadDay,
-) -> None:
+) -> Callable[..., Day]:
+    """``make_day(**properties of the broker)``."""
+    return partial(Day, start_cluster, make_daemon, tmp_path, topic_name, seed)
+
+
+def test_a_password_is_changed(make_day: Callable[..., Day], bad_day: BadDay) -> None:
     """SCRAM password changed at the brokers, and back"""
-    day = Day(start_cluster, make_daemon, tmp_path, topic_name, seed)
+    day = make_day()
     day.begin()
     set_password(day.cluster, "ingestd", OTHER)
     day.said("login refused: SASL_AUTHENTICATION_FAILED")
@@ -99,16 +105,9 @@ def test_a_password_is_changed(
     day.end(bad_day, "log: login refused, check sasl.username and sasl.password")
 
 
-def test_a_certificate_expires_and_is_renewed(
-    start_cluster: Callable[..., Cluster],
-    make_daemon: Callable[..., Daemon],
-    tmp_path: Path,
-    topic_name: str,
-    seed: int,
-    bad_day: BadDay,
-) -> None:
+def test_a_certificate_expires_and_is_renewed(make_day: Callable[..., Day], bad_day: BadDay) -> None:
     """broker's certificate expired, and renewed"""
-    day = Day(start_cluster, make_daemon, tmp_path, topic_name, seed)
+    day = make_day()
     day.begin()
     node = day.cluster.nodes[0]
     store = day.stores / "clients.pem"
@@ -119,23 +118,16 @@ def test_a_certificate_expires_and_is_renewed(
     day.end(bad_day, "log: its certificate has expired")
 
 
-def test_permission_is_taken_away_and_given_back(
-    start_cluster: Callable[..., Cluster],
-    make_daemon: Callable[..., Daemon],
-    tmp_path: Path,
-    topic_name: str,
-    seed: int,
-    bad_day: BadDay,
-) -> None:
+def test_permission_is_taken_away_and_given_back(make_day: Callable[..., Day], bad_day: BadDay) -> None:
     """permission to write (ACL) taken away, and given back"""
-    day = Day(start_cluster, make_daemon, tmp_path, topic_name, seed, **AUTHORIZER)
+    day = make_day(**AUTHORIZER)
     admin = day.cluster.admin
-    acl = write_acl("ingestd", topic_name)
+    acl = write_acl("ingestd", day.topic)
     admin.create_acls([acl])[acl].result(30)
     day.begin()
     everything = AclBindingFilter(
         ResourceType.TOPIC,
-        topic_name,
+        day.topic,
         ResourcePatternType.LITERAL,
         "User:ingestd",
         "*",

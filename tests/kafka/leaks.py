@@ -33,7 +33,7 @@ def commands_with(secret: str, daemon: Daemon) -> list[str]:
     """Which commands print ``secret``."""
     wanted = secret.encode()
     found = []
-    for command in (["status"], ["status", "--json"], ["check"], ["check", "--print"]):
+    for command in (["status"], ["status", "--json"], ["check"], ["check", "--print"], ["check", "--live"]):
         outcome = subprocess.run(
             [*COMMAND, *command[:1], "-c", str(daemon.configuration), *command[1:]],
             stdin=subprocess.DEVNULL,

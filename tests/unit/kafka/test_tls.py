@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestd.kafka.tls import TlsStream
-from tests.certificates import Authority
+from tests.certificates import Authority, tls_contexts
 
 
 class Server:
@@ -52,11 +52,7 @@ def authority() -> Authority:
 
 @pytest.fixture(scope="module")
 def contexts(folder: Path, authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_verify_locations(authority.pem(folder / "ca.pem"))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(authority.issue().pem(folder / "server.pem"))
-    return client, server
+    return tls_contexts(folder, authority)
 
 
 def connected(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> tuple[TlsStream, Server]:

@@ -13,7 +13,7 @@ from ingestd.kafka.tls import TlsStream
 from ingestd.producer.connection import ConnectionLostError
 from ingestd.producer.reasons import explain, is_tls_alert
 from ingestd.secret import Secret
-from tests.certificates import Authority
+from tests.certificates import Authority, tls_contexts
 from tests.unit.kafka.test_tls import Server
 
 TLS: dict[str, Any] = {"security_protocol": "SSL"}
@@ -33,18 +33,10 @@ def handshake_error(client: ssl.SSLContext, server: ssl.SSLContext) -> ssl.SSLEr
     raise AssertionError("no error")
 
 
-def contexts(folder: Path, authority: Authority) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_verify_locations(authority.pem(folder / "ca.pem"))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(authority.issue().pem(folder / "server.pem"))
-    return client, server
-
-
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_broker_that_wants_a_client_certificate(tmp_path: Path, version: ssl.TLSVersion) -> None:
     authority = Authority()
-    client, server = contexts(tmp_path, authority)
+    client, server = tls_contexts(tmp_path, authority)
     server.load_verify_locations(tmp_path / "ca.pem")
     server.verify_mode = ssl.CERT_REQUIRED
     client.maximum_version = version
@@ -61,11 +53,11 @@ def test_a_broker_that_wants_a_client_certificate(tmp_path: Path, version: ssl.T
 
 
 def test_no_common_version_and_no_common_cipher(tmp_path: Path) -> None:
-    client, server = contexts(tmp_path, Authority())
+    client, server = tls_contexts(tmp_path, Authority())
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     server.minimum_version = ssl.TLSVersion.TLSv1_3
     assert "ssl.enabled.protocols" in explain(handshake_error(client, server), "TLS handshake", Security(**TLS))
-    client, server = contexts(tmp_path, Authority())
+    client, server = tls_contexts(tmp_path, Authority())
     client.maximum_version = ssl.TLSVersion.TLSv1_2
     client.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
     server.set_ciphers("ECDHE-ECDSA-AES256-GCM-SHA384")
