@@ -139,6 +139,7 @@ def _full_speed(daemon: Daemon, sink: Sink, place: Place, seconds: float) -> tup
     """Records per second that reach the sink once the line is full, and the mean size of their batches."""
     generator = Generator("frames", daemon.path("frames"), records=ENDLESS_RECORDS, topic=place.topic)
     try:
+        sink.wait_for("records", sink.counters()["records"] + 1)
         time.sleep(0.2 + 4 * place.delay_ms / 1000)
         before, since_s = sink.counters(), time.monotonic()
         time.sleep(seconds)
