@@ -68,7 +68,7 @@ def test_what_cannot_start_stops_the_daemon_with_its_status_and_reason(
     rig.order(f"exit {status} the arena is somebody's", worker=1)
     rig.start()
     assert rig.wait_end() == status
-    assert f"cannot start (exit status {status}): the arena is somebody's" in rig.text
+    assert f"cannot go on (exit status {status}): the arena is somebody's" in rig.text
     assert not (rig.folder / "a").exists()
 
 
