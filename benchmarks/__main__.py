@@ -16,7 +16,7 @@ from benchmarks.daemon import Settings
 from benchmarks.programs import ProgramError
 from benchmarks.report import Figure
 
-STAGES: Final = ("record-path", "worker", "compression", "rival", "library", "latency")
+STAGES: Final = ("record-path", "partitioners", "worker", "scale", "compression", "rival", "library", "latency")
 ROOT: Final = Path(__file__).parent.parent
 
 
@@ -38,6 +38,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--latency-seconds", type=int, default=20, help="of locust users (default %(default)s)")
     parser.add_argument(
         "--away-seconds", type=float, default=5.0, help="how long waiting is measured (default %(default)s)"
+    )
+    parser.add_argument(
+        "--scale-seconds",
+        type=float,
+        default=8.0,
+        help="of each load with few and many partitions (default %(default)s)",
     )
     parser.add_argument("--arena-directory", type=Path, default=Path("/dev/shm"), help="(default %(default)s)")
     parser.add_argument(
@@ -66,6 +72,14 @@ def _run(
         from benchmarks import record_path
 
         return record_path.measure(arguments.records, arguments.repetitions, arguments.partitions)
+    if stage == "partitioners":
+        from benchmarks import partitioners
+
+        return partitioners.measure(arguments.records, arguments.repetitions, arguments.partitions)
+    if stage == "scale":
+        from benchmarks import scale
+
+        return scale.measure(folder, arena_folder, arguments.udp_port, arguments.scale_seconds, settings)
     if stage == "worker":
         from benchmarks import whole_worker
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from benchmarks.report import Figure
 from ingestd.hotpath.arena import Arena
@@ -20,6 +20,9 @@ from ingestd.hotpath.crc32c import crc32c
 from ingestd.hotpath.intake import CONTROL, SEALED, Intake
 from ingestd.hotpath.listener_spec import ListenerSpec
 from ingestd.hotpath.stream import Stream
+
+if TYPE_CHECKING:
+    from ingestd.hotpath.intake import ChoosePartitions
 
 TOTAL_NS_MAX: Final = 45.0
 TOPIC: Final = "bench"
@@ -42,7 +45,7 @@ class Path(NamedTuple):
     stream: Stream
 
 
-def _frames(flags: int, partitions: int, wanted_bytes: int) -> tuple[bytes, int]:
+def frames(flags: int, partitions: int, wanted_bytes: int) -> tuple[bytes, int]:
     """RECORDS frames of at most ``wanted_bytes`` together, and how many records are in them."""
     frames, count = bytearray(), 0
     while True:
@@ -62,12 +65,16 @@ def _frames(flags: int, partitions: int, wanted_bytes: int) -> tuple[bytes, int]
         count += FRAME_RECORDS
 
 
-def open_path(partitions: int, batch_bytes: int = BATCH_BYTES) -> Path:
+def open_path(
+    partitions: int, batch_bytes: int = BATCH_BYTES, partitioner: "str | ChoosePartitions" = "murmur2"
+) -> Path:
     """The record path to one topic, its connection ready for RECORDS frames of topic id 0."""
     arena = Arena.create(None, buffer_bytes=ARENA_BYTES, now_ms=NOW_MS)
     topic = arena.topic_add(TOPIC)
     intake = Intake(arena, None, seed=1)
-    intake.add_topic(topic, batch_bytes=batch_bytes, linger_ms=5, record_bytes_max=RECORD_BYTES_MAX)
+    intake.add_topic(
+        topic, batch_bytes=batch_bytes, linger_ms=5, record_bytes_max=RECORD_BYTES_MAX, partitioner=partitioner
+    )
     intake.set_partitions(topic, b"\x01" * partitions)
     intake.add_listener(
         ListenerSpec(
@@ -97,7 +104,7 @@ def _drain(arena: Arena) -> int:
     return time.process_time_ns() - before_ns
 
 
-def _feed(path: Path, data: bytes, records: int, wanted: int) -> tuple[float, float]:
+def feed(path: Path, data: bytes, records: int, wanted: int) -> tuple[float, float]:
     """CPU nanoseconds per record of the reads and of what is done per batch afterwards."""
     read_ns = batch_ns = done = 0
     stream, arena = path.stream, path.arena
@@ -131,13 +138,13 @@ def measure(records: int, repetitions: int, partitions: int) -> tuple[list[Figur
         "no key": VALUE,
     }
     path = open_path(partitions)
-    prepared = {name: _frames(flags, partitions, window_bytes - 4096) for name, flags in variants.items()}
+    prepared = {name: frames(flags, partitions, window_bytes - 4096) for name, flags in variants.items()}
     samples: dict[str, list[float]] = {name: [] for name in (*variants, "copy", "checksum", "batch")}
     window = bytearray(window_bytes)
     for repetition in range(repetitions + 1):
         found: dict[str, float] = {}
         for name, (data, count) in prepared.items():
-            found[name], batch_ns = _feed(path, data, count, records)
+            found[name], batch_ns = feed(path, data, count, records)
             if name == "keyed":
                 found["batch"] = batch_ns
         data, count = prepared["keyed"]

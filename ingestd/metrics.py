@@ -70,6 +70,7 @@ class Rejected(_Reason):
     STALLED = 19
     UNSUPPORTED_FRAME = 20
     LINE_TOO_LARGE = 21
+    PARTITIONER_FAILED = 22
 
 
 class Failed(_Reason):
@@ -129,6 +130,7 @@ REASON_TEXT: Final[Mapping[Reason, str]] = {
     Rejected.STALLED: "a frame that did not arrive in time",
     Rejected.UNSUPPORTED_FRAME: "a frame type that this listener does not take",
     Rejected.LINE_TOO_LARGE: "a line longer than the format allows",
+    Rejected.PARTITIONER_FAILED: "its topic's own partitioner raised, or named a partition that there is not",
     Failed.RECORD_REFUSED: "the broker refused this record and took the others of its batch",
     Failed.DELIVERY_TIMEOUT: "delivery.timeout.ms passed before it was ever sent",
     Failed.TOPIC_DENIED: "the cluster denied the topic for topic.denied.timeout.ms",

@@ -26,15 +26,16 @@ ALLOWED: dict[str, Set[str]] = {
     "config": frozenset({"errors", "limits", "metrics", "secret"}),
     "client": frozenset(),
     "hotpath": frozenset(),
+    "partitioner": frozenset({"errors", "hotpath"}),
     "kafka": frozenset({"errors", "limits", "secret"}),
     "producer": LEAVES | {"kafka", "hotpath", "config"},
     # `check --live` asks over the producer's own connections: it is told what the daemon would be told.
     "live": LEAVES | {"producer", "kafka", "config"},
     "listeners": LEAVES | {"hotpath", "config"},
-    "worker": LEAVES | {"listeners", "producer", "hotpath", "config", "prctl"},
+    "worker": LEAVES | {"listeners", "producer", "hotpath", "config", "partitioner", "prctl"},
     "supervisor": LEAVES | {"config"},
     "admin": LEAVES | {"prctl"},
-    "cli": LEAVES | {"supervisor", "client", "admin", "config", "live"},
+    "cli": LEAVES | {"supervisor", "client", "admin", "config", "live", "partitioner"},
     "__main__": frozenset({"cli"}),
 }
 # The one address grammar lives in the client, which imports nothing; who else needs addresses takes it from there.

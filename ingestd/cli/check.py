@@ -9,6 +9,7 @@ from ingestd.cli.common import add_configuration, configuration_files
 from ingestd.config import reader
 from ingestd.config.documents import files_of
 from ingestd.config.model import Config
+from ingestd.config.partitioner import CHOICES, configs_of
 from ingestd.config.render import to_toml
 from ingestd.errors import ExitStatus
 
@@ -32,6 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     files = configuration_files(arguments)
     loaded = reader.load(files)
+    load_partitioners(loaded.config)
     if arguments.live:
         return _check_live(loaded.config)
     if arguments.print:
@@ -56,6 +58,16 @@ def _check_live(config: Config) -> int:
         return ExitStatus.CANNOT_START_NOW
     fails = any(finding.weight is Weight.FAILS for finding in findings)
     return ExitStatus.FAILED if fails else ExitStatus.DONE
+
+
+def load_partitioners(checked: Config) -> None:
+    """Those written in Python, as the workers will. ConfigurationError: one cannot be used."""
+    named = {checked.topic_settings(topic).partitioning.partitioner_class for topic in checked.topics}
+    for name in sorted(named - set(CHOICES)):
+        # Here and not above: it brings the compiled record path along.
+        from ingestd.partitioner import load
+
+        load(name, configs_of(checked.producer)).close()
 
 
 def summary(checked: Config, notes: Sequence[str], files: Sequence[Path]) -> str:

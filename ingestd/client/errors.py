@@ -231,6 +231,7 @@ REJECTED_REASONS: Final[dict[int, tuple[str, type[ApiException]]]] = {
     19: ("stalled", NetworkException),
     20: ("unsupported_frame", UnsupportedVersionException),
     21: ("line_too_large", RecordTooLargeException),
+    22: ("partitioner_failed", RecordFailedException),
 }
 
 FAILED_REASONS: Final[dict[int, tuple[str, type[ApiException]]]] = {

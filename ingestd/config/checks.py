@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from ingestd.config import admin_address
 from ingestd.config.checks_security import check_security, security_notes
 from ingestd.config.faults import Faults
-from ingestd.config.model import Config, Daemon, Listener, Producer, Topic
+from ingestd.config.model import Config, Daemon, Listener, Producer, Topic, partitioning
 from ingestd.config.notes import compression_notes, timing_notes, topic_notes
+from ingestd.config.partitioner import check_partitioner
 from ingestd.config.plan import ADMIN_NAME
 from ingestd.limits import (
     BATCH_OVERHEAD_BYTES,
@@ -72,6 +73,7 @@ def check_producer(producer: Producer, given: frozenset[str], faults: Faults) ->
     _check_idempotence(producer, given, faults)
     _check_hosts(producer, faults)
     check_security(producer, given, faults)
+    check_partitioner("producer.", partitioning(producer), faults)
     _check_delivery_timeout("producer.", producer.delivery_timeout_ms, producer.linger_ms, producer, faults)
     _check_batch_size("producer.", producer.batch_size, producer, faults)
     floor = max(BUFFER_MEMORY_MIN, BATCHES_PER_BUFFER_MIN * producer.max_request_size)
@@ -141,6 +143,8 @@ def check_topic(topic: Topic, config: Config, place: str, faults: Faults) -> Non
         _check_delivery_timeout(place, settings.delivery_timeout_ms, settings.linger_ms, config.producer, faults)
     if topic.batch_size is not None:
         _check_batch_size(place, topic.batch_size, config.producer, faults)
+    if settings.partitioning != partitioning(config.producer):
+        check_partitioner(place, settings.partitioning, faults)
 
 
 def notes(config: Config) -> list[str]:

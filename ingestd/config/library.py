@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from ingestd.config.checks import check_producer
 from ingestd.config.faults import Faults
 from ingestd.config.model import Producer
+from ingestd.config.partitioner import CHOICES
 from ingestd.config.reader import producer_of
 from ingestd.config.section import Rules, read_section
 from ingestd.config.settings import NO_FIELD, OWN_DEFAULTS, PRODUCER
@@ -48,10 +49,6 @@ def read_library_settings(config: Mapping[str, object]) -> LibrarySettings:
     objects = {name: config[name] for name in OBJECTS if name in config and not _is_ours(name, config[name])}
     table = {str(name): _plain(str(name), value) for name, value in config.items() if name not in objects}
     given = frozenset(table)
-    for name in sorted(given & _SETTINGS.keys()):
-        if name.startswith("partitioner."):
-            cure = "Leave it out, or give partitioner.class an object whose partition() chooses (docs/library.md)"
-            faults.add(name, table.pop(name), "has its effect in the daemon only", cure)
     section = read_section("", table, _RULES, faults)
     if "delivery.timeout.ms" not in given:
         # As Kafka's producer: an explicit value that is too small is a fault, a default gives way.
@@ -59,6 +56,9 @@ def read_library_settings(config: Mapping[str, object]) -> LibrarySettings:
         section["delivery.timeout.ms"] = max(section["delivery.timeout.ms"], floor)
     producer = producer_of(section, given)
     check_producer(producer, given, faults)
+    if producer.partitioner_class not in CHOICES:
+        cure = "Import it, and give the class or an object of it (docs/library.md)"
+        faults.add("partitioner.class", producer.partitioner_class, "a name, where the class is at hand", cure)
     faults.found = [fault._replace(key=fault.key.removeprefix("producer.")) for fault in faults.found]
     faults.raise_if_any()
     return LibrarySettings(producer, objects, faults.notes)

@@ -77,6 +77,12 @@ class Producer(Security, frozen=True, forbid_unknown_fields=True):
     client_id: str
     """Without the worker's number; empty: ``ingestd-<host>``. Each worker appends ``-<index>``."""
     topic_denied_timeout_ms: int
+    partitioner_class: str
+    """One of ``config.partitioner.CHOICES`` (empty: Kafka's built-in), or ``module:Class``."""
+    partitioner_ignore_keys: bool
+    partitioner_adaptive_partitioning_enable: bool
+    partitioner_availability_timeout_ms: int
+    """0: off."""
 
 
 class Topic(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +101,10 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
     compression_zstd_level: int | None = None
     delivery_timeout_ms: int | None = None
     """NEVER_MS: never."""
+    partitioner_class: str | None = None
+    partitioner_ignore_keys: bool | None = None
+    partitioner_adaptive_partitioning_enable: bool | None = None
+    partitioner_availability_timeout_ms: int | None = None
 
 
 class Key(Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,6 +143,30 @@ class Listener(Struct, frozen=True, forbid_unknown_fields=True):
     """Key, value and headers of one record; what lines, datagrams and frames bound besides is in ingestd.limits."""
 
 
+class Partitioning(Struct, frozen=True):
+    """How records that name no partition get one: the four ``partitioner`` settings in force for one topic."""
+
+    partitioner_class: str
+    ignore_keys: bool
+    adaptive: bool
+    availability_timeout_ms: int
+
+
+def partitioning(producer: Producer, topic: Topic | None = None) -> Partitioning:
+    """What ``topic`` says itself, else ``producer``."""
+
+    def own(name: str) -> Any:
+        found = getattr(topic, name, None)
+        return getattr(producer, name) if found is None else found
+
+    return Partitioning(
+        partitioner_class=own("partitioner_class"),
+        ignore_keys=own("partitioner_ignore_keys"),
+        adaptive=own("partitioner_adaptive_partitioning_enable"),
+        availability_timeout_ms=own("partitioner_availability_timeout_ms"),
+    )
+
+
 class TopicSettings(Struct, frozen=True):
     """What is in force for one topic, inheritance resolved; ``delivery_timeout_ms`` None: never."""
 
@@ -142,6 +176,7 @@ class TopicSettings(Struct, frozen=True):
     compression_level: int
     """Of that type; 0 where it has none."""
     delivery_timeout_ms: int | None
+    partitioning: Partitioning
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,4 +207,5 @@ def topic_settings(topic: Topic, producer: Producer) -> TopicSettings:
         compression_type=compression_type,
         compression_level=own(f"compression_{compression_type}_level") if compression_type in LEVELLED else 0,
         delivery_timeout_ms=None if timeout_ms == NEVER_MS else timeout_ms,
+        partitioning=partitioning(producer, topic),
     )

@@ -12,6 +12,7 @@ from ingestd.config import (
     settings_failures,
     settings_listener,
     settings_network,
+    settings_partitioner,
     settings_producer,
     settings_security,
 )
@@ -21,6 +22,7 @@ from ingestd.config.values import UNSET, Setting
 _PRODUCER: Final = (
     *settings_producer.SETTINGS,
     *settings_compression.SETTINGS,
+    *settings_partitioner.SETTINGS,
     *settings_network.SETTINGS,
     *settings_security.SETTINGS,
 )
@@ -39,6 +41,7 @@ _TOPIC: Final = (
         if setting.name in ("linger.ms", "batch.size", "delivery.timeout.ms")
     ),
     *(setting._replace(default=UNSET) for setting in settings_compression.SETTINGS),
+    *(setting._replace(default=UNSET) for setting in settings_partitioner.SETTINGS),
 )
 
 

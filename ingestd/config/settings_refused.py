@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-PRODUCER_NOT_YET: Final[Mapping[str, str]] = {
-    "partitioner.class": "Leave it out: Kafka's built-in partitioner is used",
-    "partitioner.ignore.keys": "Leave it out: keys choose the partition",
-    "partitioner.adaptive.partitioning.enable": "Leave it out",
-    "partitioner.availability.timeout.ms": "Leave it out",
-}
+PRODUCER_NOT_YET: Final[Mapping[str, str]] = {}
 """Kafka's settings that a later version reads; until then they are refused rather than ignored."""
 
 PRODUCER_FOREIGN: Final[Mapping[str, str]] = {

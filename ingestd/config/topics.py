@@ -66,6 +66,10 @@ def _topic(name: str, section: dict[str, Any]) -> Topic:
         compression_lz4_level=given["compression.lz4.level"],
         compression_zstd_level=given["compression.zstd.level"],
         delivery_timeout_ms=NEVER_MS if never else given["delivery.timeout.ms"],
+        partitioner_class=given["partitioner.class"],
+        partitioner_ignore_keys=given["partitioner.ignore.keys"],
+        partitioner_adaptive_partitioning_enable=given["partitioner.adaptive.partitioning.enable"],
+        partitioner_availability_timeout_ms=given["partitioner.availability.timeout.ms"],
     )
 
 

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ingestd.hotpath.arena cimport Arena
 from ingestd.hotpath.batch cimport Record
+from ingestd.hotpath.chooser cimport Chooser
 from ingestd.hotpath.input cimport Input, Listener, Origin, Slot, Topic
 from ingestd.hotpath.publisher cimport Publisher
 
@@ -19,6 +20,9 @@ cdef struct Deltas:                    # ledger changes since the last commit; r
     uint64_t timestamps_replaced
     uint64_t rejected[32]
     uint32_t rejected_mask             # bit per reason
+
+cdef enum Otherwise:                   # what `_offer_otherwise` says besides False and True
+    GO_ON = 2
 
 cdef void record_prepare(Record* record, const Listener* listener) noexcept nogil
 
@@ -38,6 +42,9 @@ cdef class Appender:
     cdef Slot* touched[48]             # TOUCHED_MAX
     cdef Deltas pending
     cdef Input* input                  # being parsed, NULL between reads
+    cdef Chooser chooser
+    cdef Input input_before            # a look ahead
+    cdef Deltas pending_before
 
     # One parse: begin, any number of offer/refuse/skip, end. Everything in between is committed by end() at the latest.
     cdef void begin(self, Input* input, int64_t now_ms, int64_t tick_ms) noexcept nogil
@@ -46,10 +53,14 @@ cdef class Appender:
     cdef bint offer(self, Input* input, Topic* topic, Record* record, uint64_t sequence) noexcept nogil
     # Counts and answers a record that is refused. False: its session takes no further rejection (BLOCKED).
     cdef bint refuse(self, Input* input, uint32_t reason, uint64_t sequence) noexcept nogil
+    # A parse that stopped with BLOCKED_CHOICE: parse what is left in between, `chooser.gather` as long as it lies where it lies; then for good.
+    cdef void look_ahead(self)
+    cdef int choose(self) except -1
     cdef void commit(self) noexcept nogil
     cdef void seal(self, Slot* slot) noexcept nogil
     cdef void seal_topic(self, Topic* topic) noexcept nogil
 
+    cdef int _offer_otherwise(self, Input* input, Topic* topic, Record* record, uint64_t sequence) noexcept nogil
     cdef bint _take(self, Input* input, Topic* topic, Record* record, uint64_t sequence, uint64_t fixed_bytes) noexcept nogil
     cdef bint _without_count(self, Input* input, Topic* topic, uint64_t sequence) noexcept nogil
     cdef bint _bound_timestamp(self, Input* input, Record* record) noexcept nogil

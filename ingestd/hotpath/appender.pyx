@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 
 from ingestd.hotpath.arena cimport Arena
 from ingestd.hotpath.batch cimport Record, record_fixed_bytes, record_write
+from ingestd.hotpath.chooser cimport BLOCKED_CHOICE, CHOICE_FAILED, CHOSEN, LOOKING_AHEAD, NOT_CHOSEN, Chooser
 from ingestd.hotpath.directory cimport OPENED, OpenBatch
 from ingestd.hotpath.debug cimport invariant
 from ingestd.hotpath.input cimport (
@@ -19,11 +20,12 @@ from ingestd.hotpath.input cimport (
 )
 from ingestd.hotpath.layout cimport (
     BATCH_HEADER_BYTES, LEDGER_ACCEPTED, LEDGER_ACCEPTED_BYTES, LEDGER_KERNEL_DROPPED, LEDGER_RECEIVED, LEDGER_RECEIVED_BYTES,
-    LEDGER_REJECTED, LEDGER_REPEATED, LEDGER_TIMESTAMPS_REPLACED, PAGE_BYTES, REJECTED_INVALID_PARTITION, REJECTED_PARTITION_SHARE, REJECTED_RECORD_TOO_LARGE,
+    LEDGER_REJECTED, LEDGER_REPEATED, LEDGER_TIMESTAMPS_REPLACED, PAGE_BYTES, REJECTED_INVALID_PARTITION, REJECTED_PARTITIONER_FAILED, REJECTED_PARTITION_SHARE, REJECTED_RECORD_TOO_LARGE,
     REJECTED_SHED, REJECTED_TIMESTAMP_OUT_OF_BOUNDS, REJECTED_TOPIC_UNKNOWN, SESSION_REJECTIONS_MAX,
 )
-from ingestd.hotpath.limits cimport RUN_BYTES_FIRST
-from ingestd.hotpath.partition cimport keyed, sticky_draw
+from ingestd.hotpath.partition cimport (
+    PARTITIONER_CRC32, PARTITIONER_MURMUR2, PARTITIONER_PYTHON, PARTITIONER_ROUND_ROBIN, keyed, keyed_by_crc32, rotated, sticky_draw,
+)
 from ingestd.hotpath.ranges cimport ranges_add
 from ingestd.hotpath.unaligned cimport load_u32, store_u32, store_u64
 from ingestd.hotpath.varint cimport varint_bytes, varint_put_down, zigzag
@@ -52,6 +54,8 @@ cdef class Appender:
                 free(topic.slots[partition])
             free(topic.slots)
             free(topic.partitions.available)
+            free(topic.partitions.weighted)
+            free(topic.partitions.cumulative)
             free(topic)
         free(self.topics)
 
@@ -66,6 +70,8 @@ cdef class Appender:
     cdef uint32_t end(self) noexcept nogil:
         cdef uint32_t flags = self.input.flags
         self.commit()
+        if self.input.refuse_reason == CHOSEN:
+            self.input.refuse_reason = 0
         self.input.accepted_sequence = self.input.session.sequence
         self.input = NULL
         self.publisher.publish()
@@ -73,10 +79,11 @@ cdef class Appender:
 
     cdef bint offer(self, Input* input, Topic* topic, Record* record, uint64_t sequence) noexcept nogil:
         cdef uint64_t fixed_bytes, bytes_max
-        if input.refuse_reason:
-            return self.refuse(input, input.refuse_reason, sequence)
-        if topic.partitions.count == 0:
-            return self._without_count(input, topic, sequence)
+        cdef int verdict
+        if input.refuse_reason or topic.direct_count == 0:
+            verdict = self._offer_otherwise(input, topic, record, sequence)
+            if verdict != GO_ON:
+                return verdict
         if record.timestamp_ms == INT64_MIN:
             record.timestamp_ms = self.now_ms
         elif not self._bound_timestamp(input, record):
@@ -90,16 +97,60 @@ cdef class Appender:
                 return self.refuse(input, REJECTED_RECORD_TOO_LARGE, sequence)
         return self._take(input, topic, record, sequence, fixed_bytes)
 
+    # What is not simply taken: all is refused, the count is not known, or Python chooses the partition, which then stands in the record.
+    cdef int _offer_otherwise(self, Input* input, Topic* topic, Record* record, uint64_t sequence) noexcept nogil:
+        cdef bint python = topic.partitioner == PARTITIONER_PYTHON and record.partition < 0 and topic.partitions.count != 0
+        if input.refuse_reason == LOOKING_AHEAD:
+            input.session.sequence = sequence
+            if not python or self.chooser.note(topic, record):
+                return True
+            input.flags |= FLAG_BLOCKED
+            return False
+        if input.refuse_reason and input.refuse_reason != CHOSEN:
+            return self.refuse(input, input.refuse_reason, sequence)
+        if topic.partitions.count == 0:
+            return self._without_count(input, topic, sequence)
+        if not python:
+            return GO_ON
+        record.partition = self.chooser.take(topic, record) if input.refuse_reason == CHOSEN else NOT_CHOSEN
+        if record.partition == NOT_CHOSEN:
+            input.flags |= FLAG_BLOCKED
+            input.blocked_reason = BLOCKED_CHOICE
+            return False
+        if record.partition == CHOICE_FAILED:
+            return self.refuse(input, REJECTED_PARTITIONER_FAILED, sequence)
+        return GO_ON
+
+    cdef void look_ahead(self):
+        self.input.flags &= ~<uint32_t>FLAG_BLOCKED
+        self.input.blocked_reason = BLOCKED_NOT
+        self.input_before = self.input[0]
+        self.pending_before = self.pending
+        self.input.refuse_reason = LOOKING_AHEAD
+        self.chooser.clear()
+
+    cdef int choose(self) except -1:
+        self.input[0] = self.input_before
+        self.pending = self.pending_before
+        self.input.refuse_reason = CHOSEN
+        return self.chooser.choose()
+
     cdef bint _take(self, Input* input, Topic* topic, Record* record, uint64_t sequence, uint64_t fixed_bytes) noexcept nogil:
         cdef Slot* slot
         cdef bint sticky = False
+        cdef bint rotating = False
         cdef uint32_t blocked, before
         if record.partition >= 0:
             if <uint32_t>record.partition >= topic.partitions.count:
                 return self.refuse(input, REJECTED_INVALID_PARTITION, sequence)
             slot = topic.slots[record.partition]
-        elif record.key != NULL:
+        elif record.key != NULL and topic.partitioner == PARTITIONER_MURMUR2:
             slot = topic.slots[keyed(&topic.partitions, record.key, record.key_bytes)]
+        elif record.key != NULL and topic.partitioner == PARTITIONER_CRC32 and record.key_bytes:
+            slot = topic.slots[keyed_by_crc32(&topic.partitions, record.key, record.key_bytes)]
+        elif topic.partitioner == PARTITIONER_ROUND_ROBIN:
+            rotating = True
+            slot = topic.slots[rotated(&topic.partitions, topic.rotation)]
         else:
             sticky = True
             if not topic.sticky.chosen:
@@ -107,26 +158,28 @@ cdef class Appender:
             slot = topic.slots[topic.sticky.partition]
         while True:
             if slot.batch.entry < 0:
-                if slot.held and sticky and topic.partitions.available_count:
+                # KIP-794: having given a partition its batch.size, go on elsewhere once its batch is full or has lingered out.
+                if sticky and ((slot.held and topic.partitions.available_count) or topic.sticky.produced_bytes >= topic.batch_bytes > 0):
                     sticky_draw(&topic.sticky, &topic.partitions, &self.random_state)
                     slot = topic.slots[topic.sticky.partition]
                     continue
                 blocked = self._open(slot, &input.origin, fixed_bytes)
                 if blocked:
                     return self._wait(input, blocked, sequence)
+                if sticky:
+                    topic.sticky.produced_bytes += BATCH_HEADER_BYTES
             before = slot.batch.front
             if self._write(slot, &input.origin, record, sequence, fixed_bytes):
                 break
             slot.run_bytes = max(min(slot.run_bytes * 2, topic.batch_bytes), PAGE_BYTES)
             self.seal(slot)
-            # KIP-794: having given a partition its batch.size, go on elsewhere once its batch is full.
-            if sticky and topic.sticky.produced_bytes >= topic.batch_bytes:
-                sticky_draw(&topic.sticky, &topic.partitions, &self.random_state)
-                slot = topic.slots[topic.sticky.partition]
         if sticky:
             topic.sticky.produced_bytes += slot.batch.front - before
-            if topic.sticky.produced_bytes >= 2 * <uint64_t>topic.batch_bytes:
-                topic.sticky.chosen = False
+            if topic.sticky.produced_bytes >= topic.batch_bytes:
+                if slot.batch.front >= topic.batch_bytes or topic.sticky.produced_bytes >= 2 * <uint64_t>topic.batch_bytes:
+                    topic.sticky.chosen = False
+        elif rotating:
+            topic.rotation += 1
         self.pending.accepted += 1
         self.pending.accepted_bytes += slot.batch.front - before
         input.flags |= FLAG_ACCEPTED
@@ -249,6 +302,9 @@ cdef class Appender:
 
     cdef bint refuse(self, Input* input, uint32_t reason, uint64_t sequence) noexcept nogil:
         cdef SessionCursor* session = &input.session
+        if input.refuse_reason == LOOKING_AHEAD:
+            session.sequence = sequence
+            return True
         if session.row != NULL:
             if session.row.rejection_count + session.fresh_count >= SESSION_REJECTIONS_MAX:
                 input.flags |= FLAG_BLOCKED
@@ -320,7 +376,7 @@ cdef class Appender:
             self.commit()
         # A batch that lingered out mostly empty predicts a shorter run; what filled was doubled before it came here.
         if slot.batch.front * 4 < slot.run_bytes:
-            slot.run_bytes = max(slot.run_bytes // 2, min(RUN_BYTES_FIRST, topic.batch_bytes), PAGE_BYTES)
+            slot.run_bytes = max(slot.run_bytes // 2, topic.run_bytes_least)
         if slot.open_previous != NULL:
             slot.open_previous.open_next = slot.open_next
         else:

@@ -62,6 +62,10 @@ cdef class Datagram:
     cdef void _control(self, msghdr* message) noexcept nogil
     cdef void _drops(self, uint32_t count) noexcept nogil
     cdef void _hold(self, uint32_t first, uint32_t count, size_t used) noexcept nogil
-    cdef uint32_t _resume(self, int64_t now_ms, int64_t tick_ms) noexcept nogil
+    cdef uint32_t _resume(self, int64_t now_ms, int64_t tick_ms) except? 0
+    cdef int _take_chosen(self, const unsigned char* data, size_t length, size_t* used, uint32_t first, uint32_t count) except -1
+    cdef int _look_at(self, const unsigned char* data, size_t length, bint begun) except -1
+    cdef int _look_behind(self, uint32_t first, uint32_t count) except -1
+    cdef int _take_held(self, const unsigned char* data, size_t length, size_t* used) except -1
 
 cdef Datagram datagram_open(Appender appender, Window window, Ring ring, const Listener* listener, int fd, object path, bint udp)

@@ -12,6 +12,7 @@ from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 from ingestd.hotpath.appender cimport Appender
+from ingestd.hotpath.chooser cimport BLOCKED_CHOICE
 from ingestd.hotpath.debug cimport allow, forbid
 from ingestd.hotpath.frame cimport frames_cut, frames_parse
 from ingestd.hotpath.input cimport (
@@ -119,7 +120,7 @@ cdef class Datagram:
         cdef uint32_t index, count
         cdef unsigned char* data
         cdef size_t left, used = 0
-        cdef bint taken
+        cdef int taken
         cdef int received
         if self.held != NULL:
             return self._resume(now_ms, tick_ms)
@@ -152,6 +153,8 @@ cdef class Datagram:
             data = self.ring.slots + <size_t>index * SLOT_STRIDE
             forbid(data + message.msg_len, SLOT_STRIDE - message.msg_len)
             taken = self._take(data, message.msg_len, False, &used)
+            if input.blocked_reason == BLOCKED_CHOICE:
+                taken = self._take_chosen(data, message.msg_len, &used, index + 1, <uint32_t>received)
             allow(data, SLOT_STRIDE)
             if not taken:
                 self._hold(index, <uint32_t>received, used)
@@ -204,6 +207,41 @@ cdef class Datagram:
         else:
             used[0] = lines_parse(self.appender, input, data, length, True)
         return not input.flags & FLAG_BLOCKED
+
+    # Goes on with a datagram at used[0], with partitions that Python chooses: for it and for first .. count - 1 of
+    # the ring at once.
+    cdef int _take_chosen(self, const unsigned char* data, size_t length, size_t* used, uint32_t first, uint32_t count) except -1:
+        cdef size_t more = 0
+        cdef bint taken = False
+        while self.input.blocked_reason == BLOCKED_CHOICE:
+            self.appender.look_ahead()
+            if self._look_at(data + used[0], length - used[0], True):
+                self._look_behind(first, count)
+            self.appender.choose()
+            more = 0
+            taken = self._take(data + used[0], length - used[0], True, &more)
+            used[0] += more
+        return taken
+
+    # One datagram, looking ahead. False: no more can be noted.
+    cdef int _look_at(self, const unsigned char* data, size_t length, bint begun) except -1:
+        cdef size_t used = 0
+        cdef bint all_noted = self._take(data, length, begun, &used)
+        self.appender.chooser.gather()
+        return all_noted
+
+    cdef int _look_behind(self, uint32_t first, uint32_t count) except -1:
+        cdef uint32_t index
+        cdef mmsghdr* message
+        for index in range(first, count):
+            message = &self.ring.messages[index]
+            if message.msg_hdr.msg_flags & MSG_TRUNC:
+                continue
+            if self.udp:
+                self._source(self.ring.names[index], message.msg_hdr.msg_namelen)
+            if not self._look_at(self.ring.slots + <size_t>index * SLOT_STRIDE, message.msg_len, False):
+                return 0
+        return 0
 
     # A datagram's frames end where it ends. What is wrong with them is that datagram's end, not its socket's.
     cdef size_t _take_frames(self, const unsigned char* data, size_t length) noexcept nogil:
@@ -286,7 +324,12 @@ cdef class Datagram:
     def resume(self, int64_t now_ms, int64_t tick_ms) -> int:
         return self._resume(now_ms, tick_ms)
 
-    cdef uint32_t _resume(self, int64_t now_ms, int64_t tick_ms) noexcept nogil:
+    # Each held datagram asks for itself: that there are any is rare.
+    cdef int _take_held(self, const unsigned char* data, size_t length, size_t* used) except -1:
+        cdef bint taken = self._take(data, length, self.held_begun, used)
+        return taken if self.input.blocked_reason != BLOCKED_CHOICE else self._take_chosen(data, length, used, 0, 0)
+
+    cdef uint32_t _resume(self, int64_t now_ms, int64_t tick_ms) except? 0:
         cdef uint32_t length, source_bytes
         cdef unsigned char* head
         cdef unsigned char* data
@@ -305,7 +348,7 @@ cdef class Datagram:
             if length == 0xFFFFFFFFU:
                 self.appender.refuse(&self.input, REJECTED_TRUNCATED, 0)
                 length = 0
-            elif not self._take(data, length, self.held_begun, &used):
+            elif not self._take_held(data, length, &used):
                 # The head moves up in front of what is left of this datagram.
                 if used:
                     memmove(head + used, head, HELD_HEAD_BYTES + source_bytes)

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from ingestd.hotpath.directory cimport OpenBatch
 from ingestd.hotpath.layout cimport SessionRow
-from ingestd.hotpath.partition cimport Partitions, Sticky
+from ingestd.hotpath.partition cimport Partitioner, Partitions, Sticky
 
 cdef enum Flag:                    # what a read returns; ingestd/hotpath/intake.pyi documents them
     FLAG_READ_MORE = 1
@@ -64,9 +64,13 @@ cdef struct Topic:
     uint32_t index                 # row of the arena's topic table
     uint32_t batch_bytes
     uint32_t record_bytes_max
+    uint32_t run_bytes_least       # of a batch that is opened: what it takes is given back when it is sealed
     int64_t linger_ms
+    Partitioner partitioner
     Partitions partitions
+    uint32_t direct_count          # 0: a record that names no partition is not simply taken. Else the count
     Sticky sticky
+    uint64_t rotation              # round robin: records taken
     Slot** slots                   # slot_count of them; at least partitions.count
     uint32_t slot_count
     Slot* open_first
@@ -131,7 +135,7 @@ cdef struct Input:
     FrameState frame
     bint datagram                  # never waits for a count or a share
     bint answers                   # rejections are kept as ranges for the sender
-    uint32_t refuse_reason         # not 0: every record is refused with it
+    uint32_t refuse_reason         # not 0: every record is refused with it; or one of chooser.pxd's ways
     uint32_t flags
     uint32_t blocked_reason
     uint32_t wanted_topic          # index, with FLAG_TOPIC_WAIT

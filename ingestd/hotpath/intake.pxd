@@ -1,4 +1,6 @@
 # The intake as Python sees it: topics, listeners, and the sockets that records come from.
+from libc.stdint cimport uint32_t
+
 from ingestd.hotpath.appender cimport Appender
 from ingestd.hotpath.datagram cimport Ring
 from ingestd.hotpath.input cimport Listener, Topic
@@ -14,4 +16,5 @@ cdef class Intake:
 
     cdef Topic* _topic(self, int topic_index) except NULL
     cdef int _choose_available(self, Topic* topic) except -1
+    cdef int _place_available(self, Topic* topic, uint32_t partition) except -1
     cdef Listener* _listener(self, int listener_index) except NULL

@@ -5,7 +5,8 @@ and returns flags that say what is to be done next. ``now_ms`` is wall-clock tim
 ``tick_ms`` monotonic time (for linger).
 """
 
-from collections.abc import Collection
+from array import array
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from ingestd.hotpath.arena import Arena
@@ -51,6 +52,13 @@ BLOCKED_BY_PRESSURE: Final = 5
 """The supervisor said pause: call ``read()`` again when the pressure is gone."""
 
 FORMATS: Final[dict[str, int]]
+PARTITIONERS: Final[dict[str, int]]
+"""murmur2: by key, sticky without one. crc32: by key, sticky without one and with an empty one. sticky: whatever the
+key. round_robin: in turn."""
+
+ChoosePartitions = Callable[[list[bytes | None], list[bytes | None], int], Sequence[int]]
+"""(keys, values, partition count) of records in the order in which they came → a partition for each, -1: refuse this
+one as ``partitioner_failed``. It must not raise. It is asked again about records that had to wait."""
 
 class Intake:
     def __init__(
@@ -72,14 +80,28 @@ class Intake:
     held_bytes: int
     """Of all connections and datagram sockets together."""
 
-    def add_topic(self, topic_index: int, *, batch_bytes: int, linger_ms: int, record_bytes_max: int) -> None:
-        """A row of the arena's topic table; its partition count is not known yet. ValueError: no such row, or added
-        before."""
+    def add_topic(
+        self,
+        topic_index: int,
+        *,
+        batch_bytes: int,
+        linger_ms: int,
+        record_bytes_max: int,
+        partitioner: str | ChoosePartitions = "murmur2",
+    ) -> None:
+        """A row of the arena's topic table; its partition count is not known yet. ``partitioner``, for records that
+        name no partition: one of PARTITIONERS, or what chooses for all such records of a read at once. ValueError: no
+        such row, or added before."""
     def set_partitions(self, topic_index: int, leaders: bytes) -> None:
         """One byte per partition, 1: it has a leader; b"" the count is not known. May seal batches of partitions that
         are gone."""
     def shrink_batches(self, topic_index: int, batch_bytes: int) -> bool:
         """Batches opened or filled from now on seal before they exceed ``batch_bytes``. False: they do already."""
+    def weigh(self, topic_index: int, queue_lengths: array[int] | None) -> None:
+        """How many batches wait per partition (32-bit numbers; negative: leave it out): records without key prefer the
+        shorter queues from now on, until leaders or holds change. None, or not one per partition: all are as good."""
+    def draws(self, topic_index: int) -> int:
+        """How often a partition for records without key was drawn, ever."""
     def set_topic_refused(self, topic_index: int, refused: bool) -> None:
         """True: while the count is not known, records are refused at once instead of waiting."""
     def hold(self, topic_index: int, partition: int, held: bool) -> None:

@@ -2,14 +2,16 @@
 
 import os
 import socket
+from array import array
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memmove
 
 from ingestd.hotpath.appender cimport Appender
 from ingestd.hotpath.arena cimport Arena
+from ingestd.hotpath.chooser cimport Chooser
 from ingestd.hotpath.datagram cimport Ring, datagram_open
 from ingestd.hotpath.input cimport (
     BLOCKED_ARENA, BLOCKED_CONFIRM, BLOCKED_HOLD, BLOCKED_PARTITION, BLOCKED_PRESSURE, FLAG_ACCEPTED, FLAG_AGAIN, FLAG_BLOCKED,
@@ -19,6 +21,9 @@ from ingestd.hotpath.input cimport (
 from ingestd.hotpath.layout cimport PAGE_BYTES
 from ingestd.hotpath.limits cimport (
     FRAME_BYTES_MAX, HEADERS_MAX, LINE_BYTES_MAX, LISTENERS_MAX, RECORD_WIRE_OVERHEAD, RUN_BYTES_FIRST, TOPIC_BYTES_MAX,
+)
+from ingestd.hotpath.partition cimport (
+    PARTITIONER_CRC32, PARTITIONER_MURMUR2, PARTITIONER_PYTHON, PARTITIONER_ROUND_ROBIN, PARTITIONER_STICKY, weigh,
 )
 from ingestd.hotpath.publisher cimport Publisher
 from ingestd.hotpath.stream cimport stream_open
@@ -47,7 +52,19 @@ BLOCKED_BY_CONFIRM = BLOCKED_CONFIRM
 BLOCKED_BY_HOLD = BLOCKED_HOLD
 BLOCKED_BY_PRESSURE = BLOCKED_PRESSURE
 
+PARTITIONERS = {
+    "murmur2": PARTITIONER_MURMUR2, "crc32": PARTITIONER_CRC32, "sticky": PARTITIONER_STICKY, "round_robin": PARTITIONER_ROUND_ROBIN,
+}
+
 FORMATS = {"raw": FORMAT_RAW, "lines": FORMAT_LINES, "frames": FORMAT_FRAMES}
+
+
+cdef int grow_numbers(uint32_t** numbers, uint32_t count) except -1:
+    cdef uint32_t* grown = <uint32_t*>realloc(numbers[0], count * sizeof(uint32_t))
+    if grown == NULL:
+        raise MemoryError
+    numbers[0] = grown
+    return 0
 
 
 cdef class Intake:
@@ -59,6 +76,7 @@ cdef class Intake:
         self.appender = Appender.__new__(Appender)
         self.appender.arena = arena
         self.appender.publisher = self.publisher
+        self.appender.chooser = Chooser()
         # xorshift stands still at 0.
         self.appender.random_state = seed | 1
 
@@ -70,7 +88,7 @@ cdef class Intake:
                 free(self.listeners[index].topics)
                 free(self.listeners[index])
 
-    def add_topic(self, int topic_index, *, uint32_t batch_bytes, int64_t linger_ms, uint32_t record_bytes_max) -> None:
+    def add_topic(self, int topic_index, *, uint32_t batch_bytes, int64_t linger_ms, uint32_t record_bytes_max, partitioner="murmur2") -> None:
         cdef Appender appender = self.appender
         cdef Topic** grown
         cdef Topic* topic
@@ -95,23 +113,29 @@ cdef class Intake:
         topic.batch_bytes = batch_bytes
         topic.linger_ms = linger_ms
         topic.record_bytes_max = record_bytes_max
+        topic.partitioner = PARTITIONER_PYTHON if callable(partitioner) else PARTITIONERS[partitioner]
         name = names[topic_index]
         topic.name_bytes = <uint32_t>min(len(name), TOPIC_BYTES_MAX)
         memcpy(topic.name, <const unsigned char*>name, topic.name_bytes)
         appender.topics[topic_index] = topic
+        if topic.partitioner == PARTITIONER_PYTHON:
+            appender.chooser.add_hook(topic_index, partitioner)
 
     def set_partitions(self, int topic_index, leaders: bytes) -> None:
         cdef Topic* topic = self._topic(topic_index)
         cdef uint32_t count = <uint32_t>len(leaders)
-        cdef uint32_t* available
         cdef Slot** slots
         cdef Slot* slot
         cdef uint32_t index
+        # Where a first batch of every partition would not fit into half of the arena, batches begin small.
+        topic.run_bytes_least = min(RUN_BYTES_FIRST, topic.batch_bytes)
+        if count:
+            topic.run_bytes_least = min(topic.run_bytes_least, <uint32_t>(self.appender.arena.intake_pages * <uint64_t>PAGE_BYTES // 2 // count))
+        topic.run_bytes_least = max(topic.run_bytes_least, PAGE_BYTES)
         if count > topic.slot_count:
-            available = <uint32_t*>realloc(topic.partitions.available, count * sizeof(uint32_t))
-            if available == NULL:
-                raise MemoryError
-            topic.partitions.available = available
+            grow_numbers(&topic.partitions.available, count)
+            grow_numbers(&topic.partitions.weighted, count)
+            grow_numbers(&topic.partitions.cumulative, count)
             slots = <Slot**>realloc(topic.slots, count * sizeof(Slot*))
             if slots == NULL:
                 raise MemoryError
@@ -122,7 +146,7 @@ cdef class Intake:
                     raise MemoryError
                 slot.topic = topic
                 slot.partition = topic.slot_count
-                slot.run_bytes = max(min(RUN_BYTES_FIRST, topic.batch_bytes), PAGE_BYTES)
+                slot.run_bytes = topic.run_bytes_least
                 slot.batch.entry = -1
                 topic.slots[topic.slot_count] = slot
                 topic.slot_count += 1
@@ -133,6 +157,7 @@ cdef class Intake:
         for index in range(count):
             topic.slots[index].leader = leaders[index] != 0
         topic.partitions.count = count
+        topic.direct_count = 0 if topic.partitioner == PARTITIONER_PYTHON else count
         topic.partitions.modulo_factor = <uint64_t>0xFFFFFFFFFFFFFFFFULL // count + 1 if count else 0
         if topic.sticky.partition >= count:
             topic.sticky.chosen = False
@@ -140,11 +165,36 @@ cdef class Intake:
 
     cdef int _choose_available(self, Topic* topic) except -1:
         cdef uint32_t index
+        # Weights are of the partitions that were available: until they come anew all are as good.
+        topic.partitions.weighted_count = 0
         topic.partitions.available_count = 0
         for index in range(topic.partitions.count):
             if topic.slots[index].leader and not topic.slots[index].held:
                 topic.partitions.available[topic.partitions.available_count] = index
                 topic.partitions.available_count += 1
+        return 0
+
+    # As `_choose_available` where one partition has changed: thousands of them may be held or let go in a row.
+    cdef int _place_available(self, Topic* topic, uint32_t partition) except -1:
+        cdef uint32_t* available = topic.partitions.available
+        cdef uint32_t middle, low = 0, high = topic.partitions.available_count
+        cdef bint wanted = partition < topic.partitions.count and topic.slots[partition].leader and not topic.slots[partition].held
+        cdef bint present
+        topic.partitions.weighted_count = 0
+        while low < high:
+            middle = (low + high) // 2
+            if available[middle] < partition:
+                low = middle + 1
+            else:
+                high = middle
+        present = low < topic.partitions.available_count and available[low] == partition
+        if wanted and not present:
+            memmove(available + low + 1, available + low, (topic.partitions.available_count - low) * sizeof(uint32_t))
+            available[low] = partition
+            topic.partitions.available_count += 1
+        elif present and not wanted:
+            memmove(available + low, available + low + 1, (topic.partitions.available_count - low - 1) * sizeof(uint32_t))
+            topic.partitions.available_count -= 1
         return 0
 
     def shrink_batches(self, int topic_index, uint32_t batch_bytes) -> bool:
@@ -154,6 +204,17 @@ cdef class Intake:
         topic.batch_bytes = max(batch_bytes, <uint32_t>1)
         return True
 
+    def weigh(self, int topic_index, queue_lengths: array | None) -> None:
+        cdef Topic* topic = self._topic(topic_index)
+        cdef const int32_t[::1] lengths = queue_lengths
+        if lengths is None or <uint32_t>lengths.shape[0] != topic.partitions.count or not topic.partitions.count:
+            topic.partitions.weighted_count = 0
+        else:
+            weigh(&topic.partitions, &lengths[0])
+
+    def draws(self, int topic_index) -> int:
+        return self._topic(topic_index).sticky.draws
+
     def set_topic_refused(self, int topic_index, refused: bool) -> None:
         self._topic(topic_index).refused = refused
 
@@ -162,7 +223,7 @@ cdef class Intake:
         if not 0 <= partition < <int>topic.slot_count:
             raise ValueError(f"topic {topic_index} has no partition {partition}")
         topic.slots[partition].held = held
-        self._choose_available(topic)
+        self._place_available(topic, <uint32_t>partition)
 
     def let_grow(self, int topic_index, int partition, growing: bool) -> None:
         cdef Topic* topic = self._topic(topic_index)

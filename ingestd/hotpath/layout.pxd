@@ -103,6 +103,7 @@ cdef enum Rejected:
     REJECTED_STALLED = 19
     REJECTED_UNSUPPORTED_FRAME = 20
     REJECTED_LINE_TOO_LARGE = 21
+    REJECTED_PARTITIONER_FAILED = 22
 
 # Provenance, at the back of a run, growing to lower addresses; a reader walks down from the run's end and stops once
 # it has met the

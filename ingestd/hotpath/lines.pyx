@@ -73,6 +73,7 @@ cdef bint offer_value(Appender appender, Input* input, Record* record, const uns
     elif listener.key_kind == KEY_SENDER:
         record.key = input.origin.key
         record.key_bytes = input.origin.key_bytes
+    record.partition = -1
     record.timestamp_ms = INT64_MIN
     return appender.offer(input, listener.topic, record, 0)
 

@@ -33,6 +33,7 @@ cdef class Stream:
     cdef int64_t _receive(self, unsigned char* place, size_t room, const unsigned char* fed, size_t fed_bytes, size_t* taken) noexcept
     cdef uint32_t _parse(self, const unsigned char* data, size_t length, bint last) except? 0
     cdef size_t _parse_frames(self, const unsigned char* data, size_t length) except? 0
+    cdef int _choose(self, const unsigned char* data, size_t length, bint last) except -1
     cdef void _hold(self, const unsigned char* data, size_t length) noexcept
     cdef void _keep_turn(self) noexcept
     cdef bint _hold_capacity(self, size_t capacity, bint turn) noexcept

@@ -13,6 +13,7 @@ from libc.stdlib cimport abort, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from ingestd.hotpath.appender cimport Appender
+from ingestd.hotpath.chooser cimport BLOCKED_CHOICE
 from ingestd.hotpath.debug cimport allow, forbid
 from ingestd.hotpath.frame cimport frames_break, frames_cut, frames_parse
 from ingestd.hotpath.input cimport (
@@ -166,6 +167,9 @@ cdef class Stream:
             used = self._parse_frames(data, length)
         else:
             used = lines_parse(self.appender, input, data, length, last)
+            while input.blocked_reason == BLOCKED_CHOICE:
+                self._choose(data + used, length - used, last)
+                used += lines_parse(self.appender, input, data + used, length - used, last)
             # How long a line will get is not known: one that has outgrown the window may get as long as the longest.
             input.need_bytes = input.listener.line_bytes_max + 1 if input.scanned_bytes > HOLD_COPY_BYTES_MAX else 0
         self.parked = (input.flags & PARKING) != 0
@@ -187,6 +191,9 @@ cdef class Stream:
             # What it takes by itself are RECORDS frames.
             self.records_begun = self.records_begun or taken > 0
             used += taken
+            if input.blocked_reason == BLOCKED_CHOICE:
+                self._choose(data + used, length - used, False)
+                continue
             if not input.control_bytes:
                 break
             frame = data + used
@@ -195,6 +202,16 @@ cdef class Stream:
         if self.control:
             input.flags |= FLAG_CONTROL
         return used
+
+    # Partitions for the records ahead that Python chooses them for: at least one is there.
+    cdef int _choose(self, const unsigned char* data, size_t length, bint last) except -1:
+        self.appender.look_ahead()
+        if self.input.listener.format == FORMAT_FRAMES:
+            frames_parse(self.appender, &self.input, data, length)
+        else:
+            lines_parse(self.appender, &self.input, data, length, last)
+        self.appender.chooser.gather()
+        return self.appender.choose()
 
     # Keeps data[:length], which lies in the window or in the held bytes themselves.
     cdef void _hold(self, const unsigned char* data, size_t length) noexcept:

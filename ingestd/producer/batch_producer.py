@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from array import array
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from random import Random
@@ -28,6 +29,7 @@ from ingestd.producer.dead_letters import UNBOUNDED, DeadLetters
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
 from ingestd.producer.item import STATE_STAMPED, Item, recovered_item
+from ingestd.producer.loads import queue_lengths
 from ingestd.producer.meter import Meter
 from ingestd.producer.outcomes import DeliveryEvents, Outcomes
 from ingestd.producer.recovery import joined, plan
@@ -99,7 +101,8 @@ class BatchProducer:
         self._on_fault = on_fault or loop.call_exception_handler
         self._clock = clock or SystemClock()
         random = Random(seed)  # noqa: S311 (jitter)
-        self._backoff = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms, random)
+        # One method for all lanes: made anew for each, it would be a fair part of what a lane takes.
+        self._delay_ms = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms, random).delay_ms
         self._attachments: dict[Any, Attachment] = {}
         self._shares = Shares(self._attachments, relieved, events.on_freed, loop, self._clock)
         self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
@@ -272,6 +275,10 @@ class BatchProducer:
             or any(lane.has_work for lane in self._accumulator.lanes.values())
         )
 
+    def queue_lengths(self, topic: str, timeout_ms: int) -> "array[int] | None":
+        """Batches that wait per partition of ``topic``; see ``loads``."""
+        return queue_lengths(self._accumulator.lanes, self._cluster.topics[topic], timeout_ms, self._clock.tick_ms())
+
     @property
     def brokers_connected(self) -> int:
         return self._brokers.reachable
@@ -339,7 +346,7 @@ class BatchProducer:
         lane = Lane(
             topic,
             partition,
-            self._backoff.delay_ms,
+            self._delay_ms,
             idempotent=self._settings.enable_idempotence,
             retries_max=self._settings.retries,
             expires_attempted=self._expires_attempted,

@@ -63,6 +63,8 @@ class Broker:
         self.connection: Connection | None = None
         self.ready_lanes: deque[Any] = deque()
         """The sender's: partitions led here that may have something to send."""
+        self.drained_tick_ms = clock.tick_ms()
+        """The sender's: when a request was last built; before the first, when this began."""
         self.phase = Phase.IDLE
         self.failures = 0
         self.log_level = 20

@@ -71,7 +71,7 @@ class ExpiringLane(LaneQueue):
             raise DaemonError("a partition fails only while nothing of it is in flight")
         steps: list[Step] = []
         while self._runs:
-            self.window.extend(self._runs.popleft()[0])
+            self.window.extend(self._runs.pop(0)[0])
         touched = bool(self.window)
         for item in list(self.window):
             item.code = code

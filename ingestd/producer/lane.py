@@ -18,6 +18,13 @@ TRIES_MAX: Final = 5
 """Answers in a row of a kind that may pass, before they count as a refusal."""
 
 
+NO_QUEUE: Final[deque[Any]] = deque()
+"""The queue of every lane where nothing waits: never appended to. An empty one of its own would be most of a lane's
+memory, and of ten thousand partitions few have something waiting at a time."""
+NO_ITEMS: Final[list[Any]] = []
+"""Likewise for lists that are replaced and never changed."""
+
+
 class Want(Enum):
     """Which producer id a lane waits for."""
 
@@ -101,13 +108,13 @@ class LaneQueue:
         self.crowded = False
         """The caller's: batches wait here, so the open one is left to grow."""
         self.timer: Any = None
-        self.queue: deque[Item] = deque()
+        self.queue: deque[Item] = NO_QUEUE
         self.window: list[Item] = []
         self.cursor = 0
         """Index in the window of the next batch of this sweep; at its end new ones are stamped."""
         self.flying = 0
         self.halted = False
-        self.renumbering: list[Item] = []
+        self.renumbering: list[Item] = NO_ITEMS
         """Batches whose new numbers the arena must have before anything is sent."""
         self.wants_identity = Want.NOTHING
         self.wants_refresh = False
@@ -141,8 +148,8 @@ class LaneQueue:
         self._retries_max = retries_max
         self._expires_attempted = expires_attempted
         self._backoff = backoff
-        self._runs: deque[tuple[list[Item], Numbers, list[Item]]] = deque()
-        self._unnumbered: list[Item] = []
+        self._runs: list[tuple[list[Item], Numbers, list[Item]]] = NO_ITEMS
+        self._unnumbered: list[Item] = NO_ITEMS
         self._probe: Item | None = None
         self._shown_tick_ms = 0
         """Monotonic time of the last refusal for order."""
@@ -153,6 +160,8 @@ class LaneQueue:
 
     def enqueue(self, item: Item) -> None:
         """A sealed batch, behind all others."""
+        if self.queue is NO_QUEUE:
+            self.queue = deque()
         self.queue.append(item)
         self.waiting_bytes += item.size_bytes
 
@@ -161,7 +170,7 @@ class LaneQueue:
 
         ``renumbered``: those among them whose numbers here differ from what the arena holds.
         """
-        self._runs.append((items, numbers, renumbered))
+        self._runs = [*self._runs, (items, numbers, renumbered)]
         self.waiting_bytes += sum(item.size_bytes for item in items)
 
     def identity(self, producer_id: int, epoch: int) -> None:
@@ -211,6 +220,8 @@ class LaneQueue:
         ):
             return None
         queue.popleft()
+        if not queue:
+            self.queue = NO_QUEUE
         if not self._plain:
             numbers.give(item)
         window.append(item)
@@ -291,7 +302,7 @@ class LaneQueue:
 
     def _begin_run(self) -> bool:
         """The next batches of a dead process. False: they need numbers first."""
-        items, numbers, renumbered = self._runs.popleft()
+        items, numbers, renumbered = self._runs.pop(0)
         self.window[:] = items
         self._numbers = numbers
         numbers.seen_ms = 0
@@ -514,7 +525,7 @@ class LaneQueue:
             item.tries = 0
             item.overtaken = False
         self._restamp(self._unnumbered)
-        self._unnumbered = []
+        self._unnumbered = NO_ITEMS
         self.cursor = 0
 
     def _restamp(self, items: list[Item]) -> None:
@@ -527,4 +538,4 @@ class LaneQueue:
 
     def renumbered(self) -> None:
         """The arena holds the new numbers of ``renumbering``."""
-        self.renumbering = []
+        self.renumbering = NO_ITEMS

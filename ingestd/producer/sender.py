@@ -217,6 +217,7 @@ class Sender:
                 self._unstall()
             if not picked:
                 break
+            broker.drained_tick_ms = tick_ms
             self._send(connection, picked, now_ms, tick_ms)
             for lane, _ in picked:
                 if lane.crowded and not lane.queue:

@@ -8,6 +8,7 @@ from ingestd.config.model import Config
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.listeners.room import Room
+from ingestd.worker.partitioners import Partitioners
 
 _NO_ID: Final = bytes(16)
 _LEADER: Final = b"\x01"
@@ -16,7 +17,14 @@ _LEADER: Final = b"\x01"
 class Topics:
     """Indexes are rows of the own arena's topic table."""
 
-    def __init__(self, config: Config, arena: Arena, intake: Intake, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        config: Config,
+        arena: Arena,
+        intake: Intake,
+        loop: asyncio.AbstractEventLoop,
+        partitioners: Partitioners,
+    ) -> None:
         self._arena = arena
         self._intake = intake
         self._loop = loop
@@ -35,6 +43,7 @@ class Topics:
                 batch_bytes=settings.batch_size,
                 linger_ms=settings.linger_ms,
                 record_bytes_max=config.producer.max_request_size,
+                partitioner=partitioners.by_topic[topic.name],
             )
             # What an earlier run has learned, or the configuration says, lets records in while Kafka is away.
             count = known.get(index) or topic.partitions or 0

@@ -20,11 +20,13 @@ from ingestd.hotpath.publisher import store_block
 from ingestd.letters import Bounds
 from ingestd.listeners.room import Hooks, Room, clock
 from ingestd.producer.batch_producer import BatchProducer
+from ingestd.producer.weights import Weights
 from ingestd.scoreboard import Pressure, Word, Writer
 from ingestd.worker.answers import Answers
 from ingestd.worker.arenas import Arenas, open_arenas, remove
 from ingestd.worker.doors import Doors
 from ingestd.worker.page_watch import PageWatch
+from ingestd.worker.partitioners import Partitioners
 from ingestd.worker.status import StatusPipe
 from ingestd.worker.topics import Topics
 
@@ -70,6 +72,8 @@ class Worker:
         """
         plan = self._plan
         now_ms, _ = clock()
+        # First of all: somebody's code that cannot be loaded is a bad configuration, not a fault of the arena's.
+        self._partitioners = Partitioners(plan.config)
         board = Writer.open(Path(plan.scoreboard_path))
         self._row = board.rows[plan.index]
         self._block = board.block(plan.index)
@@ -101,7 +105,7 @@ class Worker:
         plan = self._plan
         own = self._arenas.own
         self._intake = Intake(own, self._row.view, seed=int.from_bytes(os.urandom(8), "little"))
-        self._topics = Topics(plan.config, own, self._intake, self._loop)
+        self._topics = Topics(plan.config, own, self._intake, self._loop, self._partitioners)
         hooks = Hooks(
             sealed=self._sealed,
             opened=self._opened,
@@ -131,6 +135,9 @@ class Worker:
             figures=self._figures,
             relieved=self._linger_again,
         )
+        self._weights = Weights(self._intake, self._producer.queue_lengths, self._loop)
+        for topic in config.topics:
+            self._weights.add(self._topics.index[topic.name], topic.name, config.topic_settings(topic).partitioning)
         # What was accepted first goes out first: before the worker's own come the arenas that it only drains.
         for arena in self._arenas.draining:
             self._intake.attach(arena)
@@ -191,6 +198,7 @@ class Worker:
         batches = self._arenas.own.take_sealed()
         if batches:
             self._producer.sealed(self._arenas.own, batches)
+            self._weights.sealed()
             self._look_for_pages()
 
     def _look_for_pages(self) -> None:
@@ -304,6 +312,7 @@ class Worker:
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
         self._doors.close()
         self._topics.close()
+        self._partitioners.close()
         self._intake.seal_all()
         self._sealed()
         await self._producer.close(0 if self._hurry else max(deadline_ms - clock()[1], 0))

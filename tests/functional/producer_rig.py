@@ -50,6 +50,10 @@ DEFAULTS: dict[str, Any] = {
     "receive_buffer_bytes": 32768,
     "client_id": "rig",
     "topic_denied_timeout_ms": 600000,
+    "partitioner_class": "",
+    "partitioner_ignore_keys": False,
+    "partitioner_adaptive_partitioning_enable": True,
+    "partitioner_availability_timeout_ms": 0,
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import KafkaError, Message, Producer
 from kio.serial import entity_reader
 
-from benchmarks import codecs, compressed_worker, library, record_path, tuning
+from benchmarks import codecs, compressed_worker, library, partitioners, record_path, tuning
 from benchmarks.daemon import Settings
 from benchmarks.programs import Generator, Relay, Sink, delay_proxy, free_port, program
 from benchmarks.report import Figure, table, write_json
@@ -178,6 +178,13 @@ def test_library_and_both_ways_into_its_arena_are_measured(tmp_path: Path) -> No
         assert sink.counters()["records"] == 1000
     queue_ns, lock_ns = (library.taking_ns(way, 2000, 3) for way in (library.by_queue, library.by_lock))
     assert 0 < queue_ns < lock_ns
+
+
+def test_every_partitioner_has_its_price() -> None:
+    figures, samples = partitioners.measure(records=4000, repetitions=1, partitions=3)
+    assert len(figures) == len(samples) == 5
+    assert all(figure.value > 0 for figure in figures)
+    assert samples[partitioners.PYTHON][0] > samples["murmur2_random"][0]
 
 
 def test_report_tells_what_was_missed(tmp_path: Path) -> None:

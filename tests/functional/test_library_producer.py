@@ -56,6 +56,22 @@ def test_the_three_ways_to_send() -> None:
         assert log(cluster) == [b"fire and forget", b"synchronous", b"asynchronous"]
 
 
+@pytest.mark.parametrize(
+    ("config", "partitions"),
+    [
+        ({"partitioner_class": "round_robin"}, [0, 1, 2, 0, 1, 2]),
+        # CRC-32 of "foobar" is 2666930069.
+        ({"partitioner_class": "consistent_random"}, [2666930069 % 3] * 6),
+        # murmur2 of it, made positive, is 1357151166.
+        ({}, [1357151166 % 3] * 6),
+    ],
+)
+def test_partitioners_by_name(config: dict[str, Any], partitions: list[int]) -> None:
+    with scripted(t=3) as cluster, make(cluster, **config) as producer:
+        sent = [producer.send(ProducerRecord("t", "v", key="foobar")) for _ in range(6)]
+        assert [future.result(5).partition for future in sent] == partitions
+
+
 def test_callbacks_come_in_the_order_of_the_partition_and_their_faults_are_their_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

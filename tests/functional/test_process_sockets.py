@@ -51,6 +51,10 @@ PRODUCER = Producer(
     receive_buffer_bytes=-1,
     client_id="",
     topic_denied_timeout_ms=600000,
+    partitioner_class="",
+    partitioner_ignore_keys=False,
+    partitioner_adaptive_partitioning_enable=True,
+    partitioner_availability_timeout_ms=0,
 )
 
 

@@ -1,10 +1,21 @@
 """An arena in memory with an intake over it, and a look at everything that came in."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingestd.hotpath.arena import Arena
-from ingestd.hotpath.intake import AGAIN, BLOCKED, CONTROL, TOPIC_WAIT, Intake, ListenerSpec, Stream
+from ingestd.hotpath.intake import (
+    AGAIN,
+    BLOCKED,
+    CONTROL,
+    TOPIC_WAIT,
+    Intake,
+    ListenerSpec,
+    Stream,
+)
+
+if TYPE_CHECKING:
+    from ingestd.hotpath.intake import ChoosePartitions
 
 NOW_MS = 1_700_000_000_000
 TICK_MS = 5_000
@@ -27,7 +38,7 @@ class Taken(NamedTuple):
 
 
 class Rig:
-    """Topics ``t0``, ``t1``, ... whose rows have the same numbers."""
+    """Topics ``t0``, ``t1``, ... whose rows have the same numbers; ``partitioner`` of all of them, or one for each."""
 
     def __init__(
         self,
@@ -38,6 +49,7 @@ class Rig:
         batch_bytes: int = 131072,
         linger_ms: int = 5,
         record_bytes_max: int = 1 << 20,
+        partitioner: "str | ChoosePartitions | list[str | ChoosePartitions]" = "murmur2",
         row: memoryview | None = None,
         **intake: int,
     ) -> None:
@@ -46,7 +58,11 @@ class Rig:
         for index in range(topics):
             assert self.arena.topic_add(f"t{index}") == index
             self.intake.add_topic(
-                index, batch_bytes=batch_bytes, linger_ms=linger_ms, record_bytes_max=record_bytes_max
+                index,
+                batch_bytes=batch_bytes,
+                linger_ms=linger_ms,
+                record_bytes_max=record_bytes_max,
+                partitioner=partitioner[index] if isinstance(partitioner, list) else partitioner,
             )
             self.intake.set_partitions(index, b"\x01" * partitions)
         self.records: list[Taken] = []

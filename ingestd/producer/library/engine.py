@@ -7,6 +7,7 @@ instead of sessions. Everything but ``handover`` and ``topics.known`` belongs to
 import asyncio
 import os
 import weakref
+from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from ingestd.producer.common import SystemClock, log
 from ingestd.producer.library.answers import Answers, tell
 from ingestd.producer.library.metrics import producer_metrics
 from ingestd.producer.library.topics import Topics, topic_capacity
+from ingestd.producer.weights import Weights
 
 QUEUE_BYTES_MIN: Final = 16 << 10
 QUEUE_BYTES_MAX: Final = 1 << 20
@@ -79,7 +81,8 @@ class Engine:
         queue_bytes = min(max(settings.buffer_memory // QUEUE_SHARE, QUEUE_BYTES_MIN), QUEUE_BYTES_MAX)
         self.handover = Handover(queue_bytes, settings.buffer_memory // RECORD_BYTES)
         self._local = LocalIntake(self._intake, own.index, self.handover)
-        self.topics = Topics(settings, self._arena, self._intake)
+        self._weights = Weights(self._intake, self._queue_lengths, loop)
+        self.topics = Topics(settings, self._arena, self._intake, self._weights)
         answers = Answers(self._local, self._freed)
         self._figures = Figures()
         self._producer = BatchProducer(
@@ -175,6 +178,10 @@ class Engine:
         batches = self._arena.take_sealed()
         if batches:
             self._producer.sealed(self._arena, batches)
+            self._weights.sealed()
+
+    def _queue_lengths(self, topic: str, timeout_ms: int) -> "array[int] | None":
+        return self._producer.queue_lengths(topic, timeout_ms)
 
     def _linger_again(self) -> None:
         """Batches that were left to grow may be due."""
@@ -301,6 +308,7 @@ class Engine:
             done()
         self._flushes = []
         self._ended = True
+        self._weights.stop()
         try:
             self._arena.close()
         except ArenaStateError:

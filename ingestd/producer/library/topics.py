@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ingestd.config.model import Producer as Settings
-from ingestd.config.model import Topic
+from ingestd.config.model import Topic, partitioning
+from ingestd.config.partitioner import compiled_name
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.errors import ArenaFull
 from ingestd.hotpath.intake import Intake
 from ingestd.kafka.errors import NONE, Action, error_of
 from ingestd.producer.batch_producer import BatchProducer
+from ingestd.producer.weights import Weights
 
 TOPIC_ROW_BYTES: Final = 32_768
 """One row of the topic table per so many bytes of buffer.memory, and at most TOPICS_MAX."""
@@ -63,11 +65,13 @@ class KnownTopic:
 class Topics:
     """Makes topics known on demand. ``known`` may be read by any thread, the rest is the arena's thread's."""
 
-    def __init__(self, settings: Settings, arena: Arena, intake: Intake) -> None:
+    def __init__(self, settings: Settings, arena: Arena, intake: Intake, weights: Weights) -> None:
         self.known: dict[str, KnownTopic] = {}
         self._settings = settings
         self._arena = arena
         self._intake = intake
+        self._weights = weights
+        self._partitioning = partitioning(settings)
         self._held: frozenset[str] = frozenset()
 
     def want(self, name: str, producer: BatchProducer) -> None:
@@ -84,7 +88,9 @@ class Topics:
                 batch_bytes=settings.batch_size,
                 linger_ms=settings.linger_ms,
                 record_bytes_max=settings.max_request_size,
+                partitioner=compiled_name(self._partitioning) or "murmur2",
             )
+            self._weights.add(index, name, self._partitioning)
             self.known[name] = KnownTopic(name, index)
         producer.add_topic(Topic(name))
 

@@ -71,9 +71,10 @@ def test_objects_of_the_program_are_handed_through() -> None:
     assert read_library_settings({**SEEDS, **objects}).objects == objects
 
 
-@pytest.mark.parametrize("name", ["partitioner.class", "partitioner.ignore.keys"])
-def test_choices_of_the_daemon_are_refused_instead_of_ignored(name: str) -> None:
-    assert faults(**{name: "round_robin"})[0].startswith(f"{name} = ")
+def test_partitioners_by_name() -> None:
+    named = {**SEEDS, "partitioner.class": "round_robin", "partitioner.ignore.keys": "false"}
+    assert read_library_settings(named).producer.partitioner_class == "round_robin"
+    assert "the class is at hand" in faults(partitioner_class="ingestd.partitioner:Partitioner")[0]
 
 
 def test_what_changes_nothing_is_noted() -> None:

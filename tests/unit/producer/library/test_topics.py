@@ -10,6 +10,7 @@ from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.producer.library.engine import Engine
 from ingestd.producer.library.topics import NO_ROW, Topics, topic_capacity
+from ingestd.producer.weights import Weights
 
 SETTINGS = read_library_settings({"bootstrap.servers": "127.0.0.1:1"}).producer
 
@@ -77,7 +78,8 @@ def test_a_held_topic_is_closed_until_it_is_let_go(loop: asyncio.AbstractEventLo
 def test_beyond_the_table_a_topic_is_denied(loop: asyncio.AbstractEventLoop) -> None:
     world = World(loop)
     arena = Arena.create(None, buffer_bytes=1 << 20, topic_capacity=1, session_capacity=1, now_ms=1)
-    topics = Topics(SETTINGS, arena, Intake(arena, None, seed=1))
+    intake = Intake(arena, None, seed=1)
+    topics = Topics(SETTINGS, arena, intake, Weights(intake, world.producer.queue_lengths, loop))
     topics.want("one", world.producer)
     topics.want("two", world.producer)
     assert (topics.known["two"].index, topics.known["two"].denied) == (NO_ROW, True)
