@@ -9,14 +9,14 @@ All files together are bounded, in bytes and in days; the oldest go first, never
 """
 
 import fcntl
-import json
 import os
 import time
-from base64 import b64decode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
 
 FILE_MODE: Final = 0o640
 PREFIX: Final = "dead-letters-"
@@ -27,13 +27,14 @@ LOCK_WAIT_SECONDS: Final = 0.2
 LOCK_LOOK_SECONDS: Final = 0.005
 
 
-class Letter(NamedTuple):
+class Letter(msgspec.Struct, frozen=True):
     """One record that finally failed, and why. Times are wall clock in ms; ``accepted_ms``: of its batch's opening."""
 
-    id: str
+    id: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+\Z")]
+    """A word: the files of marks hold one a line."""
     time_ms: int
-    topic: str
-    partition: int
+    topic: Annotated[str, msgspec.Meta(min_length=1)]
+    partition: Annotated[int, msgspec.Meta(ge=0, le=(1 << 31) - 1)]
     reason: str
     """Name of a ``metrics.Failed``."""
     kafka_error: str
@@ -43,7 +44,7 @@ class Letter(NamedTuple):
     accepted_ms: int
     first_send_ms: int
     attempts: int
-    timestamp_ms: int
+    timestamp_ms: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
@@ -70,16 +71,12 @@ def days(directory: Path) -> list[str]:
 def read(line: bytes) -> Letter | None:
     """The letter in a line of a file; None: it is damaged."""
     try:
-        entry: Mapping[str, Any] = json.loads(line)
-        headers = tuple((str(name), _bytes(value)) for name, value in entry["headers"])
-        fields = {name: entry[name] for name in Letter._fields if name not in ("key", "value", "headers")}
-        return Letter(**fields, key=_bytes(entry["key"]), value=_bytes(entry["value"]), headers=headers)
-    except (ValueError, KeyError, TypeError):
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else b64decode(text, validate=True)
+_decoder: Final = msgspec.json.Decoder(Letter)
 
 
 def read_day(directory: Path, day: str) -> Iterator[Letter | None]:
@@ -189,7 +186,9 @@ def mark_replayed(directory: Path, day: str, ids: Iterable[str]) -> None:
     fd = os.open(marks_of(directory, day), flags, FILE_MODE)
     try:
         # a leading newline: whatever a death has cut stays a word of its own
-        os.write(fd, ("\n" + "\n".join(ids) + "\n").encode("ascii"))
+        marks = memoryview(("\n" + "\n".join(ids) + "\n").encode("ascii"))
+        while marks:
+            marks = marks[os.write(fd, marks) :]
         os.fdatasync(fd)
     finally:
         os.close(fd)

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from msgspec.structs import asdict
+
 from ingestd import letters
 from ingestd.admin.text import table
 from ingestd.cli.common import add_configuration, configuration_files
@@ -53,11 +55,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_filters(action: argparse.ArgumentParser) -> None:
     add_configuration(action)
     action.add_argument("--directory", metavar="DIR", type=Path, help="default: state.directory of the configuration")
-    action.add_argument("--day", metavar="YYYYMMDD", help="the day (UTC) on which the records failed")
+    action.add_argument("--day", metavar="YYYYMMDD", type=_day_argument, help="the day (UTC) on which the records failed")
     action.add_argument("--topic", metavar="TOPIC")
     action.add_argument("--reason", choices=[reason.name.lower() for reason in Failed])
     action.add_argument("--listener", metavar="NAME")
     action.add_argument("ids", metavar="ID", nargs="*", help="only the letters with these ids (default: all)")
+
+
+def _day_argument(text: str) -> str:
+    if len(text) != 8 or not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is no day: write 20260131 for the 31st of January 2026")
+    return text
 
 
 def _add_replay(action: argparse.ArgumentParser) -> None:
@@ -88,6 +96,8 @@ def execute(arguments: argparse.Namespace) -> int:
             return _replay(arguments, directory, config)
         found = _found(directory, arguments, open_only=not arguments.all)
         (_list if arguments.action == "list" else _show)(found, as_json=arguments.json)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise HostError(f"cannot read the dead letters in {directory}: {error.strerror or error}") from error
     return ExitStatus.DONE
@@ -146,7 +156,7 @@ def _show(found: Iterable[Kept], *, as_json: bool) -> None:
 
 def _entry(day: str, letter: Letter, is_open: bool) -> dict[str, Any]:
     """As it stands in its file: bytes in base64."""
-    entry = letter._asdict()
+    entry = asdict(letter)
     entry["key"], entry["value"] = _base64(letter.key), _base64(letter.value)
     entry["headers"] = [[name, _base64(value)] for name, value in letter.headers]
     return {"day": day, **entry, "open": is_open}
@@ -176,7 +186,11 @@ def _page(letter: Letter, is_open: bool) -> str:
 def _time(time_ms: int) -> str:
     if time_ms <= 0:
         return "never"
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        # a record's own time may be anything; microseconds for milliseconds is what most brokers refuse
+        return f"{time_ms} ms, beyond the year 9999"
 
 
 def _shown(value: bytes | None) -> str:

@@ -65,6 +65,32 @@ def ids(capsys: pytest.CaptureFixture[str], kept: Path, *words: object) -> list[
     return [json.loads(each)["id"] for each in out.splitlines()]
 
 
+def test_a_time_that_no_calendar_has_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Microseconds for milliseconds: what INVALID_TIMESTAMP is mostly about."""
+    letters.append(tmp_path, line(0, timestamp_ms=NOW_MS * 1000), ROOMY, NOW_MS)
+    status, out, _ = told(capsys, "show", "--directory", tmp_path)
+    assert status == 0
+    assert f"timestamp  {NOW_MS * 1000} ms, beyond the year 9999" in out
+
+
+def test_a_day_that_is_none_is_refused(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        told(capsys, "list", "--directory", kept, "--day", "2026-01-31")
+    assert ended.value.code == 2
+    assert "write 20260131" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault_of_the_files(tmp_path: Path) -> None:
+    letters.append(tmp_path, b"".join(line(number) for number in range(2000)), ROOMY, NOW_MS)
+    command = [sys.executable, "-m", "ingestd", "dead-letter", "show", "--directory", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as shown:
+        assert shown.stdout is not None
+        assert shown.stderr is not None
+        shown.stdout.readline()
+        shown.stdout.close()
+        assert (shown.wait(10), shown.stderr.read()) == (1, b"")
+
+
 def test_list_counts_by_day_topic_and_reason(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = told(capsys, "list", "--directory", kept)
     assert status == 0

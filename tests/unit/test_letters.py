@@ -4,6 +4,7 @@ import json
 import os
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ NOW_MS = 1_764_000_000_000
 ROOMY = Bounds(1 << 30, 30)
 
 
-def line(name: str = "a-0", value: bytes | None = b"v", **changes: object) -> bytes:
+def line(name: str = "a-0", value: bytes | None = b"v", **changes: Any) -> bytes:
     entry = {
         "id": name,
         "time_ms": NOW_MS,
@@ -41,7 +42,7 @@ def line(name: str = "a-0", value: bytes | None = b"v", **changes: object) -> by
 
 
 def found(directory: Path, now_ms: int = NOW_MS) -> list[str | None]:
-    return [letter and letter.id for letter in letters.read_day(directory, letters.day_of(now_ms))]
+    return [None if letter is None else letter.id for letter in letters.read_day(directory, letters.day_of(now_ms))]
 
 
 def test_a_letter_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -65,6 +66,41 @@ def test_what_a_death_has_cut_is_one_damaged_line(tmp_path: Path) -> None:
     letters.append(tmp_path, line("a-0") + line("b-0")[:40], ROOMY, NOW_MS)
     letters.append(tmp_path, line("c-0"), ROOMY, NOW_MS)
     assert found(tmp_path) == ["a-0", None, "c-0"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"time_ms": "soon"},
+        {"topic": 5},
+        {"topic": ""},
+        {"partition": -1},
+        {"timestamp_ms": -1},
+        {"reason": None},
+        {"id": "two words"},
+        {"id": "é"},
+        {"headers": [["h"]]},
+        {"key": "no base64"},
+    ],
+    ids=str,
+)
+def test_what_is_json_and_no_letter_is_damaged(damage: dict[str, Any]) -> None:
+    assert letters.read(line()) is not None
+    assert letters.read(line(**damage)) is None
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"5", b"null", b"{}", b"\xff", b""], ids=lambda text: repr(text[:9]))
+def test_what_is_no_object_is_damaged(text: bytes) -> None:
+    assert letters.read(text) is None
+
+
+def test_marks_are_whole_even_if_the_kernel_takes_them_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr("ingestd.letters.os.write", lambda fd, data: write(fd, data[:5]))
+    letters.mark_replayed(tmp_path, "20260101", ["aaaa-0", "bbbb-1"])
+    assert letters.replayed(tmp_path, "20260101") == {"aaaa-0", "bbbb-1"}
 
 
 def test_what_a_full_disk_has_cut_is_taken_off_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
