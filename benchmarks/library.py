@@ -75,7 +75,7 @@ class _Path:
         self.intake.add_topic(self.topic, batch_bytes=BATCH_BYTES, linger_ms=5, record_bytes_max=1 << 20)
         self.intake.set_partitions(self.topic, b"\x01" * partitions)
         self.intake.add_listener(ListenerSpec(0, "frames", timestamp=1))
-        self.handover = Handover(1 << 40, 1 << 40)
+        self.handover = Handover(1 << 40, 1 << 40, lambda: None)
         self.local = LocalIntake(self.intake, 0, self.handover)
 
     def record(self, index: int) -> Outgoing:

@@ -10,8 +10,7 @@ cdef enum Outcome:
 cdef enum Put:                     # what Handover.put answers; handover.pyi documents them
     PUT_FULL = 0
     PUT_QUEUED = 1
-    PUT_WAKE = 2
-    PUT_CLOSED = 3
+    PUT_CLOSED = 2
 
 cdef enum:
     RECORD_OVERHEAD_BYTES = 256    # what a record without outcome costs besides its bytes: the object, its place in a table
@@ -41,6 +40,7 @@ cdef class Outgoing:
 
 cdef class Handover:
     cdef list queue
+    cdef object wake               # tells the taker; more than once does no harm
     cdef list generations          # with records without outcome, oldest first; the last one is being filled
     cdef Generation generation
     cdef readonly Py_ssize_t bytes_max

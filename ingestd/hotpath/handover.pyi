@@ -6,9 +6,7 @@ from typing import Any, Final
 FULL: Final = 0
 """Not taken: there is no room."""
 QUEUED: Final = 1
-WAKE: Final = 2
-"""Queued, and the taker has to be woken."""
-CLOSED: Final = 3
+CLOSED: Final = 2
 """Not taken: nothing is taken in any more."""
 
 class Generation:
@@ -70,11 +68,12 @@ class Handover:
     waiting: int
     """Threads that wait for room; theirs to keep, under their own lock."""
 
-    def __init__(self, bytes_max: int, records_max: int) -> None: ...
+    def __init__(self, bytes_max: int, records_max: int, wake: Callable[[], object]) -> None:
+        """``wake()`` tells the taker that something is queued; it must not mind being called once too often."""
     def put(self, record: Outgoing) -> int:
-        """Queues a record, in one step: FULL, QUEUED, WAKE or CLOSED."""
+        """Queues a record, in one step, and wakes the taker if it sleeps: FULL, QUEUED or CLOSED."""
     def take(self) -> list[Outgoing]:
-        """All that is queued, in the order of the calls; the next ``put`` says WAKE again."""
+        """All that is queued, in the order of the calls; the next ``put`` wakes again."""
     def close(self) -> None:
         """Nothing is taken in any more."""
     def fail(self, records: list[Outgoing], error: Exception) -> list[Outgoing]:

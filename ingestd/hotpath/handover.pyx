@@ -1,7 +1,7 @@
 """Hands records from a program's threads to the thread of the arena, and keeps count of those without outcome.
 
 No lock: every method that two threads may enter at once is one compiled step under the interpreter's lock. It runs no Python code and
-frees no object of the caller's between its first and its last store. A module that says nothing else makes an interpreter
+frees no object of the caller's between its first and its last store; only then is the taker woken. A module that says nothing else makes an interpreter
 without that lock switch it on again, so this holds there too.
 """
 
@@ -12,7 +12,6 @@ from ingestd.hotpath.varint cimport varint_bytes
 
 FULL = PUT_FULL
 QUEUED = PUT_QUEUED
-WAKE = PUT_WAKE
 CLOSED = PUT_CLOSED
 
 cdef enum:
@@ -80,15 +79,16 @@ cdef class Outgoing:
 cdef class Handover:
     """The queue between both sides. Bounded: `put` answers FULL beyond `bytes_max` queued or `records_max` without outcome."""
 
-    def __cinit__(self, Py_ssize_t bytes_max, Py_ssize_t records_max):
+    def __cinit__(self, Py_ssize_t bytes_max, Py_ssize_t records_max, wake):
         self.queue = []
+        self.wake = wake
         self.generation = Generation()
         self.generations = [self.generation]
         self.bytes_max = bytes_max
         self.records_max = records_max
 
     def put(self, Outgoing record not None):
-        """Queues a record. FULL, CLOSED: it was not taken. WAKE: the taker sleeps, and has to be told."""
+        """Queues a record, and wakes the taker if it sleeps. FULL, CLOSED: it was not taken."""
         return self.offer(record)
 
     cdef int offer(self, Outgoing record) except -1:
@@ -104,10 +104,17 @@ cdef class Handover:
         if self.awake:
             return PUT_QUEUED
         self.awake = True
-        return PUT_WAKE
+        try:
+            self.wake()
+        except BaseException:
+            # An interrupt (KeyboardInterrupt, what a signal handler raises) may have come before the taker was told, and nobody else
+            # tells it as long as it counts as awake. Told twice, it finds nothing the second time.
+            self.wake()
+            raise
+        return PUT_QUEUED
 
     def take(self):
-        """All that is queued, in the order of the calls; the next `put` says WAKE again."""
+        """All that is queued, in the order of the calls; the next `put` wakes again."""
         cdef list fresh = []
         cdef list queued = self.queue
         self.queue = fresh

@@ -1,6 +1,6 @@
 """``send()`` of a record that needs nothing but its bytes, in one step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ingestd.hotpath.handover import Handover, Outgoing
@@ -14,7 +14,6 @@ class FastSend:
         known: Mapping[str, Any],
         owner: Any,
         future_class: type[Outgoing],
-        wake: Callable[[], object],
         sure_bytes: int,
     ) -> None:
         """``known``: a dict from names to what has ``index``, ``open`` and ``count`` of a topic.
@@ -22,7 +21,7 @@ class FastSend:
         ``sure_bytes``: ``Outgoing.size_bytes`` up to which a record is surely not too large.
         """
     def send(self, record: Any, callback: Any) -> Any:
-        """The record's future, handed over, and its taker told; None: not taken, go the slow way.
+        """The record's future, handed over; None: not taken, go the slow way.
 
         Bytes go as they are, text as UTF-8.
         """

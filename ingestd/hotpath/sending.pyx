@@ -6,7 +6,7 @@ queue without room. Producers with serializers or a partitioner have the slow wa
 
 from libc.stdint cimport int32_t, int64_t
 
-from ingestd.hotpath.handover cimport PUT_QUEUED, PUT_WAKE, Handover, Outgoing
+from ingestd.hotpath.handover cimport PUT_QUEUED, Handover, Outgoing
 
 
 cdef extern from "<time.h>" nogil:
@@ -30,15 +30,13 @@ cdef class FastSend:
     cdef dict known                # topic name -> its row, open, count
     cdef object owner
     cdef object future_class
-    cdef object wake
     cdef int64_t sure_bytes
 
-    def __init__(self, Handover handover not None, dict known not None, owner, future_class, wake, int64_t sure_bytes):
+    def __init__(self, Handover handover not None, dict known not None, owner, future_class, int64_t sure_bytes):
         self.handover = handover
         self.known = known
         self.owner = owner
         self.future_class = future_class
-        self.wake = wake
         self.sure_bytes = sure_bytes
 
     def send(self, record, callback):
@@ -46,7 +44,6 @@ cdef class FastSend:
         cdef Outgoing outgoing
         cdef int32_t partition = -1
         cdef int64_t timestamp_ms
-        cdef int verdict
         name = record.topic
         topic = self.known.get(name)
         if topic is None or not topic.open or record.headers:
@@ -70,9 +67,6 @@ cdef class FastSend:
         outgoing = <Outgoing?>self.future_class(self.owner, name, topic.index, partition, timestamp_ms, key, value, None, 0, callback)
         if outgoing.size_bytes > self.sure_bytes:
             return None
-        verdict = self.handover.offer(outgoing)
-        if verdict == PUT_WAKE:
-            self.wake()
-        elif verdict != PUT_QUEUED:
+        if self.handover.offer(outgoing) != PUT_QUEUED:
             return None
         return outgoing

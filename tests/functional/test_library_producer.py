@@ -8,14 +8,17 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ingestd.client.errors import (
     BufferExhaustedException,
+    ConfigException,
     IllegalStateException,
     InvalidRecordException,
+    InvalidTopicException,
     KafkaException,
     OutcomeUnknownException,
     RecordTooLargeException,
@@ -173,6 +176,25 @@ def test_a_topic_that_is_not_ours_fails_its_records_at_once() -> None:
         with pytest.raises(TopicAuthorizationException):
             producer.partitions_for("t")
     assert [metadata for metadata, _ in told] == [None]
+
+
+@pytest.mark.parametrize("name", ["t" * 250, "\ud800"], ids=ascii)
+def test_a_name_that_no_topic_can_have_fails_its_own_records_only(name: str) -> None:
+    with scripted(t=1) as cluster, make(cluster) as producer:
+        other = producer.send(ProducerRecord("t", "v"))
+        for _ in range(2):
+            future = producer.send(ProducerRecord(name, "v"))
+            assert isinstance(future.exception(2), InvalidTopicException)
+        with pytest.raises(InvalidTopicException):
+            producer.partitions_for(name)
+        assert other.result(5).offset == 0
+
+
+def test_a_host_without_so_much_room_is_said_and_nothing_stays_behind() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ConfigException, match=r"buffer.memory = 17592186044416"):
+        Producer({"bootstrap.servers": "127.0.0.1:1", "buffer.memory": 1 << 44})
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_full_buffer_blocks_for_max_block_ms_and_all_of_it_comes_back() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from ingestd.client.errors import TimeoutException
 from ingestd.client.records import ProducerRecord
-from ingestd.hotpath.handover import FULL, QUEUED, WAKE
+from ingestd.hotpath.handover import FULL, QUEUED
 from ingestd.producer.library.cluster import PartitionInfo
 from ingestd.producer.library.engine import Engine
 from ingestd.producer.library.front import ASK_AGAIN_S, Front
@@ -28,12 +28,13 @@ class AsyncProducer:
         self._loop = asyncio.get_running_loop()
         self._front = Front(config)
         self._owner = LoopOwner(self._loop)
-        self._engine = Engine(self._front.settings, self._front.client_id, self._loop, self._stirred)
+        self._engine = Engine(
+            self._front.settings, self._front.client_id, self._loop, self._loop.call_soon, self._stirred
+        )
         self._front.begin(self._engine)
         self._known = self._engine.topics.known
         self._handover = self._engine.handover
-        self._wake = partial(self._loop.call_soon, self._engine.drain)
-        self._quick = self._front.quick(self._engine, self._owner, self._wake)
+        self._quick = self._front.quick(self._engine, self._owner)
         self._waiters: list[asyncio.Future[None]] = []
 
     async def send(self, record: ProducerRecord) -> Future:
@@ -61,9 +62,7 @@ class AsyncProducer:
         verdict = self._handover.put(future)
         if verdict == FULL:
             verdict = await self._wait_for_room(future, topic, deadline_s)
-        if verdict == WAKE:
-            self._wake()
-        elif verdict != QUEUED:
+        if verdict != QUEUED:
             self._owner.check_process()
             raise self._front.closed(self._engine)
         return future

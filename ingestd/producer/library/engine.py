@@ -9,9 +9,10 @@ import os
 import weakref
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
-from ingestd.client.errors import KafkaException, OutcomeUnknownException, TimeoutException, rejected
+from ingestd.client.errors import ConfigException, KafkaException, OutcomeUnknownException, TimeoutException, rejected
 from ingestd.config.model import Producer as Settings
 from ingestd.figures import Figures
 from ingestd.hotpath.arena import Arena, ArenaStateError
@@ -40,6 +41,19 @@ ANY_TIME_MS: Final = 1 << 62
 """A program's timestamps are its own affair: no bounds here, the broker has some."""
 
 
+def _arena(buffer_bytes: int, now_ms: int) -> Arena:
+    try:
+        return Arena.create(
+            None,
+            buffer_bytes=buffer_bytes,
+            topic_capacity=topic_capacity(buffer_bytes),
+            session_capacity=1,
+            now_ms=now_ms,
+        )
+    except OSError as error:
+        raise ConfigException(f"buffer.memory = {buffer_bytes}: this host has no such room: {error.strerror}") from None
+
+
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
@@ -53,21 +67,22 @@ os.register_at_fork(after_in_child=_forked)
 
 
 class Engine:
-    """``stirred()`` is called on the loop when those who wait, for room or for a topic, should look again."""
+    """``call(function)`` has the loop call it, for whoever hands a record over. ``stirred()`` is called on the loop
+    when those who wait, for room or for a topic, should look again. ConfigException: the host has no buffer.memory.
+    """
 
     def __init__(
-        self, settings: Settings, client_id: str, loop: asyncio.AbstractEventLoop, stirred: Callable[[], None]
+        self,
+        settings: Settings,
+        client_id: str,
+        loop: asyncio.AbstractEventLoop,
+        call: Callable[[Callable[[], None]], object],
+        stirred: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._stirred = stirred
         self._clock = SystemClock()
-        self._arena = Arena.create(
-            None,
-            buffer_bytes=settings.buffer_memory,
-            topic_capacity=topic_capacity(settings.buffer_memory),
-            session_capacity=1,
-            now_ms=self._clock.now_ms(),
-        )
+        self._arena = _arena(settings.buffer_memory, self._clock.now_ms())
         self._intake = Intake(self._arena, None, window_bytes=PAGE_BYTES, seed=int.from_bytes(os.urandom(8), "little"))
         own = ListenerSpec(
             index=0,
@@ -79,7 +94,7 @@ class Engine:
         )
         self._intake.add_listener(own)
         queue_bytes = min(max(settings.buffer_memory // QUEUE_SHARE, QUEUE_BYTES_MIN), QUEUE_BYTES_MAX)
-        self.handover = Handover(queue_bytes, settings.buffer_memory // RECORD_BYTES)
+        self.handover = Handover(queue_bytes, settings.buffer_memory // RECORD_BYTES, partial(call, self.drain))
         self._local = LocalIntake(self._intake, own.index, self.handover)
         self._weights = Weights(self._intake, self._queue_lengths, loop)
         self.topics = Topics(settings, self._arena, self._intake, self._weights)
@@ -117,7 +132,7 @@ class Engine:
     # -- records
 
     def drain(self) -> None:
-        """Takes what was handed over. Whoever was told to WAKE by a ``put`` has this called."""
+        """Takes what was handed over; a ``put`` has this called."""
         if self._ended:
             return
         # What is in the arena already is let go of: under a load that never ends, the rest never is empty.

@@ -1,7 +1,7 @@
 """What ``send()`` does in the caller's thread: settings, serializers, partitioner, size; whatever need not wait."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import time_ns
 from typing import Any, Final
 
@@ -88,11 +88,11 @@ class Front:
         encoded = encode_headers(headers) if headers else None
         return Future(owner, name, topic.index, partition, timestamp_ms, key, value, encoded, len(headers), callback)
 
-    def quick(self, engine: Engine, owner: Owner, wake: Callable[[], object]) -> FastSend | None:
+    def quick(self, engine: Engine, owner: Owner) -> FastSend | None:
         """The quick way to send; None: something of the program's own is asked about every record."""
         if not (self._key_passes and self._value_passes and self._partitioner is None):
             return None
-        return FastSend(engine.handover, engine.topics.known, owner, Future, wake, self.sure_bytes)
+        return FastSend(engine.handover, engine.topics.known, owner, Future, self.sure_bytes)
 
     def refusal(self, future: Future, topic: KnownTopic) -> KafkaException | None:
         """Why the record fails before it is handed over, if it does: its topic, or its size.
@@ -130,7 +130,7 @@ class Front:
 
     def denied(self, topic: KnownTopic) -> KafkaException:
         """For the future of a record whose topic will not become writable by waiting."""
-        if topic.index == NO_ROW:
+        if topic.index == NO_ROW and not topic.code:
             return IllegalStateException(f"no room for topic {topic.name!r}: raise buffer.memory, or use fewer topics")
         return failed(int(Failed.TOPIC_DENIED), topic.code, topic.name, False)
 

@@ -11,14 +11,13 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
 
 from ingestd.client.errors import TimeoutException
 from ingestd.client.records import ProducerRecord
-from ingestd.hotpath.handover import FULL, QUEUED, WAKE
+from ingestd.hotpath.handover import FULL, QUEUED
 from ingestd.producer.common import log
 from ingestd.producer.library.cluster import PartitionInfo
 from ingestd.producer.library.engine import Engine
@@ -49,14 +48,19 @@ class Producer:
         """Notified when those who wait, for room or for a topic, should look again."""
         self._thread = SenderThread(f"ingestd-producer {self._front.client_id}")
         self._owner.io_thread = self._thread
-        self._engine = Engine(self._front.settings, self._front.client_id, self._thread.loop, self._stirred)
+        try:
+            self._engine = Engine(
+                self._front.settings, self._front.client_id, self._thread.loop, self._thread.call, self._stirred
+            )
+        except BaseException:
+            self._thread.loop.close()
+            raise
         self._front.begin(self._engine)
         self._thread.loop.set_exception_handler(lambda _, context: self._engine.on_fault(context))
         self._known = self._engine.topics.known
         self._handover = self._engine.handover
         self._put = self._handover.put
-        self._wake = partial(self._thread.call, self._engine.drain)
-        self._quick = self._front.quick(self._engine, self._owner, self._wake)
+        self._quick = self._front.quick(self._engine, self._owner)
         self._flushing = threading.Lock()
         self._ending = False
         self._finished = False
@@ -93,9 +97,7 @@ class Producer:
         verdict = self._put(future)
         if verdict == FULL:
             verdict = self._wait_for_room(future, topic, deadline_s or monotonic() + self._front.max_block_s)
-        if verdict == WAKE:
-            self._wake()
-        elif verdict != QUEUED:
+        if verdict != QUEUED:
             self._owner.check_process()
             raise self._front.closed(self._engine)
         return future

@@ -9,7 +9,7 @@ from ingestd.config.partitioner import compiled_name
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.errors import ArenaFull
 from ingestd.hotpath.intake import Intake
-from ingestd.kafka.errors import NONE, Action, error_of
+from ingestd.kafka.errors import INVALID_TOPIC_EXCEPTION, NONE, Action, error_of
 from ingestd.producer.batch_producer import BatchProducer
 from ingestd.producer.weights import Weights
 
@@ -32,7 +32,7 @@ class KnownTopic:
     def __init__(self, name: str, index: int) -> None:
         self.name = name
         self.index = index
-        """Row of the arena's topic table; NO_ROW: the table is full."""
+        """Row of the arena's topic table; NO_ROW: it has no room for the topic, or ``code`` says why it never will."""
         self.count = 0
         """Partitions; 0: metadata does not show the topic."""
         self.leaders: Sequence[int] = ()
@@ -77,22 +77,29 @@ class Topics:
     def want(self, name: str, producer: BatchProducer) -> None:
         """A caller waits for the topic, or for more partitions of it."""
         if name not in self.known:
-            try:
-                index = self._arena.topic_add(name)
-            except ArenaFull:
-                self.known[name] = KnownTopic(name, NO_ROW)
-                return
-            settings = self._settings
-            self._intake.add_topic(
-                index,
-                batch_bytes=settings.batch_size,
-                linger_ms=settings.linger_ms,
-                record_bytes_max=settings.max_request_size,
-                partitioner=compiled_name(self._partitioning) or "murmur2",
-            )
-            self._weights.add(index, name, self._partitioning)
-            self.known[name] = KnownTopic(name, index)
-        producer.add_topic(Topic(name))
+            self.known[name] = self._added(name)
+        if self.known[name].index != NO_ROW:
+            producer.add_topic(Topic(name))
+
+    def _added(self, name: str) -> KnownTopic:
+        try:
+            index = self._arena.topic_add(name)
+        except ArenaFull:
+            return KnownTopic(name, NO_ROW)
+        except ValueError:  # too long, or no UTF-8: no cluster needs to be asked about it
+            illegal = KnownTopic(name, NO_ROW)
+            illegal.code = INVALID_TOPIC_EXCEPTION
+            return illegal
+        settings = self._settings
+        self._intake.add_topic(
+            index,
+            batch_bytes=settings.batch_size,
+            linger_ms=settings.linger_ms,
+            record_bytes_max=settings.max_request_size,
+            partitioner=compiled_name(self._partitioning) or "murmur2",
+        )
+        self._weights.add(index, name, self._partitioning)
+        return KnownTopic(name, index)
 
     def update(self, name: str, leader_bytes: bytes, producer: BatchProducer) -> None:
         """Metadata says something else about the topic than before; ``leader_bytes`` as BatchProducer gives them."""

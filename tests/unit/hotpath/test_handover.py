@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingestd.hotpath.handover import CLOSED, FULL, QUEUED, WAKE, Handover, Outgoing, tell
+from ingestd.hotpath.handover import CLOSED, FULL, QUEUED, Handover, Outgoing, tell
 
 OVERHEAD = 256
 
@@ -16,12 +16,31 @@ def outgoing(key: bytes | None = None, value: bytes | None = b"v", callback: Any
 
 
 def test_only_the_first_put_after_a_take_wakes() -> None:
-    handover = Handover(1 << 20, 100)
+    wakes: list[int] = []
+    handover = Handover(1 << 20, 100, lambda: wakes.append(1))
     records = [outgoing() for _ in range(3)]
-    assert [handover.put(record) for record in records] == [WAKE, QUEUED, QUEUED]
+    assert [handover.put(record) for record in records] == [QUEUED] * 3
+    assert len(wakes) == 1
     assert handover.take() == records
     assert handover.take() == []
-    assert handover.put(outgoing()) == WAKE
+    assert handover.put(outgoing()) == QUEUED
+    assert len(wakes) == 2
+
+
+def test_an_interrupt_on_the_way_to_the_taker_does_not_leave_it_asleep() -> None:
+    """It raises in the caller; records of other threads, which find the taker awake, must not wait for the next put."""
+    wakes: list[int] = []
+
+    def wake() -> None:
+        wakes.append(1)
+        if len(wakes) == 1:
+            raise KeyboardInterrupt
+
+    handover = Handover(1 << 20, 100, wake)
+    with pytest.raises(KeyboardInterrupt):
+        handover.put(outgoing())
+    assert handover.put(outgoing()) == QUEUED
+    assert len(wakes) == 2
 
 
 def test_sizes_are_those_of_the_bytes_handed_over() -> None:
@@ -32,25 +51,25 @@ def test_sizes_are_those_of_the_bytes_handed_over() -> None:
 
 
 def test_bytes_bound_the_queue_and_a_record_larger_than_it_fits_an_empty_one() -> None:
-    handover = Handover(1000, 100)
-    assert handover.put(outgoing(value=bytes(5000))) == WAKE
+    handover = Handover(1000, 100, lambda: None)
+    assert handover.put(outgoing(value=bytes(5000))) == QUEUED
     assert handover.bytes == OVERHEAD + 5000
     assert handover.put(outgoing()) == FULL
     handover.fail(handover.take(), ValueError())
     assert (handover.bytes, handover.outstanding) == (0, 0)
-    assert handover.put(outgoing()) == WAKE
+    assert handover.put(outgoing()) == QUEUED
 
 
 def test_records_without_outcome_are_bounded() -> None:
-    handover = Handover(1 << 20, 2)
+    handover = Handover(1 << 20, 2, lambda: None)
     first = outgoing()
-    assert [handover.put(record) for record in (first, outgoing(), outgoing())] == [WAKE, QUEUED, FULL]
+    assert [handover.put(record) for record in (first, outgoing(), outgoing())] == [QUEUED, QUEUED, FULL]
     handover.fail([first], ValueError())
     assert handover.put(outgoing()) == QUEUED
 
 
 def test_nothing_enters_a_closed_one() -> None:
-    handover = Handover(1 << 20, 2)
+    handover = Handover(1 << 20, 2, lambda: None)
     handover.put(outgoing())
     handover.close()
     assert handover.closed
@@ -59,7 +78,7 @@ def test_nothing_enters_a_closed_one() -> None:
 
 
 def test_an_outcome_comes_once_and_names_those_who_wait() -> None:
-    handover = Handover(1 << 20, 10)
+    handover = Handover(1 << 20, 10, lambda: None)
     called: list[object] = []
     silent, loud = outgoing(), outgoing(callback=lambda *outcome: called.append(outcome))
     waited = outgoing()
@@ -83,7 +102,7 @@ def test_those_who_are_told_may_raise_and_the_others_still_hear_of_it() -> None:
         called.append(outcome)
         raise ZeroDivisionError
 
-    handover = Handover(1 << 20, 10)
+    handover = Handover(1 << 20, 10, lambda: None)
     first, second = outgoing(callback=callback), outgoing(callback=callback)
     first.add_waiter(lambda: called.append("waiter"))
     error = ValueError()
@@ -94,7 +113,7 @@ def test_those_who_are_told_may_raise_and_the_others_still_hear_of_it() -> None:
 
 
 def test_one_that_never_was_queued_can_fail_without_moving_the_counts() -> None:
-    handover = Handover(1 << 20, 10)
+    handover = Handover(1 << 20, 10, lambda: None)
     record = outgoing()
     handover.fail([record], ValueError())
     assert record.done()
@@ -104,7 +123,7 @@ def test_one_that_never_was_queued_can_fail_without_moving_the_counts() -> None:
 def test_generations_hold_what_was_handed_over_before(seed: int) -> None:
     """Against sets: after every step a closed generation is open exactly as long as a record of it has no outcome."""
     chance = random.Random(seed)
-    handover = Handover(1 << 30, 1 << 30)
+    handover = Handover(1 << 30, 1 << 30, lambda: None)
     pending: list[Outgoing] = []
     closed: list[tuple[list[Any], set[int]]] = []
     for _ in range(2000):

@@ -27,7 +27,7 @@ class Rig:
             self.intake.set_partitions(self.topic, b"\1" * partitions)
         own = ListenerSpec(0, "frames", timestamp=1, timestamp_past_ms=ANY_TIME, timestamp_future_ms=ANY_TIME)
         self.intake.add_listener(own)
-        self.handover = Handover(1 << 30, 1 << 30)
+        self.handover = Handover(1 << 30, 1 << 30, lambda: None)
         self.local = LocalIntake(self.intake, 0, self.handover)
 
     def record(

@@ -19,10 +19,10 @@ class Topic:
 
 class Rig:
     def __init__(self, bytes_max: int = 1 << 20, sure_bytes: int = 10_000) -> None:
-        self.handover = Handover(bytes_max, 100)
+        self.handover = Handover(bytes_max, 100, self._wake)
         self.wakes = 0
         known = {"t": Topic(), "closed": Topic(False)}
-        self.quick = FastSend(self.handover, known, "owner", Outgoing, self._wake, sure_bytes)
+        self.quick = FastSend(self.handover, known, "owner", Outgoing, sure_bytes)
 
     def _wake(self) -> None:
         self.wakes += 1

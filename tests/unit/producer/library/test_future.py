@@ -19,7 +19,7 @@ def future(callback: Any = None, owner: Owner | None = None) -> Future:
 
 
 def fail(record: Future, error: Exception) -> None:
-    tell(Handover(1, 1).fail([record], error))
+    tell(Handover(1, 1, lambda: None).fail([record], error))
 
 
 def test_result_raises_the_records_error_and_times_out_before_it_is_known() -> None:

@@ -19,7 +19,7 @@ class World:
     """An engine on an event loop that never runs: nothing is connected."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        engine = Engine(SETTINGS, "c", loop, lambda: None)
+        engine = Engine(SETTINGS, "c", loop, loop.call_soon, lambda: None)
         self.topics = engine.topics
         self.producer = engine._producer
 
@@ -48,6 +48,17 @@ def test_a_topic_is_known_once_it_was_wanted_and_open_once_metadata_shows_it(loo
     assert topic.admits(1) and not topic.admits(2)
     world.topics.want("t", world.producer)
     assert world.topics.known == {"t": topic}
+
+
+@pytest.mark.parametrize("name", ["t" * 250, "\ud800"], ids=ascii)
+def test_a_name_that_no_topic_can_have_is_denied_and_nobody_is_asked(
+    loop: asyncio.AbstractEventLoop, name: str
+) -> None:
+    world = World(loop)
+    for _ in range(2):
+        world.topics.want(name, world.producer)
+    assert world.topics.known[name].denied
+    assert world.producer.topic(name) is None
 
 
 def test_a_topic_that_is_denied_closes_and_opens_again(loop: asyncio.AbstractEventLoop) -> None:
