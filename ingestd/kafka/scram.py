@@ -40,6 +40,8 @@ class Scram:
         extension = ",tokenauth=true" if token_auth else ""
         self._first_bare = f"n={escaped},r={self._nonce}{extension}".encode()
         self._challenge: tuple[bytes, bytes, bytes, int] | None = None
+        self._salted: bytes | None = None
+        """Its own: the cache is emptied by an exchange with another salt, which goes on at the same time."""
         self._signature: bytes | None = None
         self._done = False
 
@@ -52,13 +54,14 @@ class Scram:
             return None
         _, _, salt, iterations = self._read(challenge)
         key = (self._hash, salt, iterations)
-        if key in self._keys:
+        self._salted = self._keys.get(key)
+        if self._salted is not None:
             return None
 
         def derive() -> None:
-            found = hashlib.pbkdf2_hmac(self._hash, self._password, salt, iterations)
+            self._salted = hashlib.pbkdf2_hmac(self._hash, self._password, salt, iterations)
             self._keys.clear()  # one password has one salt; a new one means that the password was set anew
-            self._keys[key] = found
+            self._keys[key] = self._salted
 
         return derive
 
@@ -80,7 +83,8 @@ class Scram:
                 raise AuthenticationError("the broker asks for a SCRAM extension that is not known")
             if not nonce.startswith(self._nonce.encode()) or len(nonce) == len(self._nonce):
                 raise AuthenticationError("the broker's SCRAM nonce does not continue ours")
-            iterations = int(fields[b"i"]) if fields.get(b"i", b"").isdigit() else 0
+            digits = fields.get(b"i", b"")
+            iterations = int(digits) if digits.isdigit() and len(digits) <= len(str(ITERATIONS_MAX)) else 0
             if not ITERATIONS_MIN <= iterations <= ITERATIONS_MAX:
                 raise AuthenticationError(
                     f"the broker asks for {iterations} SCRAM iterations; {ITERATIONS_MIN} to {ITERATIONS_MAX} are safe"
@@ -89,8 +93,10 @@ class Scram:
         return self._challenge
 
     def _final(self, challenge: bytes) -> bytes:
-        message, nonce, salt, iterations = self._read(challenge)
-        salted = self._keys[self._hash, salt, iterations]
+        message, nonce, _, _ = self._read(challenge)
+        salted = self._salted
+        if salted is None:
+            raise AuthenticationError("the broker's SCRAM challenge is another one than before")
         client_key = self._hmac(salted, b"Client Key")
         without_proof = b"c=" + _NO_CHANNEL_BINDING + b",r=" + nonce
         auth_message = b",".join((self._first_bare, message, without_proof))

@@ -33,6 +33,28 @@ def test_the_example_of_rfc_7677() -> None:
     assert answered(mechanism, b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=") is None
 
 
+def test_an_exchange_with_another_salt_at_the_same_time_takes_nothing_away() -> None:
+    """A password is set anew, and not every broker knows it yet: each has its own salt."""
+    keys: SaltedKeys = {}
+    mechanism = Scram("SCRAM-SHA-256", "user", "pencil", keys, nonce=NONCE)
+    work = mechanism.work(CHALLENGE)
+    assert work is not None
+    work()
+    other = Scram("SCRAM-SHA-256", "user", "pencil", keys, nonce=NONCE).work(CHALLENGE.replace(b"s=W2", b"s=X2"))
+    assert other is not None
+    other()
+    said = mechanism.respond(CHALLENGE)
+    assert said is not None
+    assert said.endswith(b",p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+
+
+@pytest.mark.parametrize("digits", [b"9" * 5000, b"00004096"], ids=["many", "zeros"])
+def test_an_endless_number_of_iterations_is_refused(digits: bytes) -> None:
+    mechanism = Scram("SCRAM-SHA-256", "user", "pencil", {}, nonce=NONCE)
+    with pytest.raises(AuthenticationError, match="iterations"):
+        mechanism.work(CHALLENGE.replace(b"i=4096", b"i=" + digits))
+
+
 def test_rfc_5802_with_sha_512_is_what_the_formula_says() -> None:
     """There is no published vector: the formula of RFC 5802 3, written out once more."""
     mechanism = Scram("SCRAM-SHA-512", "user", "pencil", {}, nonce=NONCE)
