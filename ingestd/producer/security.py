@@ -2,11 +2,12 @@
 
 import asyncio
 import ssl
-from pathlib import Path
 from random import Random
 
 from ingestd.config import security as config
+from ingestd.config.faults import RefusedError
 from ingestd.config.jaas import credentials
+from ingestd.config.variables import read_file
 from ingestd.kafka.sasl import Mechanism, OAuthBearer, Plain
 from ingestd.kafka.scram import SaltedKeys, Scram
 from ingestd.producer.common import Clock
@@ -63,10 +64,9 @@ class Security:
         if not path:
             return self._login.password.reveal()
         try:
-            text = Path(path).read_text("utf-8").removesuffix("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise CredentialsError(f"sasl.login.password.file = {path} cannot be read: {reason}") from None
+            text = read_file(path)
+        except RefusedError as refused:
+            raise CredentialsError(f"sasl.login.password.file: {refused}") from None
         if not text or "\0" in text:
             raise CredentialsError(f"sasl.login.password.file = {path} does not hold a password")
         return text

@@ -120,8 +120,7 @@ class Tokens:
             self._fault = None
             self._token = future.result()
             if self._token.expires_ms:
-                delay_ms = refresh_at_ms(self._token, self._settings, self._random) - self._clock.now_ms()
-                self._later(max(delay_ms, self._settings.sasl_login_retry_backoff_ms))
+                self._later(self._renewal_delay_ms(self._token))
             return
         if not isinstance(error, TokenError):
             raise error
@@ -133,6 +132,15 @@ class Tokens:
             if self._failures == 1:
                 log.warning("the token could not be renewed yet: %s", error)
             self._later(delay_ms)
+
+    def _renewal_delay_ms(self, token: Token) -> int:
+        now_ms = self._clock.now_ms()
+        if token.expires_ms <= now_ms:
+            # A stale file, or a clock that is wrong: as with Kafka, whoever issues tokens is not asked without a pause.
+            return self._settings.sasl_login_retry_backoff_max_ms
+        return max(
+            refresh_at_ms(token, self._settings, self._random) - now_ms, self._settings.sasl_login_retry_backoff_ms
+        )
 
     def _later(self, delay_ms: int) -> None:
         self.close()
@@ -182,9 +190,12 @@ def ask_endpoint(settings: Security, login: Credentials, now_ms: int) -> Token:
         raise TokenError(f"{place}: its certificate is not trusted: {error.verify_message}") from None
     except (OSError, http.client.HTTPException) as error:
         raise TokenError(f"{place}: {error or type(error).__name__}") from None
+    except ValueError:  # a host name with an empty label, say, or a path that HTTP does not have
+        raise TokenError(f"{place}: not a URL that can be asked") from None
     members = _members(body)
     if status != http.HTTPStatus.OK:
-        raise TokenError(f"{place}: HTTP status {status}{_said(members, login.client_secret)}")
+        hidden = (login.client_secret.reveal(), headers["Authorization"].removeprefix("Basic "))
+        raise TokenError(f"{place}: HTTP status {status}{_said(members, hidden)}")
     text = members.get("access_token")
     if not isinstance(text, str) or not text or not text.isprintable():
         raise TokenError(f"{place}: there is no access_token in its answer")
@@ -233,13 +244,13 @@ def _members(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _said(members: dict[str, Any], secret: Secret) -> str:
-    """``error`` and ``error_description`` of RFC 6749 5.2; an endpoint that repeats the secret is not quoted."""
+def _said(members: dict[str, Any], hidden: tuple[str, ...]) -> str:
+    """``error`` and ``error_description`` of RFC 6749 5.2; one who repeats what is ``hidden`` is not quoted."""
     texts = [str(members[name]) for name in ("error", "error_description") if members.get(name)]
-    text = ": ".join(texts)[:_TEXT_CHARACTERS_MAX]
-    if not text or secret.reveal() in text:
+    text = ": ".join(texts)
+    if not text or any(secret in text for secret in hidden):
         return ""
-    return f", {text}"
+    return f", {text[:_TEXT_CHARACTERS_MAX]}"
 
 
 def _token(text: str, now_ms: int, life_ms: int) -> Token:

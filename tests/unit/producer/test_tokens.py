@@ -1,5 +1,6 @@
 """When a token is renewed, what is read of one, and what an endpoint's answers become."""
 
+import asyncio
 import base64
 import json
 from pathlib import Path
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from ingestd.config.jaas import Credentials
 from ingestd.config.security import NO_SECRET, Security
 from ingestd.producer import tokens
-from ingestd.producer.tokens import Token, TokenError, ask_endpoint, fetcher, read_token_file, refresh_at_ms
+from ingestd.producer.common import SystemClock
+from ingestd.producer.tokens import Token, TokenError, Tokens, ask_endpoint, fetcher, read_token_file, refresh_at_ms
 from ingestd.secret import Secret
 
 NOW = 1_700_000_000_000
@@ -102,6 +104,12 @@ def test_the_tokens_own_end_counts_more_than_the_answers(monkeypatch: pytest.Mon
     [
         (401, b'{"error":"invalid_client","error_description":"who?"}', "HTTP status 401, invalid_client: who?"),
         (400, b'{"error":"invalid_client","error_description":"not hunter2"}', "HTTP status 400"),
+        (
+            400,
+            b'{"error_description":"%sbad hunter2"}' % (b"x" * 192),
+            "HTTP status 400",
+        ),  # cut, half of it would be left
+        (400, b'{"error":"Basic bWU6aHVudGVyMg=="}', "HTTP status 400"),
         (500, b"<html>", "HTTP status 500"),
         (302, b"", "HTTP status 302"),
         (200, b"{}", "no access_token"),
@@ -120,7 +128,32 @@ def test_what_is_no_token_is_told_without_the_secret(
         ask_endpoint(ENDPOINT, LOGIN, NOW)
     assert part in str(caught.value)
     assert "https://login.example/token" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+    assert "hunt" not in str(caught.value)
+    assert "bWU6" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://idp..example/token", "https://.example/token", "http://127.0.0.1:1/t\u00f6ken"], ids=ascii
+)
+def test_an_endpoint_that_cannot_be_asked_is_an_error_like_any_other(url: str) -> None:
+    with pytest.raises(TokenError, match="token endpoint"):
+        ask_endpoint(Security(sasl_oauthbearer_token_endpoint_url=url), LOGIN, NOW)
+
+
+def test_a_token_that_has_ended_when_it_comes_is_not_asked_for_without_a_pause() -> None:
+    loop = asyncio.new_event_loop()
+    delays: list[float] = []
+
+    async def get() -> None:
+        kept = Tokens(Security(), lambda _: Token(Secret("stale"), NOW - 20, NOW - 10), loop, SystemClock(), Random(0))
+        assert await kept.get() == "stale"
+        assert kept._timer is not None
+        delays.append(kept._timer.when() - loop.time())
+        kept.close()
+
+    loop.run_until_complete(get())
+    loop.close()
+    assert delays[0] > 9
 
 
 @given(st.text(max_size=40))
