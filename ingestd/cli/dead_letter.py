@@ -55,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_filters(action: argparse.ArgumentParser) -> None:
     add_configuration(action)
     action.add_argument("--directory", metavar="DIR", type=Path, help="default: state.directory of the configuration")
-    action.add_argument("--day", metavar="YYYYMMDD", type=_day_argument, help="the day (UTC) on which the records failed")
+    action.add_argument(
+        "--day", metavar="YYYYMMDD", type=_day_argument, help="the day (UTC) on which the records failed"
+    )
     action.add_argument("--topic", metavar="TOPIC")
     action.add_argument("--reason", choices=[reason.name.lower() for reason in Failed])
     action.add_argument("--listener", metavar="NAME")

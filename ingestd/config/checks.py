@@ -132,7 +132,8 @@ def _check_batch_size(place: str, batch_size: int, producer: Producer, faults: F
         )
     elif batch_size > batch_size_max(producer.buffer_memory):
         text = f"too large for buffer.memory = {producer.buffer_memory}"
-        cure = f"Write at most {batch_size_max(producer.buffer_memory)}, or raise buffer.memory"
+        largest = batch_size_max(producer.buffer_memory)
+        cure = f"Write at most {largest}, or raise buffer.memory" if largest > 0 else "Raise buffer.memory"
         faults.add(f"{place}batch.size", batch_size, text, cure)
 
 

@@ -79,7 +79,8 @@ def _check_endpoint(settings: Security, has_id: bool, has_secret: bool, faults: 
         parts = urlsplit(url)
         legal = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        faults.add(key, url, "not a URL", "Write https://HOST/PATH, or file:///PATH")
+        visible = ABSENT if "@" in url else url  # there may be a password in it
+        faults.add(key, visible, "not a URL", "Write https://HOST/PATH, or file:///PATH")
         return
     if parts.username or parts.password:
         faults.add(key, ABSENT, "holds a user name or password", "Write them as client.id and client.secret")

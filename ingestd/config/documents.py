@@ -86,7 +86,7 @@ def parse_toml(text: str, name: str) -> Table:
     """The tables of ``text``; ``name`` stands in the fault of one that is not TOML."""
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as refused:
+    except (ValueError, RecursionError) as refused:  # besides TOMLDecodeError: a number of thousands of digits
         cure = "Every later fault is hidden until this one is mended"
         raise ConfigurationError([Fault(name, "", f"not TOML: {refused}", cure)]) from None
 

@@ -135,8 +135,7 @@ def _refuse_section(key: str, value: object, faults: Faults) -> None:
             faults.add(name, inner, "outside of any section", f"Move it below {section}")
             outside = True
     if not outside:
-        shown = ABSENT if isinstance(value, dict | list) else value
-        faults.add(key, shown, "unknown section", f"Did you mean {near}?" if near else f"Use {', '.join(_SECTIONS)}")
+        faults.add(key, ABSENT, "unknown section", f"Did you mean {near}?" if near else f"Use {', '.join(_SECTIONS)}")
 
 
 def _daemon(section: Section) -> Daemon:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ingestd.config.faults import ABSENT, Faults, RefusedError, nearest, toml_key, toml_text
+from ingestd.config.faults import ABSENT, Faults, RefusedError, is_secret, nearest, toml_key, toml_text
 from ingestd.config.values import REQUIRED, Setting
-from ingestd.secret import Expanded, plain
+from ingestd.secret import Expanded, Secret, plain
 
 Section = dict[str, Any]
 """Setting name to checked value, defaults filled in. Every known name is a key, also when its own value was a fault."""
@@ -57,7 +57,10 @@ class Rules:
         elif name in self.elsewhere:
             faults.add(key, value, "in the wrong section", f"Move it to {self.elsewhere[name]}")
         else:
-            faults.add(key, value, "unknown key", self.near(name) or "Leave it out")
+            near = nearest(name, self.settings)
+            # A secret's name that is misspelt, or of another program, must not give the secret away.
+            visible = Secret(value) if isinstance(value, str) and (not near or is_secret(near)) else value
+            faults.add(key, visible, "unknown key", self.near(name) or "Leave it out")
 
     def _ignore(self, key: str, notice_of: Callable[[object], str], value: object, faults: Faults) -> None:
         try:

@@ -155,7 +155,11 @@ def secret(*, empty: bool = False, bytes_max: int = 1 << 20) -> Kind:
             raise RefusedError("not a string", 'Write it in quotes, or better "${file:PATH}"')
         if not value and not empty:
             raise RefusedError("empty", "Give it a value or leave it out")
-        if len(value.encode()) > bytes_max:
+        try:
+            size_bytes = len(value.encode())
+        except UnicodeEncodeError:
+            raise RefusedError("not UTF-8", "Give it as text") from None
+        if size_bytes > bytes_max:
             raise RefusedError("too long", f"Use at most {bytes_max} bytes")
         return Secret(str.__str__(value))
 

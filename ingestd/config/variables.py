@@ -68,7 +68,10 @@ class _Reader:
             raise RefusedError(text, "Write ${NAME}, ${file:PATH}, or $${ for a plain ${")
         if name not in self._environment:
             raise RefusedError(f"the environment has no {name}", "Set it where the daemon is started")
-        return self._environment[name]
+        value = self._environment[name]
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise RefusedError(f"the environment's {name} is not UTF-8", "Set it to UTF-8 text")
+        return value
 
 
 def read_file(path: str, *, secret: bool = False) -> str:

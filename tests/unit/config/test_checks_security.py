@@ -8,6 +8,7 @@ import pytest
 from ingestd.config.checks import notes
 from ingestd.config.documents import Document, parse_toml
 from ingestd.config.reader import parse, read
+from ingestd.errors import ConfigurationError
 from tests.unit.config.test_reader import LISTENER_SECTION, PRODUCER_SECTION, faults_of
 
 DOCUMENT = Path(__file__).parents[3] / "docs/security.md"
@@ -115,6 +116,14 @@ def test_the_set_ups_of_the_document_are_good(tmp_path: Path, block: str) -> Non
     producer = read(documents, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).config.producer
     assert producer.uses_tls
     assert "hunter2" not in repr(producer)
+
+
+def test_a_url_that_is_none_does_not_show_what_may_be_a_password() -> None:
+    url = 'sasl.oauthbearer.token.endpoint.url = "https://me:hunter2@idp:99999/"\n'
+    with pytest.raises(ConfigurationError) as caught:
+        parse(PRODUCER_SECTION + OAUTH + url + LISTENER_SECTION)
+    assert "not a URL" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_key_that_everybody_can_read_is_noted(tmp_path: Path) -> None:

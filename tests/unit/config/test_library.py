@@ -43,6 +43,24 @@ def test_an_unknown_key_is_a_fault_with_the_nearest_name() -> None:
     assert faults(**{"linger_msec": 5}) == ["linger.msec = 5: unknown key. Did you mean linger.ms?"]
 
 
+@pytest.mark.parametrize("name", ["sasl.pasword", "sasl.passwd", "kafka.pw"])
+def test_the_value_of_an_unknown_key_may_be_a_secret(name: str) -> None:
+    [fault] = faults(**{name: "hunter2"})
+    assert "unknown key" in fault
+    assert "hunter2" not in fault
+
+
+def test_a_secret_that_is_no_utf_8_is_a_fault_of_its_own() -> None:
+    [fault] = faults(sasl_password="\udcff")
+    assert fault.startswith('sasl.password = "***": not UTF-8')
+
+
+def test_a_buffer_too_small_for_any_batch_says_so() -> None:
+    told = "\n".join(faults(buffer_memory=1000))
+    assert "Raise buffer.memory" in told
+    assert "-" not in told.replace("batch.size", "")
+
+
 def test_all_faults_are_told_at_once_by_their_plain_names() -> None:
     told = "\n".join(faults(acks="0", linger_ms="soon", batch_size=-1, compression_type="rar"))
     for part in ("acks = 0: contradicts", 'linger.ms = "soon"', "batch.size = -1", 'compression.type = "rar"'):

@@ -105,6 +105,12 @@ def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
     assert plain(expand(f"${{file:{path}}}", {}, secret=True)) == "hunter2"
 
 
+def test_an_environment_that_is_no_utf_8_is_refused() -> None:
+    with pytest.raises(RefusedError, match="not UTF-8") as caught:
+        expand("${A}", {"A": "hunter\udcff"})
+    assert "hunter" not in str(caught.value)
+
+
 @given(st.text(alphabet="${}:aA/_ ", max_size=20))
 def test_any_text_is_expanded_or_refused(text: str) -> None:
     try:
