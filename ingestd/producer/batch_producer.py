@@ -467,7 +467,8 @@ class BatchProducer:
         self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
         self._brokers.look_for_silence()
         tick_ms = self._clock.tick_ms()
-        for lane in self._accumulator.lanes.values():
+        # A copy: what is given up makes room, and that may be for the first batch of another partition.
+        for lane in list(self._accumulator.lanes.values()):
             if lane.crowded and (not lane.queue or self._timeout_ms(lane) is not None):
                 # Where records may expire, none of them waits in an open batch for long: their time runs from sealing.
                 self._shares.relieve(lane)

@@ -316,12 +316,14 @@ class Sender:
         if self._closed:
             return
         lane.held = True
-        if steps and not self._outcomes.apply(lane, steps):
-            self._later(ROOM_WAIT_MS, self.carry_out, lane, steps)
-            return
-        if steps:
+        count = len(steps)
+        finished = self._outcomes.apply(lane, steps)
+        if len(steps) < count:
             self._events.on_freed()
-        self._settle_numbers(lane)
+        if finished:
+            self._settle_numbers(lane)
+        else:
+            self._later(ROOM_WAIT_MS, self.carry_out, lane, steps)
 
     def _settle_numbers(self, lane: Lane) -> None:
         """New numbers go to the arena before anything is sent under them; then the lane runs again."""

@@ -27,9 +27,9 @@ from ingestd.client.errors import (
     TopicAuthorizationException,
     UnknownTopicOrPartitionException,
 )
-from ingestd.kafka.errors import INVALID_RECORD, MESSAGE_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED
+from ingestd.kafka.errors import INVALID_PRODUCER_EPOCH, INVALID_RECORD, MESSAGE_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED
 from ingestd.producer import Future, Producer, ProducerRecord, RecordMetadata
-from tests.fakes.broker import NOTHING, PRODUCE, Partition, error
+from tests.fakes.broker import CLOSE, INIT_PRODUCER_ID, NOTHING, PRODUCE, Partition, error
 from tests.fakes.threaded import ThreadedCluster, scripted
 from tests.functional.producer_rig import lines_of
 
@@ -315,6 +315,22 @@ def test_a_batch_never_sent_expires_after_delivery_timeout_ms() -> None:
         assert producer.send(ProducerRecord("t", "after")).result(10).offset >= 1
 
 
+def test_who_waits_for_the_end_of_all_is_told_when_the_last_expires() -> None:
+    config = {"delivery_timeout_ms": 300, "linger_ms": 0, "request_timeout_ms": 200}
+    with scripted(t=1) as cluster:
+        producer = make(cluster, **config)
+        producer.send(ProducerRecord("t", "first")).result(5)
+        cluster.pause()
+        late = producer.send(ProducerRecord("t", "late"))
+        producer.flush(5)
+        assert isinstance(late.exception(0), TimeoutException)
+        later = producer.send(ProducerRecord("t", "later"))
+        began = time.monotonic()
+        producer.close(10)
+        assert time.monotonic() - began < 8
+        assert isinstance(later.exception(0), TimeoutException)
+
+
 def test_a_batch_that_was_sent_expires_too_and_says_that_it_may_have_been_written() -> None:
     config = {"delivery_timeout_ms": 600, "linger_ms": 0, "request_timeout_ms": 500}
     with scripted(t=1) as cluster, make(cluster, **config) as producer:
@@ -432,6 +448,23 @@ def test_close_0_fails_the_rest_at_once_and_says_what_may_have_been_written() ->
         assert isinstance(sent.exception(0), OutcomeUnknownException)
         assert isinstance(unsent.exception(0), KafkaException)
         assert told == [sent.exception(0)]
+
+
+def test_close_0_says_what_may_have_been_written_under_other_numbers() -> None:
+    """The batch may be in the log; it has just got new numbers, and no attempt was made under these."""
+    with scripted(t=1) as cluster:
+        producer = make(cluster, linger_ms=0, retry_backoff_ms=1000, retry_backoff_max_ms=1000)
+        producer.send(ProducerRecord("t", "first")).result(5)
+        cluster.call(lambda: cluster.broker.control(PRODUCE, lambda request: (request.handle(), CLOSE)[1]))
+        cluster.call(lambda: cluster.broker.control(PRODUCE, error(INVALID_PRODUCER_EPOCH)))
+        sent = producer.send(ProducerRecord("t", "sent"))
+        while cluster.call(lambda: cluster.broker.requests[INIT_PRODUCER_ID]) < 2:
+            time.sleep(0.005)
+        time.sleep(0.2)
+        assert cluster.call(lambda: cluster.broker.requests[PRODUCE]) == 3
+        producer.close(0)
+        assert log(cluster) == [b"first", b"sent"]
+        assert isinstance(sent.exception(0), OutcomeUnknownException)
 
 
 def test_close_0_with_retries_pending() -> None:

@@ -290,3 +290,32 @@ def test_a_wall_clock_that_is_set_neither_expires_nor_repeats_anything() -> None
             assert rig.arena.ledger()["possible_duplicates"] == 0
 
     run(scenario())
+
+
+def test_a_batch_that_expires_may_make_room_for_the_first_of_another_partition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        faults: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        cluster = FakeCluster(topics={"t": 1, "u": 1})
+        async with running(cluster, topics=("t", "u"), delivery_timeout_ms=300) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            await cluster.brokers[1].stop()
+            await rig.until(lambda: not rig.producer.brokers_connected)
+            rig.send(b"b")
+            waiting = [b"c"]
+
+            def on_freed() -> None:
+                """As the library does with records that waited for room."""
+                if waiting:
+                    rig.send(waiting.pop(), topic="u")
+
+            monkeypatch.setattr(rig.events, "on_freed", on_freed)
+            await rig.until(lambda: rig.events.failed)
+            await rig.until(lambda: not waiting)
+            await asyncio.sleep(0)
+            assert not faults
+
+    run(scenario())
