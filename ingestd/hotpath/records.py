@@ -168,7 +168,8 @@ def _without(runs: list[Run], bad: frozenset[int]) -> list[Run]:
         gaps = b""
         first_sequence = 0
         if run.kind == SESSION:
-            sequences = [sequence for place, sequence in enumerate(_sequences(run)) if place in set(kept)]
+            every = _sequences(run)
+            sequences = [every[place] for place in kept]
             first_sequence = sequences[0]
             gaps = b"".join(_unsigned(later - earlier - 1) for earlier, later in pairwise(sequences))
         left.append(run._replace(record_count=len(kept), first_sequence=first_sequence, gaps=gaps))
@@ -179,7 +180,7 @@ def encode_provenance(runs: list[Run]) -> bytes:
     """The bytes at the back of a batch (layout.pxd, "Provenance"), as they lie in memory: the first run ends at their
     end.
     """
-    encoded = b""
+    blocks = []
     for run in runs:
         sender = (
             run.sender
@@ -193,5 +194,5 @@ def encode_provenance(runs: list[Run]) -> bytes:
         if run.kind == SESSION:
             gaps = run.gaps or bytes(run.record_count - 1)
             block = gaps[::-1] + block
-        encoded = block + encoded
-    return encoded
+        blocks.append(block)
+    return b"".join(reversed(blocks))

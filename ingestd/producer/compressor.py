@@ -127,7 +127,12 @@ class Compressor:
             yield from line.waiting
 
     def put(self, job: Job) -> None:
-        """A batch that the arena has just sealed: it is given on compressed, or plain where that is better."""
+        """A batch that the arena has just sealed: it is given on compressed, or plain where that is better.
+
+        Behind ``close`` it stays as it is.
+        """
+        if self._closed:
+            return
         lane = job.lane
         line = self._lines.get(lane)
         if line is None:

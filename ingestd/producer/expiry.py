@@ -36,10 +36,16 @@ class ExpiringLane(LaneQueue):
                 steps.append(self._expire_attempted(self.window[0], trouble))
         while self.queue and tick_ms - self.queue[0].sealed_tick_ms >= timeout_ms:
             item = self.queue.popleft()
-            self._settle(item)
             code, text = self._trouble_of(item, trouble)
-            steps.append(Fail(item, Failed.DELIVERY_TIMEOUT, code, False, text))
+            steps.append(self._give_up_unsent(item, Failed.DELIVERY_TIMEOUT, code, text))
         return steps
+
+    def _give_up_unsent(self, item: Item, reason: int, code: int, text: str) -> Fail:
+        """``item`` has left the queue. What a dead process had split may have been written as a whole (FLAG_RISK)."""
+        self._settle(item)
+        if item.risk:
+            return Fail(item, Failed.MAY_HAVE_BEEN_WRITTEN, code, True, f"{text}; it may have been written")
+        return Fail(item, reason, code, False, text)
 
     def _trouble_of(self, item: Item, trouble: tuple[int, str]) -> tuple[int, str]:
         """What stood in the way of ``item``, for its sender: the broker's last word, else what the caller knows."""
@@ -72,7 +78,7 @@ class ExpiringLane(LaneQueue):
         steps: list[Step] = []
         while self._runs:
             self.window.extend(self._runs.pop(0)[0])
-        touched = bool(self.window)
+        touched = bool(self.window or self.unresolved)
         for item in list(self.window):
             item.code = code
             maybe = item.in_doubt or item.risk
@@ -80,8 +86,7 @@ class ExpiringLane(LaneQueue):
             steps.append(self._give_up(item, reason, maybe=maybe))
         while self.queue:
             item = self.queue.popleft()
-            self._settle(item)
-            steps.append(Fail(item, Failed.TOPIC_DENIED, code, False, item.text))
+            steps.append(self._give_up_unsent(item, Failed.TOPIC_DENIED, code, item.text))
         self.halted = False
         self._probe = None
         self.renumbering = []

@@ -1,5 +1,7 @@
 """Decoding and repairing records, against the slow reference."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,3 +104,18 @@ def test_a_record_cut_short_is_an_error() -> None:
     whole = payload([(0, b"k", b"v", [])])
     with pytest.raises(ValueError, match="bytes at"):
         list(decode_records(whole[:-2], 1, 0, []))
+
+
+@pytest.mark.parametrize("of_one_sender", [True, False])
+def test_the_cost_of_halving_a_batch_grows_with_its_records_and_not_with_their_square(of_one_sender: bool) -> None:
+    """It is done on the event loop of a worker, which must not be silent for long."""
+
+    def cost_ns(count: int) -> int:
+        data = payload([(0, None, b"", [])] * count)
+        run = Run(1, 2, 7, 1, count, 0, b"", True)
+        runs = [run] if of_one_sender else numbered([run._replace(record_count=1)] * count)
+        began_ns = time.thread_time_ns()
+        halved(data, count, 1000, runs)
+        return time.thread_time_ns() - began_ns
+
+    assert cost_ns(16_000) < 10 * min(cost_ns(4000) for _ in range(3))

@@ -1,5 +1,6 @@
 """Batches through the compressor: in order, compressed or plain, by threads whose pace the test decides."""
 
+import asyncio
 from base64 import b64encode
 from collections import deque
 from concurrent.futures import Executor, Future
@@ -266,3 +267,16 @@ def test_every_lane_keeps_its_order_whatever_ends_first(steps: list[Any], thread
         assert [value for of, value in came if of is lane] == [value for of, value in put if of is lane]
     assert setup.rig.arena.buffered() == 0
     setup.rig.arena.close()
+
+
+def test_what_comes_behind_the_end_stays_sealed_as_it_is() -> None:
+    setup = Setup()
+    asyncio.run(setup.compressor.close())
+    for size in (100, 2000, 100_000):
+        job = setup.put(text(1, size))
+        arena, entry = setup.rig.arena, job.batch.entry
+        left = arena.batch(entry)
+        assert (left.state, left.codec, arena.view_count(entry)) == (BatchState.SEALED, 0, 0)
+    assert not setup.given
+    assert not setup.executor.waiting
+    assert not setup.compressor.busy

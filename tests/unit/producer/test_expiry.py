@@ -105,3 +105,29 @@ def test_an_expired_batch_tells_what_stood_in_its_way(
     assert isinstance(step, Fail)
     assert (step.code, step.maybe) == (code, False)
     assert text in step.text
+
+
+@pytest.mark.parametrize("denied", [True, False])
+def test_a_batch_never_sent_that_is_part_of_one_that_was_says_so(denied: bool) -> None:
+    """A death between a split and the new numbers leaves such ones (FLAG_RISK)."""
+    lane = make_lane(2)
+    part, whole = lane.queue
+    part.risk = True
+    steps = lane.deny(29) if denied else lane.expire(1000, 1000)
+    reason = Failed.TOPIC_DENIED if denied else Failed.DELIVERY_TIMEOUT
+    assert [(step.item, step.reason, step.maybe) for step in steps if isinstance(step, Fail)] == [
+        (part, Failed.MAY_HAVE_BEEN_WRITTEN, True),
+        (whole, reason, False),
+    ]
+
+
+def test_a_topic_that_is_denied_leaves_no_numbers_unresolved() -> None:
+    lane = expiring_lane(1)
+    [first] = take_all(lane)
+    lane.expire(1000, 1000)
+    refuse(lane, first, LOST, 1000)
+    lane.enqueue(make_item(1, tick_ms=900))
+    lane.deny(29)
+    lane.enqueue(make_item(2, tick_ms=1000))
+    [third] = take_all(lane, 1000)
+    assert (third.epoch, third.sequence) == (1, 0)
