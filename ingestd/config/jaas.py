@@ -81,7 +81,9 @@ def _options(text: str, mechanism: str) -> dict[str, str]:
     options = _pairs(tokens[2:])
     for key in options:
         if key not in _OPTIONS[mechanism] and not (mechanism == "OAUTHBEARER" and key.startswith(_EXTENSION)):
-            raise RefusedError(f"the option {key} is not known", f"Use {', '.join(sorted(_OPTIONS[mechanism]))}")
+            # What stands before an equals sign may be a piece of a password without quotes.
+            what = f"the option {key}" if any(key in names for names in _OPTIONS.values()) else "an option"
+            raise RefusedError(f"{what} is not known", f"Use {', '.join(sorted(_OPTIONS[mechanism]))}")
     return options
 
 

@@ -36,7 +36,7 @@ class KafkaFile:
     def read(cls, text: object, folder: Path | None, faults: Faults) -> "KafkaFile | None":
         """The file that the setting names, seen from ``folder``; None if it cannot be read, which is then a fault."""
         key = f"producer.{FILE_KEY}"
-        if not isinstance(text, str) or not text:
+        if not isinstance(text, str) or not text or "\0" in text:
             faults.add(key, text, "not a path", 'Write it in quotes: "/etc/ingestd/producer.properties"')
             return None
         path = Path(str.__str__(text))

@@ -56,7 +56,8 @@ def _read(value: object) -> object:
 def _found(name: str) -> str:
     """Only looked for, not imported: the supervisor runs nobody's code."""
     package = name.partition(":")[0].partition(".")[0]
-    if importlib.util.find_spec(package) is None:
+    # __main__ is what runs, here and in each worker another program.
+    if package == "__main__" or importlib.util.find_spec(package) is None:
         raise RefusedError(f"no module {package}", "Install it beside ingestd, or put its folder on PYTHONPATH")
     return name
 

@@ -241,7 +241,7 @@ def _check_server(seed: str) -> None:
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not host or (":" in host and not bracketed) or not seed.isprintable() or " " in seed or "/" in seed:
         raise RefusedError(f"{toml_text(seed)} is not host:port", 'Write "kafka-1:9092", or "[::1]:9092" for IPv6')
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+    if not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65_536:
         raise RefusedError(f"{toml_text(seed)} has no legal port", "Use a port from 1 to 65535, mostly 9092")
 
 

@@ -28,7 +28,10 @@ def expand(text: str, environment: Mapping[str, str], *, secret: bool = False) -
     if "${" not in text:
         return text
     reader = _Reader(text, environment, secret)
-    expanded = reader.read(nested=False)
+    try:
+        expanded = reader.read(nested=False)
+    except RecursionError:
+        raise RefusedError("variables within variables without end", "Write $${ for a plain ${") from None
     return Concealed(expanded) if reader.concealed else Expanded(expanded)
 
 

@@ -1,5 +1,6 @@
 """From the settings of a topic to the partitioner of the record path, Python ones loaded."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from ingestd import partitioner
@@ -9,9 +10,11 @@ from ingestd.config.partitioner import compiled_name, configs_of
 if TYPE_CHECKING:
     from ingestd.hotpath.intake import ChoosePartitions
 
+logger = logging.getLogger(__name__)
+
 
 class Partitioners:
-    """Those of all topics; ``close`` at the end. ConfigurationError: one cannot be loaded."""
+    """Those of all topics; ``close`` at the end, whatever theirs raise. ConfigurationError: one cannot be loaded."""
 
     def __init__(self, config: Config) -> None:
         self._loaded: list[partitioner.Partitioner] = []
@@ -29,4 +32,8 @@ class Partitioners:
 
     def close(self) -> None:
         for loaded in self._loaded:
-            loaded.close()
+            try:
+                loaded.close()
+            except Exception:
+                # What is in the arena still has to go out.
+                logger.exception("partitioner %s: close() failed", type(loaded).__qualname__)

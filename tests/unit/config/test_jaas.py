@@ -68,6 +68,7 @@ def test_without_it_the_plain_settings_count() -> None:
         (f"{PLAIN} required username password=hunter2;", "PLAIN"),
         (f"{PLAIN} required username=;", "PLAIN"),
         (f"{PLAIN} required user=a password=hunter2;", "PLAIN"),
+        (f"{PLAIN} required username=a password=my hunter2=x;", "PLAIN"),
         (f"{PLAIN} required username=a; {PLAIN} required password=hunter2;", "PLAIN"),
         (f"{SCRAM} required username=a password=hunter2;", "PLAIN"),
         (f"{PLAIN} required username=a password=hunter2;", "SCRAM-SHA-256"),

@@ -63,6 +63,12 @@ def test_a_file_of_a_java_application_is_taken_as_it_is(tmp_path: Path) -> None:
     assert loaded.sources.exactly("producer.linger.ms").place == f"{tmp_path}/producer.properties:9"
 
 
+def test_a_path_that_no_file_can_have_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "ingestd.toml").write_text(f'[producer]\nproperties.file = "a\\u0000b"\n{LISTENER}')
+    with pytest.raises(ConfigurationError, match=r"properties\.file"):
+        reader.load([tmp_path / "ingestd.toml"])
+
+
 def test_each_setting_that_changes_nothing_is_told_once(tmp_path: Path) -> None:
     notes = load(tmp_path, REAL_LIFE).notes
     file = f"{tmp_path}/producer.properties"

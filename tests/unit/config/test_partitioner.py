@@ -32,6 +32,11 @@ def faults(producer: str = "", topic: str = "") -> list[Fault]:
     return caught.value.faults
 
 
+def test_the_program_itself_is_no_module_to_find_a_class_in() -> None:
+    [fault] = faults('partitioner.class = "__main__:Mine"')
+    assert "no module __main__" in fault.text
+
+
 def test_kafkas_defaults() -> None:
     assert read() == ("", False, True, 0)
 

@@ -105,6 +105,11 @@ def test_a_secret_that_everybody_can_read_is_refused(tmp_path: Path) -> None:
     assert plain(expand(f"${{file:{path}}}", {}, secret=True)) == "hunter2"
 
 
+def test_variables_within_variables_end_somewhere() -> None:
+    with pytest.raises(RefusedError):
+        expand("${" * 5000, {})
+
+
 def test_an_environment_that_is_no_utf_8_is_refused() -> None:
     with pytest.raises(RefusedError, match="not UTF-8") as caught:
         expand("${A}", {"A": "hunter\udcff"})
