@@ -18,8 +18,7 @@ from ingestd.cli.common import add_configuration, configuration_files
 from ingestd.cli.dead_letter_replay import Replay, address_argument
 from ingestd.client.address import Address
 from ingestd.config import reader
-from ingestd.config.model import Config
-from ingestd.errors import ExitStatus, HostError, OperatorError
+from ingestd.errors import ConfigurationError, ExitStatus, Fault, HostError, OperatorError
 from ingestd.letters import Letter
 from ingestd.log import printable
 from ingestd.metrics import Failed
@@ -87,15 +86,14 @@ def _add_replay(action: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """0: done; 1: some letters of a replay stay open; 75: no daemon; 78: bad configuration."""
-    config = None
-    if arguments.directory is None or (arguments.action == "replay" and arguments.to is None):
-        config = reader.load(configuration_files(arguments)).config
-    directory = arguments.directory or Path(config.daemon.state_directory if config else "")
+    files = configuration_files(arguments)
+    # Who looks at letters need not be allowed to read the daemon's secrets, nor have its environment.
+    directory = arguments.directory or Path(reader.load_daemon(files).state_directory)
     if not directory.is_dir():
         raise OperatorError(f"{directory} is no directory: give the state directory with --directory")
     try:
         if arguments.action == "replay":
-            return _replay(arguments, directory, config)
+            return _replay(arguments, directory, arguments.to or _frames_listener(files))
         found = _found(directory, arguments, open_only=not arguments.all)
         (_list if arguments.action == "list" else _show)(found, as_json=arguments.json)
     except BrokenPipeError:
@@ -203,19 +201,19 @@ def _shown(value: bytes | None) -> str:
     return repr(value[:BYTES_SHOWN_MAX])[1:] + more
 
 
-def _replay(arguments: argparse.Namespace, directory: Path, config: Config | None) -> int:
-    address: Address | None = arguments.to
-    if address is None and config is not None:
-        address = _frames_listener(config)
-    if address is None:
-        raise OperatorError("no listener of the configuration has the format frames on a unix-stream: give --to")
+def _replay(arguments: argparse.Namespace, directory: Path, address: Address) -> int:
     replay = Replay(directory, address, maybe=arguments.maybe, keep_partition=arguments.keep_partition)
     replay.run((kept.day, kept.letter) for kept in _found(directory, arguments, open_only=True))
     return replay.end()
 
 
-def _frames_listener(config: Config) -> Address | None:
-    return next(
-        (each.address for each in config.listeners if each.format == "frames" and each.address.kind == "unix-stream"),
-        None,
-    )
+def _frames_listener(files: list[Path]) -> Address:
+    try:
+        listeners = reader.load(files).config.listeners
+    except ConfigurationError as error:
+        error.faults.append(Fault("--to", "", "not given, and the configuration cannot be read in full", "Give it"))
+        raise
+    for listener in listeners:
+        if listener.format == "frames" and listener.address.kind == "unix-stream":
+            return listener.address
+    raise OperatorError("no listener of the configuration has the format frames on a unix-stream: give --to")

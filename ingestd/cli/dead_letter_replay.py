@@ -121,7 +121,12 @@ class Replay:
                 self._tell(letter_id, error)
             closed.setdefault(day, []).append(letter_id)
         for day, ids in closed.items():
-            letters.mark_replayed(self._directory, day, ids)
+            try:
+                letters.mark_replayed(self._directory, day, ids)
+            except OSError as error:
+                path = letters.marks_of(self._directory, day)
+                text = f"{len(ids)} letters were settled, which cannot be noted in {path}: {error.strerror or error}"
+                raise HostError(f"{text}. Mend that first: a further replay sends them again") from None
 
     def _stays(self, letter_id: str, error: KafkaException) -> None:
         self.left += 1

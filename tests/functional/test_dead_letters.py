@@ -73,6 +73,39 @@ def test_a_time_that_no_calendar_has_is_shown_as_it_is(tmp_path: Path, capsys: p
     assert f"timestamp  {NOW_MS * 1000} ms, beyond the year 9999" in out
 
 
+CREDENTIALS = """
+[daemon]
+state.directory = "{directory}"
+[producer]
+bootstrap.servers = ["k:1"]
+security.protocol = "SASL_PLAINTEXT"
+sasl.mechanism = "PLAIN"
+sasl.username = "u"
+sasl.password = "${{file:${{CREDENTIALS_DIRECTORY}}/kafka-password}}"
+[[listeners]]
+name = "app"
+listen = "unix-stream:/run/app.sock"
+format = "frames"
+topics = ["orders"]
+"""
+
+
+def test_who_looks_at_letters_needs_no_secrets(
+    kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the unit's own processes have the credentials' directory."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    configuration = kept.parent / "ingestd.toml"
+    configuration.write_text(CREDENTIALS.format(directory=kept))
+    status, out, _ = told(capsys, "list", "-c", configuration)
+    assert status == 0
+    assert "clicks" in out
+    status, _, err = told(capsys, "replay", "-c", configuration)
+    assert status == 78
+    assert "CREDENTIALS_DIRECTORY" in err
+    assert "--to: not given" in err
+
+
 def test_a_day_that_is_none_is_refused(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         told(capsys, "list", "--directory", kept, "--day", "2026-01-31")
@@ -161,6 +194,17 @@ def test_what_fails_once_more_is_closed_and_what_is_not_taken_stays_open(
     assert "aa-1: not delivered, record_refused" in err
     assert "aa-3: not accepted, topic_not_allowed" in err
     assert ids(capsys, kept) == ["aa-2", "aa-3"]
+
+
+def test_deliveries_that_cannot_be_noted_are_said(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letters.marks_of(kept, DAY).mkdir()
+    with pytest.MonkeyPatch.context() as patch, FakeDaemon(tmp_path) as daemon:
+        patch.setattr(letters, "replayed", lambda *_: set())
+        status, _, err = told(capsys, "replay", "--directory", kept, "--to", daemon.address)
+    assert status == 75
+    assert "a further replay sends them again" in err
 
 
 def test_without_a_daemon_nothing_is_closed(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
