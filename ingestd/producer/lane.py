@@ -450,6 +450,7 @@ class LaneQueue:
         action = row.action
         if row.effect is not Effect.NOT_WRITTEN:
             item.in_doubt = True
+            self._may_have_overtaken(item)
         if action is Action.RETRY_FEW:
             item.tries += 1
             action = Action.REFUSED if item.tries > TRIES_MAX else Action.RETRY
@@ -470,6 +471,13 @@ class LaneQueue:
         item.text = text
         self.wants_refresh = self.wants_refresh or row.refresh
         self.halted = True
+
+    def _may_have_overtaken(self, item: Item) -> None:
+        """A broker without memory takes ``item`` whatever is missing before it. What it remembers from then on comes
+        from ``item``, and shows nothing of those before."""
+        if not (self._plain or item.outdated or self.numbers.known):
+            for before in self.window[: self.window.index(item)]:
+                before.overtaken = True
 
     def _note_denial(self, action: Action, code: int, tick_ms: int) -> None:
         """Keeps the time since which the broker has denied the topic without a break."""

@@ -113,6 +113,30 @@ def test_an_answer_of_the_former_topic_tells_nothing_of_the_new_one() -> None:
     assert lane.regressions == []
 
 
+def test_memory_that_comes_from_a_batch_which_overtook_others_proves_none_of_them() -> None:
+    """A topic made anew takes a probe at whatever sequence it has, and remembers it from then on."""
+    lane = settled_lane()
+    for number in (1, 2, 3):
+        lane.enqueue(make_item(number))
+    bad, second, third = take_all(lane)
+    lose(lane, [bad, second, third])
+
+    def ask(item: Item, code: int) -> None:
+        assert take_all(lane, tick_ms=5000) == [item]
+        lane.failed(item, code, 0)
+        lane.resolve(0)
+
+    ask(bad, 44)
+    ask(second, 45)
+    lane.topic_made_anew()
+    ask(third, LOST)
+    ask(bad, 44)
+    ask(second, 45)
+    assert take_all(lane, tick_ms=5000) == [third]
+    assert lane.succeeded(third, 0, NOW_MS) == [third]
+    assert (bad.overtaken, second.overtaken) == (True, True)
+
+
 def test_a_success_below_an_acknowledged_offset_proves_nothing() -> None:
     lane = settled_lane()
     lane.last_offset = 100
