@@ -1,11 +1,14 @@
 """What all tests share: how hypothesis searches, and that a failure can be repeated."""
 
+import logging
 import os
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.logging import LogCaptureHandler
 from hypothesis import HealthCheck, settings
 
 import ingestd
@@ -59,3 +62,16 @@ def pytest_report_header() -> str:
 def seed(request: pytest.FixtureRequest) -> int:
     """A number for the test's own random choices: of this run and this test, printed in the header and repeatable."""
     return random.Random(f"{SEED} {request.node.nodeid}").randrange(1 << 32)
+
+
+@pytest.fixture(autouse=True)
+def _logging_is_left_as_it_was() -> Iterator[None]:
+    """A command that a test runs in this process sets up logging for all of it: the next test must not hear of that."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    for handler in root.handlers[:]:
+        if not isinstance(handler, LogCaptureHandler):
+            root.removeHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(False)
