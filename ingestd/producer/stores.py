@@ -49,7 +49,8 @@ def read_trust_store(settings: Security) -> str:
 def _checked(setting: str, pem: str) -> str:
     if _CERTIFICATE.decode() not in pem:
         raise StoreError(f"{setting}: there is no certificate in it. Give it the certificate of the brokers' CA")
-    return pem
+    # Bundles have the CAs' names as comments between certificates, in any language; Python takes ASCII only.
+    return pem.encode("ascii", "ignore").decode()
 
 
 def read_key_store(settings: Security) -> KeyStore | None:

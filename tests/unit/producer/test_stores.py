@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ingestd.config.security import Security
 from ingestd.producer.stores import StoreError, read_key_store, read_trust_store
+from ingestd.producer.tls_context import make_context
 from ingestd.secret import Secret
 from tests.certificates import Authority
 
@@ -26,6 +27,18 @@ def test_pem_stays_as_it_is(tmp_path: Path, authority: Authority) -> None:
     assert (store.pem, store.password) == (own.read_bytes(), PASSWORD)
     ca = authority.pem(tmp_path / "ca.pem")
     assert read_trust_store(Security(ssl_truststore_location=str(ca))) == ca.read_text()
+
+
+def test_comments_in_a_bundle_may_be_in_any_language(tmp_path: Path, authority: Authority) -> None:
+    """As in the bundles of distributions and what ``openssl x509 -text`` writes."""
+    ca = authority.pem(tmp_path / "ca.pem")
+    text = f"\ufeff# F\u0151tan\u00fas\u00edtv\u00e1ny\n{ca.read_text()}"
+    ca.write_text(text, "utf-8")
+    for settings in (
+        Security(security_protocol="SSL", ssl_truststore_location=str(ca)),
+        Security(security_protocol="SSL", ssl_truststore_certificates=Secret(text)),
+    ):
+        assert len(make_context(settings).get_ca_certs()) == 1
 
 
 def test_pkcs12_becomes_pem_with_its_chain(tmp_path: Path, authority: Authority) -> None:
