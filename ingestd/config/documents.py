@@ -124,7 +124,8 @@ def _note_sources(document: Document, listeners_before: object, sources: Sources
 
 def _note_table(key: str, table: object, file: str, sources: Sources) -> None:
     if isinstance(table, dict):
-        for name, _ in flattened(table):
+        # Of a listener, headers and key are tables themselves, and shown whole.
+        for name in (*(name for name, _ in flattened(table)), *table):
             sources.note(f"{key}.{name}", file)
     if not isinstance(table, dict) or key.startswith(("topics.", "listeners.")):
         sources.note(key, file)

@@ -101,7 +101,7 @@ class Faults:
             return
         source = self.sources.of(key)
         visible = shown(key, value)
-        if source.concealed and value is not ABSENT:
+        if self.sources.hides(key) and value is not ABSENT:
             # What is said of a value quotes it more often than not.
             visible, text, cure = MASKED, "not legal, and not shown, for it comes out of a file", "Correct that file"
         self.found.append(Fault(printable_key(key), visible, text, cure, source.place))

@@ -40,7 +40,7 @@ def _pairs(section: str, values: dict[str, Any], sources: Sources) -> Iterator[s
         if value is None:
             continue
         source = sources.exactly(f"{section}.{name}")
-        masked = source.concealed or (is_secret(name) and not isinstance(value, Secret))
+        masked = sources.hides(f"{section}.{name}") or (is_secret(name) and not isinstance(value, Secret))
         pair = f"{name} = {MASKED if masked else toml_text(value)}"
         if sources is NO_SOURCES:
             yield pair

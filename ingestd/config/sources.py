@@ -27,6 +27,11 @@ class Sources:
         """The value of ``key`` must not be shown."""
         self._by_key[key] = self.of(key)._replace(concealed=True)
 
+    def hides(self, key: str) -> bool:
+        """Whether the value of ``key``, or a part of it where it is a table, must not be shown."""
+        parts = (source.concealed for name, source in self._by_key.items() if name.startswith(f"{key}."))
+        return self.of(key).concealed or any(parts)
+
     def rename(self, before: str, after: str) -> None:
         """The section ``before`` is called ``after`` from here on."""
         for key in list(self._by_key) if before != after else ():

@@ -1,11 +1,14 @@
 """What is in force, written as a file, reads as the same configuration."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from ingestd.config.reader import parse
+from ingestd.config.documents import Document, parse_toml
+from ingestd.config.reader import parse, read
 from ingestd.config.render import to_toml
+from ingestd.errors import ConfigurationError
 from tests.unit.config.test_reader import FULL
 
 
@@ -37,3 +40,26 @@ CASES = [
 def test_what_is_printed_reads_as_what_was_read(case: Case) -> None:
     read = parse(case.text)
     assert parse(to_toml(read)) == read
+
+
+def listener(rest: str) -> list[Document]:
+    text = f'{HEAD}[[listeners]]\nname = "l"\nlisten = "udp:[::1]:6"\nformat = "lines"\ntopic = "t"\n{rest}\n'
+    return [Document("a.toml", parse_toml(text, "a.toml"))]
+
+
+def test_what_came_out_of_a_file_is_masked_inside_a_table_too(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hunter2")
+    secret = f"${{file:{tmp_path}/token}}"
+    loaded = read(listener(f'headers = {{ authorization = "{secret}", plain = "b" }}'), {})
+    assert loaded.config.listeners[0].headers == (("authorization", b"hunter2"), ("plain", b"b"))
+    text = to_toml(loaded.config, loaded.sources)
+    assert 'headers = "***"  # a.toml' in text
+    assert "hunter2" not in text
+    with pytest.raises(ConfigurationError, match="not shown") as caught:
+        read(listener(f'key = {{ field = 1, delimiter = "{secret}" }}'), {})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_tables_have_the_source_of_their_file() -> None:
+    loaded = read(listener('headers = { plain = "b" }'), {})
+    assert 'headers = { plain = "b" }  # a.toml' in to_toml(loaded.config, loaded.sources)
