@@ -17,7 +17,7 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         action="append",
-        help="the configuration, with the conf.d/*.toml next to it; may be given several times, later files go before "
+        help="the configuration, with the conf.d/*.toml next to it; may be given several times, a later one overrides "
         f"earlier ones (default: {DEFAULT_CONFIGURATION})",
     )
 

@@ -171,7 +171,7 @@ def _page(letter: Letter, is_open: bool) -> str:
         f"{letter.id}  {_time(letter.time_ms)}  {printable(letter.topic)}-{letter.partition}"
         f"  {letter.reason}{'' if is_open else '  (replayed)'}",
         f"  error      {letter.kafka_error or 'none of Kafka'}{': ' if letter.text else ''}{printable(letter.text)}",
-        f"  written?   {'perhaps' if letter.may_have_been_written else 'no'}, after {letter.attempts} attempts",
+        f"  written?   {'perhaps' if letter.may_have_been_written else 'no'}; attempts: {letter.attempts}",
         f"  sender     {printable(letter.sender)} by {printable(letter.listener)}"
         + (f", sequence {letter.sequence}" if letter.sequence else ""),
         f"  accepted   {_time(letter.accepted_ms)}, first sent {_time(letter.first_send_ms)}",

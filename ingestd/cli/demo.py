@@ -35,7 +35,9 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         from ingestd.cli.demo_pipeline import run
     except ImportError as missing:
-        raise OperatorError(f"the demo needs {missing.name}: pip install 'ingestd[demo]'") from missing
+        raise OperatorError(
+            f"the demo needs {missing.name}: type make demo, or pip install '.[demo]', in the source folder"
+        ) from missing
     signal.signal(signal.SIGTERM, _terminate)
     with tempfile.TemporaryDirectory(prefix="ingestd-demo-") as folder:
         return run(Path(folder), arguments.records)

@@ -19,7 +19,7 @@ SETTINGS: Final = (
         v.text(),
         UNSET,
         "",
-        "A Java producer's properties, taken as they are; what stands here goes before them.",
+        "A Java producer's properties, taken as they are; what stands here overrides them.",
     ),
     Setting(
         "client.id", v.text(empty=True, bytes_max=200), "", "", "Shown in broker logs and quotas; -<worker> is added."

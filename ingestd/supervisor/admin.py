@@ -2,7 +2,6 @@
 
 import errno
 import socket
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +11,12 @@ from ingestd.config import admin_address
 from ingestd.config.admin_address import AdminAddress
 from ingestd.errors import ConfigurationError, Fault, HostError, HostResourceInUseError
 from ingestd.scoreboard import Row
-from ingestd.supervisor.processes import PidfdChild
+from ingestd.supervisor.processes import PYTHON, PidfdChild
 from ingestd.supervisor.restarts import Restarts
 from ingestd.supervisor.slot import Slot
 from ingestd.supervisor.sockets import NOBODY, Bound, Patience, bind_path, local_path, port_pid
 
-COMMAND: Final = (sys.executable, "-m", "ingestd.admin")
+COMMAND: Final = (*PYTHON, "-m", "ingestd.admin")
 MODE: Final = 0o660
 """Of a Unix socket: owner and group of the daemon."""
 BACKLOG: Final = 64

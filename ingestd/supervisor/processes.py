@@ -12,7 +12,10 @@ import msgspec
 
 from ingestd.config.plan import WorkerPlan
 
-WORKER_COMMAND: Final = (sys.executable, "-m", "ingestd.worker")
+PYTHON: Final[tuple[str, ...]] = (sys.executable, "-P")
+"""For our own processes. -P: modules are not looked for in the folder that the daemon was started in first, where a
+source tree without its compiled part may lie, or anything else of a name that we import."""
+WORKER_COMMAND: Final[tuple[str, ...]] = (*PYTHON, "-m", "ingestd.worker")
 _STATUS_BYTES_MAX: Final = 64 << 10
 """What is read of a worker's status text at a time; a pipe holds no more."""
 

@@ -99,6 +99,10 @@ class Newcomer:
             "PYTHONPATH": str(ROOT),
             "INGESTD_LOG_LEVEL": "info",
         }
+        # The sources without their compiled part, as in a fresh clone: what is installed must be run, and not these.
+        shutil.copytree(
+            ROOT / "ingestd", self._project / "ingestd", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+        )
         for source in (*ROOT.glob("configs/*"), *ROOT.glob("examples/*.*")):
             copy = self._project / source.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -27,5 +27,5 @@ def test_the_number_of_records_is_bounded(capsys: pytest.CaptureFixture[str]) ->
 def test_without_its_extra_the_demo_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.console", None)
     monkeypatch.delitem(sys.modules, "ingestd.cli.demo_pipeline", raising=False)
-    with pytest.raises(OperatorError, match=r"pip install 'ingestd\[demo\]'"):
+    with pytest.raises(OperatorError, match=r"pip install '\.\[demo\]'"):
         demo.execute(parsed())
