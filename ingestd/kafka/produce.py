@@ -185,8 +185,14 @@ def _decode(version: int, reader: Reader) -> Response:
     answers: list[Answer] = []
     for _ in range(reader.count(flexible, 6)):
         topic: str | bytes = reader.take(16) if version >= TOPIC_ID_SINCE else reader.string(flexible)
-        for _ in range(reader.count(flexible, 22)):
-            answers.append(_partition(version, flexible, topic, reader))
+        left = reader.count(flexible, 22)
+        while left:
+            usual = _usual_partitions(topic, left, reader) if flexible else []
+            answers += usual
+            left -= len(usual)
+            if left:
+                answers.append(_partition(version, flexible, topic, reader))
+                left -= 1
         if flexible:
             reader.tags()
     throttle_ms = reader.i32()
@@ -198,17 +204,27 @@ def _decode(version: int, reader: Reader) -> Response:
     return Response(answers, throttle_ms, endpoints)
 
 
+def _usual_partitions(topic: str | bytes, count: int, reader: Reader) -> list[Answer]:
+    """As many of the next ``count`` partitions as have neither record errors, nor a message, nor tags."""
+    found: list[Answer] = []
+    size = _PARTITION_USUAL.size
+    end_at = min(reader.at + count * size, len(reader.data))
+    end_at -= (end_at - reader.at) % size
+    rows = memoryview(reader.data)[reader.at : end_at]
+    for index, code, base_offset, append_ms, start, end in _PARTITION_USUAL.iter_unpack(rows):
+        if end != _USUAL_END:
+            break
+        found.append(Answer(topic, index, code, base_offset, append_ms, start, (), "", -1, -1))
+    reader.at += len(found) * size
+    return found
+
+
 def _partition(version: int, flexible: bool, topic: str | bytes, reader: Reader) -> Answer:
     at = reader.at
     if version < 5:
         index, code, base_offset, append_ms = _PARTITION_V3.unpack_from(reader.data, at)
         reader.at = at + 22
         return Answer(topic, index, code, base_offset, append_ms, -1, (), "", -1, -1)
-    if flexible and len(reader.data) - at >= _PARTITION_USUAL.size:
-        index, code, base_offset, append_ms, start, end = _PARTITION_USUAL.unpack_from(reader.data, at)
-        if end == _USUAL_END:
-            reader.at = at + _PARTITION_USUAL.size
-            return Answer(topic, index, code, base_offset, append_ms, start, (), "", -1, -1)
     index, code, base_offset, append_ms, start = _PARTITION.unpack_from(reader.data, at)
     reader.at = at + 30
     errors: tuple[tuple[int, str], ...] = ()

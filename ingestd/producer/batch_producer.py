@@ -187,34 +187,42 @@ class BatchProducer:
         """Batches that ``arena.take_sealed()`` gave, in that order."""
         attachment = self._attachments[arena]
         now_ms, tick_ms = self._clock.now_ms(), self._clock.tick_ms()
+        ready = []
         for batch in batches:
             lane, codec = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
             if codec is PLAIN:
-                self._go_on(lane, arena, batch, batch.size_bytes, now_ms, tick_ms)
+                ready.append((lane, batch, batch.size_bytes))
             else:
                 self._compressor.put(Job(lane, arena, batch, codec, now_ms, tick_ms))
+        self._go_on(attachment, ready, now_ms, tick_ms)
         if arena.level >= RELAXED_LEVEL:
             self._shares.look()
 
     def _compressed(self, job: Job) -> None:
-        self._go_on(job.lane, job.arena, job.batch, job.plain_bytes, job.now_ms, job.tick_ms)
+        self._go_on(self._attachments[job.arena], [(job.lane, job.batch, job.plain_bytes)], job.now_ms, job.tick_ms)
 
-    def _go_on(self, lane: Lane, arena: Any, batch: Any, plain_bytes: int, now_ms: int, tick_ms: int) -> None:
-        """A batch sealed at ``now_ms`` (wall clock) and ``tick_ms`` (monotonic), of ``plain_bytes`` then, is ready."""
-        self.meter.sealed(lane.topic.name, batch, plain_bytes, now_ms)
-        if any(attachment.waiting for attachment in self._attachments.values()):
+    def _go_on(
+        self, attachment: Attachment, batches: Sequence[tuple[Lane, Any, int]], now_ms: int, tick_ms: int
+    ) -> None:
+        """Batches sealed at ``now_ms`` (wall clock) and ``tick_ms`` (monotonic) are ready, each with its lane and its
+        size when it was sealed."""
+        self.meter.sealed(batches, now_ms)
+        if any(each.waiting for each in self._attachments.values()):
             # The cluster is not known yet: what was there before goes first, whichever arena it is in.
-            self._attachments[arena].wait(batch)
+            for _, batch, _ in batches:
+                attachment.wait(batch)
             return
-        lane.enqueue(Item(arena, batch, tick_ms, self._attachments[arena].elsewhere))
-        topic = lane.topic
-        topic.used_ms = tick_ms
-        if topic.idle:
-            self._brokers.used(topic)
-        if not lane.queued:
-            self._sender.wake(lane)
-        if len(lane.queue) >= CROWD and not lane.crowded:
-            self._shares.crowd(self._attachments[arena], lane)
+        arena, elsewhere = attachment.arena, attachment.elsewhere
+        for lane, batch, _ in batches:
+            lane.enqueue(Item(arena, batch, tick_ms, elsewhere))
+            topic = lane.topic
+            topic.used_ms = tick_ms
+            if topic.idle:
+                self._brokers.used(topic)
+            if not lane.queued:
+                self._sender.wake(lane)
+            if len(lane.queue) >= CROWD and not lane.crowded:
+                self._shares.crowd(attachment, lane)
 
     def wake(self) -> None:
         """Looks again at everything that waits (after a pause of the process, say)."""

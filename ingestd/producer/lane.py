@@ -35,6 +35,10 @@ class Want(Enum):
     """One that nobody has used."""
 
 
+_FRESH: Final = Want.FRESH
+"""Members of an enum are looked up slowly, and this one for every batch."""
+
+
 class LaneQueue:
     """One partition. ``backoff(failures)`` gives a delay in ms; ``idempotent`` False: no numbers, no proofs.
 
@@ -199,7 +203,7 @@ class LaneQueue:
 
         The caller must send it, and then call ``succeeded`` or ``failed`` exactly once.
         """
-        if self.halted or self.renumbering or tick_ms < self.retry_at_ms or self.wants_identity is Want.FRESH:
+        if self.halted or self.renumbering or tick_ms < self.retry_at_ms or self.wants_identity is _FRESH:
             return None
         window = self.window
         if self.cursor < len(window) or self._probe is not None:
@@ -211,11 +215,10 @@ class LaneQueue:
             return None
         numbers = self.numbers
         item = queue[0]
-        oldest_ms = item.oldest_ms if item.oldest_ms < self._oldest_ms else self._oldest_ms
         if window and (
             not numbers.confirmed
             or len(window) >= BATCHES_IN_DOUBT_MAX
-            or (oldest_ms < now_ms - OLD_MS and not self._plain)
+            or (min(item.oldest_ms, self._oldest_ms) < now_ms - OLD_MS and not self._plain)
             or not self._mine
         ):
             return None
@@ -381,7 +384,8 @@ class LaneQueue:
         numbers.seen_ms = item.oldest_ms
         del window[0]
         self.cursor -= 1
-        self._settle(item)
+        item.settled = True
+        self.waiting_bytes -= item.size_bytes
         if not window:
             self._oldest_ms = NEVER_MS
         return (item,)

@@ -63,20 +63,27 @@ class Outcomes:
         self._on_data_loss = on_data_loss
         self._repairs: dict[Item, int] = {}
         """Attempts so far at those that found no room."""
+        self._delivered: list[tuple[Lane, Item, bool]] = []
+        """Not among the figures yet."""
 
     def deliver(self, lane: Lane, item: Item, base_offset: int, log_append_time_ms: int) -> None:
-        """``item`` of ``lane`` is in the log."""
+        """``item`` of ``lane`` is in the log. ``count`` is to be called behind the last one of an answer."""
         arena = item.arena
         batch = item.batch
         self._events.on_delivered(arena, batch, base_offset, log_append_time_ms)
         if item.risk:
             arena.possible_duplicates(item.record_count)
-        if base_offset == OFFSET_UNKNOWN:
+        proven = base_offset == OFFSET_UNKNOWN
+        if proven:
             arena.book(int(Ledger.DELIVERED_UNCONFIRMED_OFFSETS), item.record_count)
-        self._meter.delivered(
-            lane.topic.name, item, self._clock.now_ms(), self._clock.tick_ms(), proven=base_offset == OFFSET_UNKNOWN
-        )
+        self._delivered.append((lane, item, proven))
         arena.done(batch.entry)
+
+    def count(self, now_ms: int, tick_ms: int) -> None:
+        """What was delivered since the last call enters the figures."""
+        if self._delivered:
+            self._meter.delivered(self._delivered, now_ms, tick_ms)
+            self._delivered.clear()
 
     def regressed(self, lane: Lane) -> None:
         """Offsets came back that lie below one acknowledged before: the log was cut there."""

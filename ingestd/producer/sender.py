@@ -6,7 +6,7 @@ Per batch: stamp and note the attempt in the arena, one view, one buffer in the 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from ingestd.config.model import Producer
@@ -37,6 +37,22 @@ Parcel = tuple[Lane, Item, TopicRow]
 
 def _nobody(_: Lane) -> None:
     """Nobody wants to know."""
+
+
+def _matched(
+    parcels: Sequence[Parcel], answers: Sequence[Answer], *, by_id: bool
+) -> Iterable[tuple[Parcel, Answer | None]]:
+    """Each batch of a request with what the response says of it; None: nothing. The order is mostly the same."""
+    if len(parcels) == len(answers) and all(
+        answer.partition == lane.partition and answer.topic == (row.topic_id if by_id else row.name)
+        for (lane, _, row), answer in zip(parcels, answers, strict=True)
+    ):
+        return zip(parcels, answers, strict=True)
+    found = {(answer.topic, answer.partition): answer for answer in answers}
+    return [
+        (parcel, found.get((parcel[2].topic_id if by_id else parcel[2].name, parcel[0].partition)))
+        for parcel in parcels
+    ]
 
 
 class Sender:
@@ -83,7 +99,7 @@ class Sender:
         if broker is None:
             if lane.has_work and self._brokers is not None:
                 self._brokers.refresh()
-        else:
+        elif broker not in self._pumping:
             self._soon(broker)
 
     def _soon(self, broker: Broker) -> None:
@@ -159,22 +175,13 @@ class Sender:
     def produced(self, connection: Connection, request: Any, frame: bytes, at: int) -> None:
         version: int = request.version
         response = produce.decode(version, frame, at)
-        self._meter.answered(self._clock.tick_ms() - request.sent_tick_ms, response.throttle_ms)
+        now_ms, tick_ms = self._clock.now_ms(), self._clock.tick_ms()
+        self._meter.answered(tick_ms - request.sent_tick_ms, response.throttle_ms)
         if response.throttle_ms > 0:
             connection.throttle(produce.API_KEY, version, response.throttle_ms)
-        parcels: list[Parcel] = request.context
-        answers = response.answers
-        by_id = version >= TOPIC_ID_SINCE
-        if len(parcels) == 1 and len(answers) == 1:
-            lane, item, row = parcels[0]
-            answer = answers[0]
-            matches = answer.partition == lane.partition and answer.topic == (row.topic_id if by_id else row.name)
-            self._answered(lane, item, answer if matches else None, response.endpoints)
-        else:
-            found = {(answer.topic, answer.partition): answer for answer in answers}
-            for lane, item, row in parcels:
-                key = (row.topic_id if by_id else row.name, lane.partition)
-                self._answered(lane, item, found.get(key), response.endpoints)
+        for (lane, item, _), answer in _matched(request.context, response.answers, by_id=version >= TOPIC_ID_SINCE):
+            self._answered(lane, item, answer, response.endpoints, now_ms, tick_ms)
+        self._outcomes.count(now_ms, tick_ms)
         self._events.on_freed()
         self._soon(connection.broker)
 
@@ -233,42 +240,49 @@ class Sender:
         topics: dict[str, tuple[TopicRow, list[tuple[int, memoryview]]]] = {}
         parcels: list[Parcel] = []
         by_name = False
+        row: TopicRow | None = None
+        partitions: list[tuple[int, memoryview]] = []
         for lane, item in picked:
             arena = item.arena
             entry = item.batch.entry
             if not item.stamped:
                 arena.stamp(entry, item.producer_id, item.epoch, item.sequence, item.flags, now_ms)
                 item.stamped = True
-            self._meter.sending(lane.topic.name, item, tick_ms, now_ms)
             arena.attempted(entry, now_ms)
             lane.carrier = connection
-            row: TopicRow = lane.topic.row
-            by_name = by_name or row.topic_id == TOPIC_ID_NONE
+            if lane.topic.row is not row:
+                row = lane.topic.row
+                by_name = by_name or row.topic_id == TOPIC_ID_NONE
+                partitions = topics.setdefault(row.name, (row, []))[1]
             parcels.append((lane, item, row))
-            group = topics.get(row.name)
-            if group is None:
-                topics[row.name] = (row, [(lane.partition, arena.view(entry))])
-            else:
-                group[1].append((lane.partition, arena.view(entry)))
+            partitions.append((lane.partition, arena.view(entry)))
+        self._meter.sending(picked, tick_ms, now_ms)
         self._meter.add(Count.REQUESTS)
         connection.send_produce(list(topics.values()), by_name, parcels)
         if not self._acknowledged:
             for lane, item, _ in parcels:
                 for settled in lane.succeeded(item, -1, now_ms):
                     self._outcomes.deliver(lane, settled, -1, -1)
+            self._outcomes.count(now_ms, tick_ms)
             self._events.on_freed()
 
     # -- answers
 
     def _answered(
-        self, lane: Lane, item: Item, answer: Answer | None, endpoints: tuple[tuple[int, str, int], ...]
+        self,
+        lane: Lane,
+        item: Item,
+        answer: Answer | None,
+        endpoints: tuple[tuple[int, str, int], ...],
+        now_ms: int,
+        tick_ms: int,
     ) -> None:
         if answer is None:
             # a partition that the answer leaves out is not forgotten (docs/kafka.md 9)
             self._meter.error(NETWORK_EXCEPTION)
-            lane.failed(item, NETWORK_EXCEPTION, self._clock.tick_ms())
+            lane.failed(item, NETWORK_EXCEPTION, tick_ms)
         elif answer.code == NONE or error_of(answer.code).action is Action.DONE:
-            for settled in lane.succeeded(item, answer.base_offset, self._clock.now_ms()):
+            for settled in lane.succeeded(item, answer.base_offset, now_ms):
                 if settled is item:
                     self._outcomes.deliver(lane, item, answer.base_offset, answer.log_append_time_ms)
                 else:
@@ -277,9 +291,7 @@ class Sender:
                 self._outcomes.regressed(lane)
         else:
             self._meter.error(answer.code)
-            lane.failed(
-                item, answer.code, self._clock.tick_ms(), answer.record_errors, answer.text, answer.log_start_offset
-            )
+            lane.failed(item, answer.code, tick_ms, answer.record_errors, answer.text, answer.log_start_offset)
             self._hint(lane, answer, endpoints)
         if lane.halted:
             self.attend(lane)
