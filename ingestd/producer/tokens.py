@@ -82,6 +82,7 @@ class Tokens:
         self._not_before_ms = 0
         self._fault: TokenError | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def get(self) -> str:
         """A token that is good now. TokenError: none is to be had; who connects tries again."""
@@ -99,6 +100,11 @@ class Tokens:
         self._token = None
 
     def close(self) -> None:
+        """Nothing is renewed any more: the loop may be a program's, and live on."""
+        self._closed = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -143,8 +149,9 @@ class Tokens:
         )
 
     def _later(self, delay_ms: int) -> None:
-        self.close()
-        self._timer = self._loop.call_later(delay_ms / 1000, self._renew)
+        self._cancel()
+        if not self._closed:
+            self._timer = self._loop.call_later(delay_ms / 1000, self._renew)
 
     def _renew(self) -> None:
         self._timer = None

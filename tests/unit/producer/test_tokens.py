@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import threading
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -154,6 +155,26 @@ def test_a_token_that_has_ended_when_it_comes_is_not_asked_for_without_a_pause()
     loop.run_until_complete(get())
     loop.close()
     assert delays[0] > 9
+
+
+def test_a_token_that_comes_behind_the_end_is_not_renewed() -> None:
+    """The loop may be a program's, which goes on for days."""
+    answering = threading.Event()
+
+    def fetch(now_ms: int) -> Token:
+        answering.wait(5)
+        return Token(Secret("late"), now_ms, now_ms + 3_600_000)
+
+    async def end_before_the_answer() -> object:
+        kept = Tokens(Security(), fetch, asyncio.get_running_loop(), SystemClock(), Random(0))
+        waiting = asyncio.create_task(kept.get())
+        await asyncio.sleep(0)
+        kept.close()
+        answering.set()
+        assert await waiting == "late"
+        return kept._timer
+
+    assert asyncio.run(end_before_the_answer()) is None
 
 
 @given(st.text(max_size=40))
