@@ -79,7 +79,10 @@ def render(status: Status, now_ms: int, tick_ms: int, accept: str) -> tuple[byte
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Board(families(status, now_ms, tick_ms)))
     encode: Callable[[Collector], bytes]
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number: whoever asks so gets what everybody reads
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type
 
 

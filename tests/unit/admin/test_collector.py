@@ -134,6 +134,13 @@ def test_the_format_is_the_one_that_is_asked_for(
     }
 
 
+@pytest.mark.parametrize("accept", ["text/plain;version=abc", "application/openmetrics-text; version=", "\xff;;=,"])
+def test_whoever_asks_for_what_is_no_format_gets_the_plain_one(board: tuple[Writer, Reader], accept: str) -> None:
+    body, said = collector.render(copy_status(board[1]), NOW_MS, TICK_MS, accept)
+    assert b"ingestd_info" in body
+    assert "charset=utf-8" in said
+
+
 def test_a_workers_death_in_the_middle_shows_no_false_residual(board: tuple[Writer, Reader]) -> None:
     writer, reader = board
     store(writer.rows[0], Word.SEQLOCK, 3)
