@@ -279,6 +279,7 @@ class BatchProducer:
         """Nothing waits, nothing is in flight."""
         return not (
             self._compressor.busy
+            or self._sender.busy
             or any(attachment.waiting for attachment in self._attachments.values())
             or any(lane.has_work for lane in self._accumulator.lanes.values())
         )
@@ -497,7 +498,7 @@ class BatchProducer:
         if timeout_ms is not None and lane.overdue(tick_ms, timeout_ms):
             self._sender.carry_out(lane, lane.expire(tick_ms, timeout_ms, self._trouble(lane)))
             self._sender.attend(lane)
-        if lane.flying or not lane.has_work:
+        if lane.flying or lane.held or not lane.has_work:
             return
         code = self._denied(lane)
         if code and not any(item.arena.view_count(item.batch.entry) for item in lane.window):

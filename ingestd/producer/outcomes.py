@@ -16,6 +16,11 @@ from ingestd.producer.item import FLAG_ELSEWHERE, FLAG_RISK, Fail, Item, Repair,
 from ingestd.producer.meter import Meter
 
 OFFSET_UNKNOWN: Final = -1
+SLICE_MS: Final = 20
+"""So long batches are given up or made anew at a time, then others have the event loop for as long: both take Python
+for every record, and an arena of them seconds."""
+ROOM_WAIT_MS: Final = 1000
+"""Pause before repairing a batch again that had no pages for it."""
 REPAIRS_MAX: Final = 60
 """Attempts to repair a batch, a second apart, before it fails as a whole: its partition must not stand still."""
 
@@ -65,6 +70,8 @@ class Outcomes:
         """Attempts so far at those that found no room."""
         self._delivered: list[tuple[Lane, Item, bool]] = []
         """Not among the figures yet."""
+        self._slice_tick_ms = -SLICE_MS
+        """When the present slice of the event loop's time began, or the last one."""
 
     def deliver(self, lane: Lane, item: Item, base_offset: int, log_append_time_ms: int) -> None:
         """``item`` of ``lane`` is in the log. ``count`` is to be called behind the last one of an answer."""
@@ -98,18 +105,27 @@ class Outcomes:
         if self._on_data_loss is not None:
             self._on_data_loss(text)
 
-    def apply(self, lane: Lane, steps: list[Step]) -> bool:
-        """Carries ``steps`` out in order, taking them off the list. False: the rest must be tried again later."""
+    def apply(self, lane: Lane, steps: list[Step]) -> int:
+        """Carries ``steps`` out in order, taking them off the list. Returns after how many ms the rest must be tried
+        again; 0: there is none."""
         while steps:
+            if self._slice_is_over():
+                return SLICE_MS
             step = steps[0]
             if isinstance(step, Fail):
                 self._fail(lane, step)
             elif isinstance(step, Suspicion):
                 self._suspect(lane, step)
             elif not self._remake(lane, step):
-                return False
+                return ROOM_WAIT_MS
             del steps[0]
-        return True
+        return 0
+
+    def _slice_is_over(self) -> bool:
+        tick_ms = self._clock.tick_ms()
+        if tick_ms - self._slice_tick_ms >= 2 * SLICE_MS:
+            self._slice_tick_ms = tick_ms
+        return tick_ms - self._slice_tick_ms >= SLICE_MS
 
     def _remake(self, lane: Lane, step: Repair | Split) -> bool:
         """Other bytes for a batch, or its end where there has been no room for them for long. False: not yet."""

@@ -29,8 +29,6 @@ from ingestd.producer.outcomes import DeliveryEvents, Outcomes, write_numbers
 
 VIEW_WAIT_MS: Final = 20
 """Pause before looking again whether a dead connection has let go of a batch."""
-ROOM_WAIT_MS: Final = 1000
-"""Pause before repairing a batch again that had no pages for it."""
 
 Parcel = tuple[Lane, Item, TopicRow]
 
@@ -77,7 +75,8 @@ class Sender:
         self._acknowledged = settings.acks != 0
         self._brokers: Brokers | None = None
         self._identity: Identity | None = None
-        self._steps: dict[Lane, list[Step]] = {}
+        self._undone: dict[Lane, list[Step]] = {}
+        """Decisions that are not carried out yet."""
         self._pumping: set[Broker] = set()
         self._closed = False
         self.relieve: Callable[[Lane], None] = _nobody
@@ -90,6 +89,11 @@ class Sender:
     def stop(self) -> None:
         """Nothing is sent any more; what connections still lose stays in the arena as it is."""
         self._closed = True
+
+    @property
+    def busy(self) -> bool:
+        """Something is decided and not carried out: batches may be in no lane any more, and have no outcome yet."""
+        return bool(self._undone)
 
     # -- what wakes a lane
 
@@ -329,13 +333,15 @@ class Sender:
             return
         lane.held = True
         count = len(steps)
-        finished = self._outcomes.apply(lane, steps)
+        wait_ms = self._outcomes.apply(lane, steps)
         if len(steps) < count:
             self._events.on_freed()
-        if finished:
-            self._settle_numbers(lane)
+        if wait_ms:
+            self._undone[lane] = steps
+            self._later(wait_ms, self.carry_out, lane, steps)
         else:
-            self._later(ROOM_WAIT_MS, self.carry_out, lane, steps)
+            self._undone.pop(lane, None)
+            self._settle_numbers(lane)
 
     def _settle_numbers(self, lane: Lane) -> None:
         """New numbers go to the arena before anything is sent under them; then the lane runs again."""
@@ -358,7 +364,10 @@ class Sender:
                 return
             lane.renumbered()
         lane.held = False
-        self._go_on(lane)
+        if lane.must_resolve:
+            self.attend(lane)  # more has ended meanwhile
+        else:
+            self._go_on(lane)
 
     def _go_on(self, lane: Lane) -> None:
         """Wakes ``lane`` once its pause is over, and not before: an event loop's timers may fire a little early."""

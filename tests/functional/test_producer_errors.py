@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -288,6 +289,44 @@ def test_a_wall_clock_that_is_set_neither_expires_nor_repeats_anything() -> None
             assert lines_of(cluster.log("t")) == [b"%d" % number for number in range(18)]
             assert rig.events.failed == []
             assert rig.arena.ledger()["possible_duplicates"] == 0
+
+    run(scenario())
+
+
+def test_batches_that_fail_at_once_leave_the_event_loop_time_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An arena of them takes seconds, since dead letters are written record by record."""
+
+    class Skipping(SystemClock):
+        skipped_ms = 0
+
+        def tick_ms(self) -> int:
+            return super().tick_ms() + self.skipped_ms
+
+    async def scenario() -> None:
+        clock = Skipping()
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, delivery_timeout_ms=300, producer_clock=clock) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            await cluster.brokers[1].stop()
+            await rig.until(lambda: not rig.producer.brokers_connected)
+            for number in range(40):
+                rig.send(b"%d" % number)
+
+            def write(*_: Any) -> None:
+                clock.skipped_ms += 15
+
+            monkeypatch.setattr(rig.producer.dead_letters, "write", write)
+            seen = [0]
+            while seen[-1] < 40:
+                assert not rig.producer.idle
+                await asyncio.sleep(0.001)
+                seen.append(len(rig.events.failed))
+            assert max(after - before for before, after in pairwise(seen)) <= 2
+            await cluster.brokers[1].start()
+            rig.send(b"b")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a", b"b"]
 
     run(scenario())
 

@@ -14,7 +14,7 @@ import uvloop
 
 from ingestd.hotpath.arena import Arena
 from ingestd.metrics import Failed
-from ingestd.producer import outcomes, sender
+from ingestd.producer import outcomes
 from ingestd.producer.compression import CODECS
 from tests.fakes.broker import CLOSE, PRODUCE, FakeCluster, Partition, error
 from tests.functional.producer_rig import Rig, clock, lines_of, running
@@ -196,7 +196,7 @@ def test_a_repair_that_never_finds_room_fails_its_batch_as_a_whole(
     behind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outcomes, "REPAIRS_MAX", 3)
-    monkeypatch.setattr(sender, "ROOM_WAIT_MS", 10)
+    monkeypatch.setattr(outcomes, "ROOM_WAIT_MS", 10)
 
     async def scenario() -> None:
         cluster = FakeCluster(topics={"t": 1})
@@ -225,7 +225,7 @@ def test_a_repair_that_never_finds_room_fails_its_batch_as_a_whole(
 
 
 def test_a_repair_that_had_to_wait_for_room_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "ROOM_WAIT_MS", 10)
+    monkeypatch.setattr(outcomes, "ROOM_WAIT_MS", 10)
 
     async def scenario() -> None:
         cluster = FakeCluster(topics={"t": 1})
