@@ -23,7 +23,7 @@ SETTINGS: Final = (
         v.integer(5_000, LONG_MAX),
         300_000,
         "ms",
-        "How long a topic without records is still asked about; raise it with many quiet topics.",
+        "How long a topic without records is still asked about; lower it with many quiet topics.",
     ),
     Setting(
         "metadata.recovery.strategy",

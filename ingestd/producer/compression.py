@@ -26,7 +26,7 @@ CODECS: Final = {"none": NONE, "gzip": GZIP, "snappy": SNAPPY, "lz4": LZ4, "zstd
 PLAIN_BYTES_MAX: Final = 256 << 20
 """What a batch of ours may become when decompressed again."""
 SMALL_BYTES_MAX: Final = 256
-"""Records of a batch up to here, one or two lines of a log, gain nothing (``python -m benchmarks.codecs``)."""
+"""Records of a batch up to here, a line of a log or so, gain nothing (``python -m benchmarks.codecs --small``)."""
 GZIP_LEVEL: Final = 6
 """What ``compression.gzip.level = -1`` stands for, in Java too."""
 LZ4_LEVEL: Final = 9
