@@ -1,13 +1,20 @@
-"""What DESIGN.md says about files, functions and states is true of this tree."""
+"""What the documents say about files, functions, tests, states and each other is true of this tree."""
 
 import re
 from pathlib import Path
+
+import pytest
 
 from ingestd.supervisor.states import diagram
 
 ROOT = Path(__file__).parents[2]
 DESIGN = (ROOT / "DESIGN.md").read_text()
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *PAGES]
 PLACES = re.findall(r"`(?:ingestd/)?((?:[\w*]+/)*[\w*]+\.(?:pyx|pxd|py|h|json|service))(?::([\w.]+))?`", DESIGN)
+TESTS = {
+    name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+}
 
 
 def files_named(name: str) -> list[Path]:
@@ -36,3 +43,41 @@ def test_every_runtime_dependency_has_its_reason() -> None:
     assert block
     for name in re.findall(r'"([\w-]+)', block.group(1)):
         assert re.search(rf"^\| .*\b{name}\b.*\|", DESIGN, re.M), name
+
+
+def test_what_imports_a_dependency_is_named_beside_it() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| ([^|]+) \| [^|]+ \|$", DESIGN.split("## 8. Dependencies")[1], re.M)
+    named = {
+        package.replace("-", "_"): re.findall(r"`([^`]+)`", places)
+        for packages, places in rows
+        for package in re.findall(r"[\w-]+", packages)
+    }
+    imports = re.compile(r"^\s*(?:from|import) (\w+)", re.M)
+    used = 0
+    for path in (ROOT / "ingestd").rglob("*.py"):
+        place = path.relative_to(ROOT / "ingestd").as_posix()
+        for module in named.keys() & set(imports.findall(path.read_text())):
+            used += 1
+            assert any(place.startswith(name) or path.match(name) for name in named[module]), (module, place)
+    assert used > 15
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text().split("## More")[1]
+    assert [page.name for page in PAGES if f"(docs/{page.name})" not in readme] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_tests_that_are_named_exist(document: Path) -> None:
+    text = document.read_text()
+    headings = {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"(?m)^#+ (.*)$", text)}
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        target, _, heading = link.partition("#")
+        if not target:
+            assert heading in headings, link
+        elif "://" not in target:
+            assert (document.parent / target).exists(), link
+    for name in set(re.findall(r"`(tests/[\w/]+\.py)`", text)):
+        assert (ROOT / name).exists(), name
+    for name in set(re.findall(r"`(test_\w+)`", text)):
+        assert name in TESTS, name
