@@ -19,7 +19,7 @@ from ingestd.config.settings_refused import PRODUCER_FOREIGN, PRODUCER_NOT_YET
 from ingestd.config.values import Setting
 
 OBJECTS: Final = ("key.serializer", "value.serializer", "partitioner.class")
-"""Settings whose value may be an object of the program."""
+"""Settings whose value may be an object of the program; None is none, as in Kafka."""
 
 _SETTINGS: Final[Mapping[str, Setting]] = {
     name: setting._replace(default=OWN_DEFAULTS.get(name, setting.default))
@@ -46,8 +46,11 @@ class LibrarySettings(NamedTuple):
 def read_library_settings(config: Mapping[str, object]) -> LibrarySettings:
     """Raises ConfigurationError with every fault, each with key, value and cure."""
     faults = Faults()
-    objects = {name: config[name] for name in OBJECTS if name in config and not _is_ours(name, config[name])}
-    table = {str(name): _plain(str(name), value) for name, value in config.items() if name not in objects}
+    objects = {
+        name: config[name] for name in OBJECTS if config.get(name) is not None and not _is_ours(name, config[name])
+    }
+    left = {name: value for name, value in config.items() if name not in OBJECTS or _is_ours(name, value)}
+    table = {str(name): _plain(str(name), value) for name, value in left.items()}
     given = frozenset(table)
     section = read_section("", table, _RULES, faults)
     if "delivery.timeout.ms" not in given:
@@ -66,7 +69,7 @@ def read_library_settings(config: Mapping[str, object]) -> LibrarySettings:
 
 def _is_ours(name: str, value: object) -> bool:
     """A partitioner by name is a setting like any other."""
-    return name == "partitioner.class" and (value is None or isinstance(value, str))
+    return name == "partitioner.class" and isinstance(value, str)
 
 
 def _plain(name: str, value: object) -> object:

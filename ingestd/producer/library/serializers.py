@@ -58,7 +58,7 @@ class FieldSerializer:
 
     def __init__(self, given: object, configs: Mapping[str, Any], *, is_key: bool) -> None:
         self._what = "key" if is_key else "value"
-        made = _made(given)
+        made = _made(given, self._what)
         self._made = made
         self._adapted: Any = None
         if made is None:
@@ -92,12 +92,12 @@ class _WithoutHeaders:
         return self._method(topic, value)
 
 
-def _made(given: object) -> Any:
+def _made(given: object, what: str) -> Any:
     if isinstance(given, str):
         make = _BY_NAME.get(given.strip().removeprefix(_JAVA))
         if make is None:
             raise ValueError(
-                f"{given!r} is no serializer that is known here: give an object with serialize(topic, data)"
+                f"{what}.serializer: {given!r} is none that is known here: give an object with serialize(topic, data)"
             )
         return make()
     return given() if isinstance(given, type) else given

@@ -39,6 +39,12 @@ def test_values_may_be_kafkas_or_pythons(config: dict[str, Any]) -> None:
     assert (producer.acks, producer.enable_idempotence, producer.linger_ms) == (1, False, 7)
 
 
+@pytest.mark.parametrize("name", ["key.serializer", "value.serializer", "partitioner.class"])
+def test_none_is_kafkas_default_where_an_object_may_stand(name: str) -> None:
+    found = read_library_settings({**SEEDS, name: None})
+    assert (found.objects, found.notes, found.producer.partitioner_class) == ({}, [], "")
+
+
 def test_an_unknown_key_is_a_fault_with_the_nearest_name() -> None:
     assert faults(**{"linger_msec": 5}) == ["linger.msec = 5: unknown key. Did you mean linger.ms?"]
 

@@ -33,6 +33,12 @@ class WithHeaders:
         return f"{topic} {data} {headers}".encode()
 
 
+@pytest.mark.parametrize("name", ["", "AvroSerializer"])
+def test_a_name_that_is_not_known_is_said_with_its_setting(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^value\.serializer: "):
+        FieldSerializer(name, {}, is_key=False)
+
+
 def test_an_object_is_configured_asked_and_closed() -> None:
     made = Recorder()
     serializer = FieldSerializer(made, {"a": 1}, is_key=True)
