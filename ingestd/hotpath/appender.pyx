@@ -84,6 +84,7 @@ cdef class Appender:
             verdict = self._offer_otherwise(input, topic, record, sequence)
             if verdict != GO_ON:
                 return verdict
+        record.timestamp_replaced = 0
         if record.timestamp_ms == INT64_MIN:
             record.timestamp_ms = self.now_ms
         elif not self._bound_timestamp(input, record):
@@ -181,6 +182,7 @@ cdef class Appender:
         elif rotating:
             topic.rotation += 1
         self.pending.accepted += 1
+        self.pending.timestamps_replaced += record.timestamp_replaced
         self.pending.accepted_bytes += slot.batch.front - before
         input.flags |= FLAG_ACCEPTED
         input.session.sequence = sequence
@@ -297,7 +299,8 @@ cdef class Appender:
         if listener.timestamp_refuse:
             return False
         record.timestamp_ms = self.now_ms
-        self.pending.timestamps_replaced += 1
+        # Counted once it is taken: a record that has to wait is offered again as it came.
+        record.timestamp_replaced = 1
         return True
 
     cdef bint refuse(self, Input* input, uint32_t reason, uint64_t sequence) noexcept nogil:

@@ -20,6 +20,7 @@ cdef struct Record:                        # one record as a format found it; po
     uint32_t headers_fixed_count
     uint32_t headers_fixed_bytes
     int32_t partition                      # -1: choose
+    uint32_t timestamp_replaced            # 1: it brought one that is out of bounds
     int64_t timestamp_ms                   # INT64_MIN: the record brings none
 
 # The record's own headers, from the native protocol's form.

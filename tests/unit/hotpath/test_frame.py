@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestd.hotpath.intake import BROKEN, CONTROL, READ_MORE, REJECTED, Stream
+from ingestd.hotpath.intake import BLOCKED, BROKEN, CONTROL, READ_MORE, REJECTED, Stream
 from ingestd.metrics import Rejected
 from tests.reference.native_frame import (
     CLOSE,
@@ -164,6 +164,22 @@ def test_timestamps_out_of_bounds_become_the_arrival() -> None:
         stream, records_frame([V._replace(timestamp_ms=at) for at in (0, NOW_MS + 3_000_001, NOW_MS - 1)], topic=b"t0")
     )
     assert [item.timestamp_ms for item in rig.drain()] == [NOW_MS, NOW_MS, NOW_MS - 1]
+    assert rig.arena.ledger()["timestamps_replaced"] == 2
+
+
+def test_a_replaced_timestamp_is_counted_once_however_often_its_record_is_offered() -> None:
+    rig = Rig(partitions=2)
+    stream = rig.stream("frames")
+    rig.intake.hold(0, 1, True)
+    items = [V._replace(timestamp_ms=at, partition=part) for at, part in ((0, 0), (None, 0), (0, 1), (NOW_MS, 1))]
+    assert push(stream, records_frame(items, topic=b"t0")) & BLOCKED
+    for _ in range(3):
+        assert stream.resume(NOW_MS, TICK_MS) & BLOCKED
+    assert rig.arena.ledger()["timestamps_replaced"] == 1
+    rig.intake.hold(0, 1, False)
+    stream.resume(NOW_MS, TICK_MS)
+    assert rig.arena.ledger()["timestamps_replaced"] == 2
+    assert len(rig.drain()) == 4
 
 
 def test_arrival_only() -> None:
