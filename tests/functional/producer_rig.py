@@ -8,7 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ingestd.config import model
+from ingestd.config.faults import Faults
+from ingestd.config.reader import producer_of
+from ingestd.config.section import Rules, read_section
+from ingestd.config.settings import PRODUCER
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.hotpath.listener_spec import ListenerSpec
@@ -18,47 +24,25 @@ from ingestd.producer.compression import decompress
 from tests.fakes.broker import FakeCluster
 from tests.fakes.partition_log import PartitionLog
 
-DEFAULTS: dict[str, Any] = {
-    "acks": -1,
-    "enable_idempotence": True,
+QUICK: dict[str, Any] = {
     "linger_ms": 0,
     "batch_size": 1 << 20,
     "buffer_memory": 8 << 20,
-    "compression_type": "none",
-    "compression_gzip_level": -1,
-    "compression_lz4_level": 9,
-    "compression_zstd_level": 3,
     "request_timeout_ms": 1000,
-    "delivery_timeout_ms": None,
-    "max_request_size": 1 << 20,
-    "max_in_flight_requests_per_connection": 5,
-    "max_block_ms": 60000,
-    "retries": 2**31 - 1,
     "retry_backoff_ms": 10,
     "retry_backoff_max_ms": 50,
     "reconnect_backoff_ms": 10,
     "reconnect_backoff_max_ms": 50,
     "socket_connection_setup_timeout_ms": 1000,
     "socket_connection_setup_timeout_max_ms": 3000,
-    "connections_max_idle_ms": 540000,
-    "metadata_max_age_ms": 300000,
-    "metadata_max_idle_ms": 300000,
-    "metadata_recovery_strategy": "rebootstrap",
-    "metadata_recovery_rebootstrap_trigger_ms": 300000,
-    "client_dns_lookup": "use_all_dns_ips",
-    "send_buffer_bytes": 131072,
-    "receive_buffer_bytes": 32768,
     "client_id": "rig",
-    "topic_denied_timeout_ms": 600000,
-    "partitioner_class": "",
-    "partitioner_ignore_keys": False,
-    "partitioner_adaptive_partitioning_enable": True,
-    "partitioner_availability_timeout_ms": 0,
 }
+"""What differs from the defaults of a configuration that names only its servers: nothing waits long."""
 
 
 def settings(bootstrap: tuple[str, ...], **changes: Any) -> model.Producer:
-    return model.Producer(bootstrap_servers=bootstrap, **{**DEFAULTS, **changes})
+    defaults = producer_of(read_section("producer.", {}, Rules(PRODUCER), Faults()), frozenset())
+    return msgspec.structs.replace(defaults, bootstrap_servers=bootstrap, **{**QUICK, **changes})
 
 
 def clock() -> tuple[int, int]:
