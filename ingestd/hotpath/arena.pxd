@@ -16,7 +16,7 @@ cdef class Arena(Directory):
     cdef uint32_t _expect(self, object entry, uint32_t states) except? 0xFFFFFFFF
     cdef object _snapshot(self, uint32_t entry)
     cdef int _stamp(self, uint32_t entry, object producer_id, object epoch, object base_sequence, object flags,
-                    object now_ms) except -1
+                    object now_ms, uint64_t attempts) except -1
     cdef int _swap(self, uint32_t entry, uint64_t new_run, const unsigned char* records, uint32_t record_bytes,
                    uint32_t record_count, uint32_t codec, const unsigned char* provenance, uint32_t provenance_bytes,
                    object timestamps) except -1

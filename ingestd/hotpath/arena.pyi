@@ -105,6 +105,11 @@ class Arena:
         """How many views of the batch are still held."""
     def stamp(self, entry: int, producer_id: int, epoch: int, base_sequence: int, flags: int, now_ms: int) -> None:
         """SEALED -> STAMPED: numbers and finished header are in the arena before this returns, and stay as they are."""
+    def dispatch(
+        self, entry: int, producer_id: int, epoch: int, base_sequence: int, flags: int, now_ms: int
+    ) -> memoryview:
+        """``stamp`` and the first ``attempted`` at once, and a view of the batch: to be called before the first byte of
+        a send."""
     def restamp(self, entry: int, producer_id: int, epoch: int, base_sequence: int, flags: int, now_ms: int) -> None:
         """New numbers for a STAMPED batch, attempts back to 0: for what is proven not in the log; no view held."""
     def attempted(self, entry: int, now_ms: int) -> None:

@@ -219,7 +219,7 @@ cdef class Arena(Directory):
     # --- stamps
 
     cdef int _stamp(self, uint32_t entry, object producer_id, object epoch, object base_sequence, object flags,
-                    object now_ms) except -1:
+                    object now_ms, uint64_t attempts) except -1:
         cdef Identity line
         cdef Stamp stamp
         cdef BatchHeader header
@@ -242,7 +242,7 @@ cdef class Arena(Directory):
         stamp.producer_id = producer_id
         stamp.sequence = <uint64_t>flags << 48 | <uint64_t>header.producer_epoch << 32 | header.base_sequence
         stamp.first_send_ms = now_ms
-        stamp.attempts = 0
+        stamp.attempts = attempts
         line.state = state_word(generation_of(&self.directory[entry]), header.codec, STATE_STAMPED)
         self.stamp_stage(entry, &stamp)
         self.identity_stage(entry, &line)
@@ -253,15 +253,25 @@ cdef class Arena(Directory):
         """SEALED -> STAMPED: the numbers and the finished header are in the arena before this returns, and stay as
         they are.
         """
-        self._stamp(self._expect(entry, 1u << STATE_SEALED), producer_id, epoch, base_sequence, flags, now_ms)
+        self._stamp(self._expect(entry, 1u << STATE_SEALED), producer_id, epoch, base_sequence, flags, now_ms, 0)
         self.sealed_batches -= 1
         self.stamped_batches += 1
+
+    def dispatch(self, entry, producer_id, epoch, base_sequence, flags, now_ms):
+        """`stamp` and the first `attempted` by one intent, and a view of the batch: to be called before the first byte
+        of a send.
+        """
+        cdef uint32_t index = self._expect(entry, 1u << STATE_SEALED)
+        self._stamp(index, producer_id, epoch, base_sequence, flags, now_ms, 1)
+        self.sealed_batches -= 1
+        self.stamped_batches += 1
+        return self.view(index)
 
     def restamp(self, entry, producer_id, epoch, base_sequence, flags, now_ms):
         """New numbers for a STAMPED batch, attempts back to 0. Only for what is proven not to be in the log; no view
         may be held.
         """
-        self._stamp(self._expect(entry, 1u << STATE_STAMPED), producer_id, epoch, base_sequence, flags, now_ms)
+        self._stamp(self._expect(entry, 1u << STATE_STAMPED), producer_id, epoch, base_sequence, flags, now_ms, 0)
 
     def attempted(self, entry, now_ms):
         """To be called before the first byte of a send: counts it, and notes the time of the first."""

@@ -30,6 +30,11 @@ class Accumulator:
             lane = self.lanes[key] = self._make_lane(topic, partition)
         return lane
 
+    def working(self) -> list[Lane]:
+        """The lanes with work, and those called crowded. Of ten thousand, most are idle: they are looked at without a
+        call."""
+        return [lane for lane in self.lanes.values() if lane.window or lane.queue or lane.crowded or lane.runs]
+
     def mark(self, lane: Lane) -> Broker | None:
         """The lane may have something to send: it gets a turn. Returns the broker to look after, if it has one."""
         broker: Broker | None = lane.route

@@ -226,7 +226,7 @@ class BatchProducer:
 
     def wake(self) -> None:
         """Looks again at everything that waits (after a pause of the process, say)."""
-        for lane in self._accumulator.lanes.values():
+        for lane in self._accumulator.working():
             if lane.has_work:
                 self._sender.wake(lane)
 
@@ -260,7 +260,7 @@ class BatchProducer:
     @property
     def _views_held(self) -> bool:
         return not self._brokers.disconnected or any(
-            item.arena.view_count(item.batch.entry) for lane in self._accumulator.lanes.values() for item in lane.window
+            item.arena.view_count(item.batch.entry) for lane in self._accumulator.working() for item in lane.window
         )
 
     # -- what the owner shows
@@ -281,7 +281,7 @@ class BatchProducer:
             self._compressor.busy
             or self._sender.busy
             or any(attachment.waiting for attachment in self._attachments.values())
-            or any(lane.has_work for lane in self._accumulator.lanes.values())
+            or any(lane.has_work for lane in self._accumulator.working())
         )
 
     def queue_lengths(self, topic: str, timeout_ms: int) -> "array[int] | None":
@@ -300,7 +300,7 @@ class BatchProducer:
     @property
     def in_doubt_batches(self) -> int:
         """Batches sent whose outcome is not known, those in flight included."""
-        return sum(item.flying or item.in_doubt for lane in self._accumulator.lanes.values() for item in lane.window)
+        return sum(item.flying or item.in_doubt for lane in self._accumulator.working() for item in lane.window)
 
     @property
     def parked(self) -> int:
@@ -332,7 +332,7 @@ class BatchProducer:
         meter.begin()
         for attachment in self._attachments.values():
             attachment.survey(meter)
-        for lane in self._accumulator.lanes.values():
+        for lane in self._accumulator.working():
             if lane.has_work:
                 meter.waits(lane.topic.name, lane.oldest_created_ms, lane.waiting_batches, lane.waiting_bytes)
         for job in self._compressor.jobs():
@@ -476,8 +476,8 @@ class BatchProducer:
         self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
         self._brokers.look_for_silence()
         tick_ms = self._clock.tick_ms()
-        # A copy: what is given up makes room, and that may be for the first batch of another partition.
-        for lane in list(self._accumulator.lanes.values()):
+        # A list: what is given up makes room, and that may be for the first batch of another partition.
+        for lane in self._accumulator.working():
             if lane.crowded and (not lane.queue or self._timeout_ms(lane) is not None):
                 # Where records may expire, none of them waits in an open batch for long: their time runs from sealing.
                 self._shares.relieve(lane)

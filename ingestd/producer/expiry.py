@@ -31,7 +31,7 @@ class ExpiringLane(LaneQueue):
         answered here since the last success. If ``must_resolve`` holds afterwards, the caller resolves.
         """
         steps: list[Step] = []
-        if self._expires_attempted and not self._runs:
+        if self._expires_attempted and not self.runs:
             while self.window and tick_ms - self.window[0].sealed_tick_ms >= timeout_ms:
                 steps.append(self._expire_attempted(self.window[0], trouble))
         while self.queue and tick_ms - self.queue[0].sealed_tick_ms >= timeout_ms:
@@ -76,8 +76,8 @@ class ExpiringLane(LaneQueue):
         if self.flying:
             raise DaemonError("a partition fails only while nothing of it is in flight")
         steps: list[Step] = []
-        while self._runs:
-            self.window.extend(self._runs.pop(0)[0])
+        while self.runs:
+            self.window.extend(self.runs.pop(0)[0])
         touched = bool(self.window or self.unresolved)
         for item in list(self.window):
             item.code = code

@@ -55,7 +55,6 @@ class LaneQueue:
         "_plain",
         "_probe",
         "_retries_max",
-        "_runs",
         "_shown_tick_ms",
         "_suspicions",
         "_unnumbered",
@@ -82,6 +81,7 @@ class LaneQueue:
         "renumbering",
         "retry_at_ms",
         "route",
+        "runs",
         "timer",
         "topic",
         "unresolved",
@@ -152,7 +152,8 @@ class LaneQueue:
         self._retries_max = retries_max
         self._expires_attempted = expires_attempted
         self._backoff = backoff
-        self._runs: list[tuple[list[Item], Numbers, list[Item]]] = NO_ITEMS
+        self.runs: list[tuple[list[Item], Numbers, list[Item]]] = NO_ITEMS
+        """Batches of dead processes that are not in the window yet; see ``add_run``."""
         self._unnumbered: list[Item] = NO_ITEMS
         self._probe: Item | None = None
         self._shown_tick_ms = 0
@@ -174,7 +175,7 @@ class LaneQueue:
 
         ``renumbered``: those among them whose numbers here differ from what the arena holds.
         """
-        self._runs = [*self._runs, (items, numbers, renumbered)]
+        self.runs = [*self.runs, (items, numbers, renumbered)]
         self.waiting_bytes += sum(item.size_bytes for item in items)
 
     def identity(self, producer_id: int, epoch: int) -> None:
@@ -208,7 +209,7 @@ class LaneQueue:
         window = self.window
         if self.cursor < len(window) or self._probe is not None:
             return self._take_again(now_ms, tick_ms)
-        if not window and self._runs:
+        if not window and self.runs:
             return self._take_again(now_ms, tick_ms) if self._begin_run() else None
         queue = self.queue
         if not queue or self.unresolved or not (window or self._begin_own(now_ms)):
@@ -305,7 +306,7 @@ class LaneQueue:
 
     def _begin_run(self) -> bool:
         """The next batches of a dead process. False: they need numbers first."""
-        items, numbers, renumbered = self._runs.pop(0)
+        items, numbers, renumbered = self.runs.pop(0)
         self.window[:] = items
         self._numbers = numbers
         numbers.seen_ms = 0
@@ -337,22 +338,22 @@ class LaneQueue:
     @property
     def may_send(self) -> bool:
         """``take`` may have something; what is in flight does not count."""
-        return bool(self.queue or self.cursor < len(self.window) or self._probe or self._runs)
+        return bool(self.queue or self.cursor < len(self.window) or self._probe or self.runs)
 
     @property
     def has_work(self) -> bool:
         """Something waits here, sent or not."""
-        return bool(self.window or self.queue or self._runs)
+        return bool(self.window or self.queue or self.runs)
 
     @property
     def waiting_batches(self) -> int:
         """All that has no outcome yet, sent or not."""
-        return len(self.window) + len(self.queue) + sum(len(items) for items, _, _ in self._runs)
+        return len(self.window) + len(self.queue) + sum(len(items) for items, _, _ in self.runs)
 
     @property
     def oldest_created_ms(self) -> int:
         """When the first record of what goes first here was accepted (wall clock); 0: nothing waits."""
-        first = self.window or (self._runs[0][0] if self._runs else self.queue)
+        first = self.window or (self.runs[0][0] if self.runs else self.queue)
         return first[0].batch.created_ms if first else 0
 
     # -- what comes back

@@ -249,17 +249,19 @@ class Sender:
         for lane, item in picked:
             arena = item.arena
             entry = item.batch.entry
-            if not item.stamped:
-                arena.stamp(entry, item.producer_id, item.epoch, item.sequence, item.flags, now_ms)
+            if item.stamped:
+                arena.attempted(entry, now_ms)
+                view = arena.view(entry)
+            else:
+                view = arena.dispatch(entry, item.producer_id, item.epoch, item.sequence, item.flags, now_ms)
                 item.stamped = True
-            arena.attempted(entry, now_ms)
             lane.carrier = connection
             if lane.topic.row is not row:
                 row = lane.topic.row
                 by_name = by_name or row.topic_id == TOPIC_ID_NONE
                 partitions = topics.setdefault(row.name, (row, []))[1]
             parcels.append((lane, item, row))
-            partitions.append((lane.partition, arena.view(entry)))
+            partitions.append((lane.partition, view))
         self._meter.sending(picked, tick_ms, now_ms)
         self._meter.add(Count.REQUESTS)
         connection.send_produce(list(topics.values()), by_name, parcels)

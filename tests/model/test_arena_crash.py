@@ -120,6 +120,7 @@ OPERATIONS: dict[str, Callable[[Bench], object]] = {
     "seal": lambda bench: bench.writer.seal(bench.half),
     "compress": lambda bench: bench.arena.compress(bench.sealed, b"compressed" * 30, 4),
     "stamp": lambda bench: bench.arena.stamp(bench.sealed, 99, 1, 5, 2, NOW_MS),
+    "dispatch": lambda bench: bench.arena.dispatch(bench.sealed, 99, 1, 5, 2, NOW_MS).release(),
     "restamp": lambda bench: bench.arena.restamp(bench.stamped, 99, 4, 0, 1, NOW_MS),
     "attempted": lambda bench: bench.arena.attempted(bench.stamped, NOW_MS + 5),
     "done": lambda bench: bench.arena.done(bench.stamped),

@@ -144,7 +144,9 @@ class ArenaMachine(RuleBasedStateMachine):
         entry = self._pick(data, BatchState.SEALED, BatchState.STAMPED)
         if entry is None or self.views.get(entry):
             return
-        if self.batches[entry].state == BatchState.SEALED:
+        if self.batches[entry].state == BatchState.SEALED and data.draw(st.booleans()):
+            self.arena.dispatch(entry, *numbers, 0, NOW_MS).release()
+        elif self.batches[entry].state == BatchState.SEALED:
             self.arena.stamp(entry, *numbers, 0, NOW_MS)
         else:
             self.arena.restamp(entry, *numbers, 0, NOW_MS)

@@ -77,6 +77,23 @@ def test_a_batch_goes_from_intake_to_kafka() -> None:
     assert arena.ledger()["delivered_bytes"] == batch.size_bytes - 61
 
 
+def test_dispatch_is_a_stamp_and_its_first_attempt() -> None:
+    one, two = small_arena(None), small_arena(None)
+    records = sent(5)
+    entry = fill(one, records)
+    assert fill(two, records) == entry
+    one.stamp(entry, 1 << 40, 3, 100, 5, NOW_MS)
+    one.attempted(entry, NOW_MS)
+    with two.dispatch(entry, 1 << 40, 3, 100, 5, NOW_MS) as view:
+        assert two.view_count(entry) == 1
+        decoded = decode_batch(bytes(view))
+    assert (decoded.producer_id, decoded.producer_epoch, decoded.base_sequence) == (1 << 40, 3, 100)
+    assert one.batch(entry) == two.batch(entry)
+    assert (one.sealed_batches, one.stamped_batches) == (two.sealed_batches, two.stamped_batches) == (0, 1)
+    one.close()
+    two.close()
+
+
 def test_a_producer_without_idempotence_stamps_minus_one() -> None:
     arena = small_arena(None)
     entry = fill(arena, sent(1))
@@ -337,6 +354,7 @@ Act = Callable[[Arena, int], object]
 ACTS: dict[str, Act] = {
     "compress": lambda arena, entry: arena.compress(entry, b"x", 4),
     "stamp": lambda arena, entry: arena.stamp(entry, 1, 0, 0, 0, NOW_MS),
+    "dispatch": lambda arena, entry: arena.dispatch(entry, 1, 0, 0, 0, NOW_MS),
     "restamp": lambda arena, entry: arena.restamp(entry, 1, 0, 0, 0, NOW_MS),
     "attempted": lambda arena, entry: arena.attempted(entry, NOW_MS),
     "done": lambda arena, entry: arena.done(entry),
@@ -346,7 +364,7 @@ ACTS: dict[str, Act] = {
 }
 ALLOWED = {
     BatchState.OPEN: set[str](),
-    BatchState.SEALED: {"compress", "stamp", "fail", "repair", "view"},
+    BatchState.SEALED: {"compress", "stamp", "dispatch", "fail", "repair", "view"},
     BatchState.STAMPED: {"restamp", "attempted", "done", "fail", "repair", "view"},
     BatchState.DONE: set[str](),
     BatchState.FREE: set[str](),
