@@ -133,6 +133,17 @@ def test_the_image_is_slim_and_does_not_run_as_root() -> None:
     assert "apt-get" not in " ".join(rest for _, rest in steps(1))
 
 
+@pytest.mark.parametrize(("status", "healthy"), [(0, True), (1, True), (75, False), (78, False)])
+def test_a_container_is_healthy_as_long_as_the_daemon_runs(tmp_path: Path, status: int, healthy: bool) -> None:
+    check = re.search(r" CMD (.+)$", dict(steps(1))["HEALTHCHECK"])
+    assert check is not None
+    command = tmp_path / "ingestd"
+    command.write_text(f"#!/bin/sh\nexit {status}\n")
+    command.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert (subprocess.run(["sh", "-c", check[1]], env=path, check=False).returncode == 0) is healthy
+
+
 def test_what_the_image_copies_is_there_and_not_ignored() -> None:
     for stage in (0, 1):
         for instruction, rest in steps(stage):
