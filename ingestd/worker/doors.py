@@ -9,7 +9,7 @@ from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Stream
 from ingestd.listeners.connection import Connection
 from ingestd.listeners.conversation import Conversation, Terms
-from ingestd.listeners.datagram import DatagramSocket
+from ingestd.listeners.datagram import DatagramSocket, unix_queue
 from ingestd.listeners.room import Room, own_paths_of
 from ingestd.listeners.sessions import Sessions
 from ingestd.listeners.stream import Greet, ReserveDescriptor, StreamListener
@@ -37,6 +37,7 @@ class Doors:
 
     def open(self, row: Row) -> None:
         """Reads and accepts from now on; books what the kernel dropped since a predecessor has looked."""
+        queue = unix_queue()
         for entry in self._plan.sockets:
             inherited = socket.socket(fileno=entry.fd)
             inherited.set_inheritable(False)
@@ -44,7 +45,8 @@ class Doors:
             self._sockets.append(inherited)
             listener = self._plan.config.listeners[entry.listener]
             if entry.role == "datagram":
-                datagram = DatagramSocket(self._room, inherited, self._room.intake.datagram(entry.fd, entry.listener))
+                reader = self._room.intake.datagram(entry.fd, entry.listener)
+                datagram = DatagramSocket(self._room, inherited, reader, queue)
                 if len(self._datagrams) < SOCKET_DROPS_MAX:
                     missed = datagram.drops_seen - row.socket_drops(len(self._datagrams)) & 0xFFFF_FFFF
                     # The kernel's counter has 32 bits; half of them is as much as can be told from a step back.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingestd.hotpath.intake import AGAIN, EOF, READ_MORE
+from ingestd.listeners.datagram import GATHER_QUEUE, unix_queue
 from ingestd.metrics import Rejected
 from tests.reference.native_frame import WireRecord, records_frame
 from tests.reference.rig import NOW_MS, TICK_MS, Rig
@@ -105,6 +106,12 @@ def test_unix_datagrams(unix_datagram: tuple[socket.socket, socket.socket, bytes
     assert datagram.read(NOW_MS, TICK_MS) == AGAIN
     assert [(item.key, len(item.value or b"")) for item in rig.drain()] == [(path[:108], 3), (path[:108], 65_535)]
     assert rig.rejected() == {Rejected.EMPTY: 1, Rejected.TRUNCATED: 1}
+
+
+def test_a_unix_sockets_queue_is_found_by_trying() -> None:
+    # The kernel takes one more than it is told (unix_recvq_full in its af_unix.c).
+    told = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+    assert unix_queue() == min(told + 1, GATHER_QUEUE)
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])

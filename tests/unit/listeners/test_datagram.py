@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from ingestd.hotpath import intake as path
-from ingestd.listeners.datagram import GATHER_BUFFER_BYTES, READS_MAX, DatagramSocket
+from ingestd.listeners.datagram import GATHER_BUFFER_BYTES, GATHER_QUEUE, READS_MAX, DatagramSocket
 from ingestd.listeners.room import Hooks, Room
 
 
@@ -46,7 +46,7 @@ class Socket:
 class Setup:
     """A socket whose reads return ``results``, one after the other, then AGAIN."""
 
-    def __init__(self, family: socket.AddressFamily = socket.AF_UNIX) -> None:
+    def __init__(self, family: socket.AddressFamily = socket.AF_UNIX, queue: int = 11) -> None:
         self.loop = Loop()
         self.told: list[str] = []
         self.results: list[int] = []
@@ -61,7 +61,7 @@ class Setup:
             errors=lambda _: self.told.append("error"),
         )
         self.room = Room(cast(Any, self.loop), cast(Any, None), hooks)
-        self.datagrams = DatagramSocket(self.room, cast(socket.socket, Socket(family)), cast(Any, self))
+        self.datagrams = DatagramSocket(self.room, cast(socket.socket, Socket(family)), cast(Any, self), queue)
         self.datagrams.start()
 
     def read(self, now_ms: int, tick_ms: int) -> int:
@@ -128,9 +128,16 @@ def test_a_drain_reads_to_the_end_once() -> None:
     assert not setup.listens()
 
 
-def test_udp_lets_datagrams_gather() -> None:
-    setup = Setup(socket.AF_INET)
+@pytest.mark.parametrize(("family", "queue"), [(socket.AF_INET, 0), (socket.AF_UNIX, GATHER_QUEUE)])
+def test_where_there_is_room_datagrams_gather(family: socket.AddressFamily, queue: int) -> None:
+    setup = Setup(family, queue)
     setup.wake(path.ACCEPTED)
     assert not setup.listens()
     setup.loop.later.pop()()
+    assert setup.listens()
+
+
+def test_a_short_queue_is_read_at_once() -> None:
+    setup = Setup(socket.AF_UNIX, GATHER_QUEUE - 1)
+    setup.wake(path.ACCEPTED)
     assert setup.listens()
