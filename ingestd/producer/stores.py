@@ -1,14 +1,13 @@
 """Trust stores and key stores: PEM or PKCS#12, from a file or from the configuration, as PEM for OpenSSL."""
 
 from pathlib import Path
-from typing import Final, NamedTuple
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
-from cryptography.x509 import Certificate
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingestd.config.security import NO_SECRET, Security
 from ingestd.secret import Secret
+
+if TYPE_CHECKING:
+    from ingestd.producer.pkcs12 import Unpacked
 
 BYTES_MAX: Final = 16 << 20
 _JKS_MAGICS: Final = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
@@ -42,8 +41,8 @@ def read_trust_store(settings: Security) -> str:
     content = _read(setting, path)
     if _is_pem(setting, content, settings.ssl_truststore_type, path):
         return _checked(setting, content.decode("utf-8", "replace"))
-    _, own, others = _pkcs12(setting, content, settings.ssl_truststore_password, "ssl.truststore.password")
-    return _checked(setting, _pem([*([own] if own else []), *others]).decode())
+    store = _pkcs12(setting, content, settings.ssl_truststore_password, "ssl.truststore.password")
+    return _checked(setting, (store.own + store.others).decode())
 
 
 def _checked(setting: str, pem: str) -> str:
@@ -70,10 +69,10 @@ def read_key_store(settings: Security) -> KeyStore | None:
                     f"{setting}: there is no {what} in it. Put key and certificate chain into that one file"
                 )
         return KeyStore(content, settings.ssl_key_password)
-    key, own, others = _pkcs12(setting, content, settings.ssl_keystore_password, "ssl.keystore.password")
-    if key is None or own is None:
+    store = _pkcs12(setting, content, settings.ssl_keystore_password, "ssl.keystore.password")
+    if not store.key or not store.own:
         raise StoreError(f"{setting}: there is no private key with a certificate in it. Export the key's own entry")
-    return KeyStore(_pem([own, *others]) + key, NO_SECRET)
+    return KeyStore(store.own + store.others + store.key, NO_SECRET)
 
 
 def _read(setting: str, path: str) -> bytes:
@@ -98,22 +97,15 @@ def _is_pem(setting: str, content: bytes, kind: str, path: str) -> bool:
     return kind == "PEM" or (not kind and b"-----BEGIN" in content)
 
 
-def _pkcs12(
-    setting: str, content: bytes, password: Secret, password_setting: str
-) -> tuple[bytes | None, Certificate | None, list[Certificate]]:
-    """(private key as PEM, its certificate, the other certificates)."""
+def _pkcs12(setting: str, content: bytes, password: Secret, password_setting: str) -> "Unpacked":
+    # Few have such a store, and every worker would pay for the import.
+    from ingestd.producer.pkcs12 import unpack
+
     text = password.reveal()
     try:
-        store = pkcs12.load_pkcs12(content, text.encode() if text else None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return unpack(content, text)
+    except ValueError:
         what = "is wrong" if text else "is missing"
         raise StoreError(
             f"{setting}: no PKCS#12 file, or {password_setting} {what}. Try: openssl pkcs12 -info"
         ) from None
-    key = store.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) if store.key else None
-    own = store.cert.certificate if store.cert else None
-    return key, own, [entry.certificate for entry in store.additional_certs]
-
-
-def _pem(certificates: list[Certificate]) -> bytes:
-    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
