@@ -122,7 +122,7 @@ def test_each_partitioner_does_what_it_says(
     assert placed(read_topic(kafka.bootstrap, crc32)) == placed(read_topic(kafka.bootstrap, theirs))
     assert Counter(record.partition for record in read_topic(kafka.bootstrap, turns)) == dict.fromkeys(range(12), 250)
     spread = Counter(record.partition for record in read_topic(kafka.bootstrap, ignored))
-    assert len(spread) == 12, "some 100 draws among 12"
+    assert len(spread) > 6, "one key would be in one partition; some 44 draws among 12 are not"
 
 
 def test_one_big_customer_has_a_partition_of_its_own(

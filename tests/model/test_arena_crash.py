@@ -152,6 +152,7 @@ def outcomes(tmp_path: Path, bench: Bench, operation: Callable[[], object]) -> l
     return found
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_crash_after_any_store_leaves_all_of_an_operation_or_nothing(name: str, tmp_path: Path) -> None:
     bench = Bench(tmp_path / "a.arena")
@@ -181,6 +182,7 @@ def test_a_page_and_an_entry_used_again_show_the_old_batch_or_the_new_one(tmp_pa
     assert not any(outcome["damage"] for outcome in found)
 
 
+@pytest.mark.exhaustive
 def test_absorbing_an_arena_books_it_once_wherever_it_is_cut(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "a.arena")
     other = small_arena(None)
@@ -192,6 +194,7 @@ def test_absorbing_an_arena_books_it_once_wherever_it_is_cut(tmp_path: Path) -> 
     assert [len(outcome["sessions"]) for outcome in found] == [1, 2, 2]
 
 
+@pytest.mark.exhaustive
 def test_recovery_may_be_cut_after_any_of_its_own_stores(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "a.arena")
     view = bench.arena.view(bench.sealed)

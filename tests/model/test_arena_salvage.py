@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.salvage import salvage
 from ingestd.metrics import Dropped
@@ -29,6 +31,7 @@ def test_after_any_store_the_books_are_those_that_opening_it_would_find(tmp_path
     assert len(seen) == 2, "the commit was seen before and after"
 
 
+@pytest.mark.exhaustive
 def test_taking_over_books_once_wherever_it_is_cut(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "old.arena")
     bench.arena.topic_update(1, b"i" * 16, 7)
