@@ -183,7 +183,8 @@ def _decode(version: int, reader: Reader) -> Response:
     if flexible:
         reader.tags()
     answers: list[Answer] = []
-    for _ in range(reader.count(flexible, 6)):
+    # a name of no length, no partition, and no tag
+    for _ in range(reader.count(flexible, 3 if flexible else 6)):
         topic: str | bytes = reader.take(16) if version >= TOPIC_ID_SINCE else reader.string(flexible)
         left = reader.count(flexible, 22)
         while left:
