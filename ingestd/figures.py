@@ -7,6 +7,7 @@ whole. Counters go on where a worker that died had stored them last, and begin a
 
 from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -148,13 +149,15 @@ def read(words: Sequence[int], topics: Sequence[str]) -> Reading:
 class Figures:
     """What one process counts. Only its event loop touches it.
 
-    ``counts`` is indexed by :class:`Count`, ``gauges`` by :class:`Gauge`.
+    ``counts`` is indexed by :class:`Count`, ``gauges`` by :class:`Gauge`, ``tallies`` by :class:`Histogram`: how often
+    each value (ms or bytes) was met since the last :meth:`fold`. What a clock's step makes negative counts as 0.
     """
 
     def __init__(self, topics: Sequence[str] = (), before: Reading | None = None) -> None:
         """``before``: what a predecessor has stored last, whose counters go on here."""
         self.counts: list[int] = [0] * COUNT_PLACES
         self.gauges: list[int] = [0] * GAUGE_PLACES
+        self.tallies: list[defaultdict[int, int]] = [defaultdict(int) for _ in Histogram]
         self._histograms: list[list[int]] = [[0] * HISTOGRAM_WORDS for _ in Histogram]
         self._errors: dict[str, int] = {}
         self._topics: dict[str, list[int]] = {name: [0] * TOPIC_WORDS for name in (*topics, NOT_CONFIGURED)}
@@ -176,14 +179,16 @@ class Figures:
         """All rows."""
         return list(self._topics.values())
 
-    def observe(self, histogram: int, value: int, weight: int) -> None:
-        """``value``: ms or bytes; what a clock's step makes negative counts as 0. ``weight``: how often it counts."""
-        row = self._histograms[histogram]
-        if value <= 0:
-            row[0] += weight
-            return
-        row[bisect_left(BOUNDS[histogram], value)] += weight
-        row[SUM_WORD] += value * weight
+    def fold(self) -> None:
+        """Puts the tallies into the buckets: for once a second, as a tally has an entry for every value."""
+        for row, bounds, tally in zip(self._histograms, BOUNDS, self.tallies, strict=True):
+            for value, weight in tally.items():
+                if value <= 0:
+                    row[0] += weight
+                else:
+                    row[bisect_left(bounds, value)] += weight
+                    row[SUM_WORD] += value * weight
+            tally.clear()
 
     def error(self, name: str) -> None:
         """A batch's request has met this error. Names beyond the table's places are counted together."""
@@ -194,6 +199,7 @@ class Figures:
 
     def pack(self) -> "array[int]":
         """The block's words; the first is the seqlock's, which the storing side keeps to itself."""
+        self.fold()
         words = array("Q", bytes(8 * _FIRST))
         words.extend(self.counts)
         words.extend(self.gauges)

@@ -33,11 +33,11 @@ _PARTITION_V3: Final = Struct(">ihqq")
 _PARTITION_USUAL: Final = Struct(">ihqqq3s")
 _USUAL_END: Final = b"\1\0\0"
 _LEADER: Final = Struct(">ii")
-# Version 13, one partition of one topic, no error texts, no tags: header tags, topics 1 (as 2), id, partitions 1
-# (as 2), the partition's fields, no record errors (as 1), no message, ends of structs, throttle before the last one.
-_SINGLE: Final = Struct(">2s16sBihqqq4siB")
-_SINGLE_TOPICS: Final = b"\0\2"
-_SINGLE_ENDS: Final = b"\1\0\0\0"
+# Version 13, one topic, every partition as usual, no tags: header tags, topics 1 (as 2), id, partitions (plus 1 in one
+# byte), then the partitions, the topic's end, throttle, the body's end.
+_ONE_TOPIC: Final = Struct(">2s16sB")
+_ONE_TOPIC_BEGINS: Final = b"\0\2"
+_ONE_TOPIC_END: Final = Struct(">BiB")
 
 Buffer = bytes | bytearray | memoryview
 
@@ -164,13 +164,8 @@ class Response(NamedTuple):
 
 def decode(version: int, data: bytes, at: int) -> Response:
     """Decodes a response body. ``at``: offset behind the correlation id. Raises ProtocolError."""
-    if version == TOPIC_ID_SINCE and len(data) - at == _SINGLE.size:
-        topics, topic_id, count, index, code, offset, append_ms, start, ends, throttle_ms, end = _SINGLE.unpack_from(
-            data, at
-        )
-        if topics == _SINGLE_TOPICS and count == 2 and ends == _SINGLE_ENDS and end == 0:
-            answer = Answer(topic_id, index, code, offset, append_ms, start, (), "", -1, -1)
-            return Response([answer], throttle_ms, ())
+    if version == TOPIC_ID_SINCE and (usual := _one_topic(data, at)) is not None:
+        return usual
     reader = Reader(data, at)
     try:
         return _decode(version, reader)
@@ -205,17 +200,35 @@ def _decode(version: int, reader: Reader) -> Response:
     return Response(answers, throttle_ms, endpoints)
 
 
-def _usual_partitions(topic: str | bytes, count: int, reader: Reader) -> list[Answer]:
-    """As many of the next ``count`` partitions as have neither record errors, nor a message, nor tags."""
+def _one_topic(data: bytes, at: int) -> Response | None:
+    """The usual response, read in one go; None: it is not one."""
+    count, rest = divmod(len(data) - at - _ONE_TOPIC.size - _ONE_TOPIC_END.size, _PARTITION_USUAL.size)
+    if rest or count < 1:
+        return None
+    begins, topic_id, claimed = _ONE_TOPIC.unpack_from(data, at)
+    topic_end, throttle_ms, end = _ONE_TOPIC_END.unpack_from(data, len(data) - _ONE_TOPIC_END.size)
+    if begins != _ONE_TOPIC_BEGINS or claimed != count + 1 or claimed >= 0x80 or topic_end or end:
+        return None
+    answers = _usual_rows(topic_id, memoryview(data)[at + _ONE_TOPIC.size : len(data) - _ONE_TOPIC_END.size])
+    return Response(answers, throttle_ms, ()) if len(answers) == count else None
+
+
+def _usual_rows(topic: str | bytes, rows: memoryview) -> list[Answer]:
+    """The partitions in ``rows`` up to the first that has record errors, a message or tags."""
     found: list[Answer] = []
-    size = _PARTITION_USUAL.size
-    end_at = min(reader.at + count * size, len(reader.data))
-    end_at -= (end_at - reader.at) % size
-    rows = memoryview(reader.data)[reader.at : end_at]
     for index, code, base_offset, append_ms, start, end in _PARTITION_USUAL.iter_unpack(rows):
         if end != _USUAL_END:
             break
         found.append(Answer(topic, index, code, base_offset, append_ms, start, (), "", -1, -1))
+    return found
+
+
+def _usual_partitions(topic: str | bytes, count: int, reader: Reader) -> list[Answer]:
+    """As many of the next ``count`` partitions as are usual."""
+    size = _PARTITION_USUAL.size
+    end_at = min(reader.at + count * size, len(reader.data))
+    end_at -= (end_at - reader.at) % size
+    found = _usual_rows(topic, memoryview(reader.data)[reader.at : end_at])
     reader.at += len(found) * size
     return found
 

@@ -104,6 +104,8 @@ class BatchProducer:
         # One method for all lanes: made anew for each, it would be a fair part of what a lane takes.
         self._delay_ms = Backoff(settings.retry_backoff_ms, settings.retry_backoff_max_ms, random).delay_ms
         self._attachments: dict[Any, Attachment] = {}
+        self._waiting = False
+        """Some attachment has batches that enter their lanes once the cluster is known."""
         self._shares = Shares(self._attachments, relieved, events.on_freed, loop, self._clock)
         self._accumulator = Accumulator(self._make_lane, settings.max_request_size)
         self.dead_letters = DeadLetters(state_directory, listeners, letters_bounds)
@@ -164,6 +166,7 @@ class BatchProducer:
         self._attachments[arena] = attachment
         for batch in arena.recovered():
             attachment.wait(batch)
+            self._waiting = True
         if self._cluster.cluster_id:
             self._release()
 
@@ -207,7 +210,7 @@ class BatchProducer:
         """Batches sealed at ``now_ms`` (wall clock) and ``tick_ms`` (monotonic) are ready, each with its lane and its
         size when it was sealed."""
         self.meter.sealed(batches, now_ms)
-        if any(each.waiting for each in self._attachments.values()):
+        if self._waiting:
             # The cluster is not known yet: what was there before goes first, whichever arena it is in.
             for _, batch, _ in batches:
                 attachment.wait(batch)
@@ -280,7 +283,7 @@ class BatchProducer:
         return not (
             self._compressor.busy
             or self._sender.busy
-            or any(attachment.waiting for attachment in self._attachments.values())
+            or self._waiting
             or any(lane.has_work for lane in self._accumulator.working())
         )
 
@@ -397,6 +400,7 @@ class BatchProducer:
     def _release(self) -> None:
         """Recovered batches enter their lanes, now that it is known which cluster this is."""
         partitions: dict[Lane, list[list[Item]]] = {}
+        self._waiting = False
         for attachment in self._attachments.values():
             waiting = attachment.take_waiting()
             self._compare_cluster(attachment, waiting)
@@ -475,6 +479,7 @@ class BatchProducer:
             return
         self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
         self._brokers.look_for_silence()
+        self.meter.figures.fold()
         tick_ms = self._clock.tick_ms()
         # A list: what is given up makes room, and that may be for the first batch of another partition.
         for lane in self._accumulator.working():

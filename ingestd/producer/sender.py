@@ -41,11 +41,12 @@ def _matched(
     parcels: Sequence[Parcel], answers: Sequence[Answer], *, by_id: bool
 ) -> Iterable[tuple[Parcel, Answer | None]]:
     """Each batch of a request with what the response says of it; None: nothing. The order is mostly the same."""
-    if len(parcels) == len(answers) and all(
-        answer.partition == lane.partition and answer.topic == (row.topic_id if by_id else row.name)
-        for (lane, _, row), answer in zip(parcels, answers, strict=True)
-    ):
-        return zip(parcels, answers, strict=True)
+    if len(parcels) == len(answers):
+        for (lane, _, row), answer in zip(parcels, answers, strict=True):
+            if answer.partition != lane.partition or answer.topic != (row.topic_id if by_id else row.name):
+                break
+        else:
+            return zip(parcels, answers, strict=True)
     found = {(answer.topic, answer.partition): answer for answer in answers}
     return [
         (parcel, found.get((parcel[2].topic_id if by_id else parcel[2].name, parcel[0].partition)))

@@ -48,7 +48,7 @@ def test_what_is_packed_is_what_is_read() -> None:
     counted.error("NOT_ENOUGH_REPLICAS")
     counted.error("TRANSACTIONAL_ID_AUTHORIZATION_FAILED")
     counted.error("NOT_ENOUGH_REPLICAS")
-    counted.observe(Histogram.BATCH_SIZE, 300, 1)
+    counted.tallies[Histogram.BATCH_SIZE][300] += 1
     found = read(counted.pack(), NAMES)
     assert [found.counts[count] for count in Count] == [100 + count for count in Count]
     assert [found.gauges[gauge] for gauge in Gauge] == [200 + gauge for gauge in Gauge]
@@ -67,7 +67,7 @@ def test_what_is_packed_is_what_is_read() -> None:
 def test_buckets_hold_what_a_plain_model_says(histogram: Histogram, values: list[tuple[int, int]]) -> None:
     counted = Figures()
     for value, weight in values:
-        counted.observe(histogram, value, weight)
+        counted.tallies[histogram][value] += weight
     found = read(counted.pack(), ()).histograms[histogram]
     every = [max(value, 0) for value, weight in values for _ in range(weight)]
     below = 0
@@ -101,13 +101,13 @@ def test_a_successor_counts_on_and_begins_with_no_gauges(tmp_path: Path) -> None
         first.gauges[Gauge.REQUESTS_IN_FLIGHT] = 3
         first.topic("orders")[TopicWord.RECORDS_DELIVERED] = 11
         first.topic("orders")[TopicWord.OLDEST_CREATED_MS] = 12
-        first.observe(Histogram.SEND_TO_ACK, 4, 10)
+        first.tallies[Histogram.SEND_TO_ACK][4] += 10
         first.error("REQUEST_TIMED_OUT")
         store_block(board.block(1), memoryview(first.pack()))
         second = Figures(board.topics, board.figures(1))
         second.add(Count.REQUESTS)
         second.topic("orders")[TopicWord.RECORDS_DELIVERED] += 1
-        second.observe(Histogram.SEND_TO_ACK, 4, 1)
+        second.tallies[Histogram.SEND_TO_ACK][4] += 1
         second.error("REQUEST_TIMED_OUT")
         store_block(board.block(1), memoryview(second.pack()))
         found = reader.figures(1)

@@ -50,8 +50,8 @@ def board(tmp_path: Path) -> Iterator[tuple[Writer, Reader]]:
             orders = figures.topic("orders")
             orders[TopicWord.RECORDS_SENT] = 70
             orders[TopicWord.OLDEST_CREATED_MS] = NOW_MS - 1_000 * (index + 1)
-            figures.observe(Histogram.SEND_TO_ACK, 3, 10)
-            figures.observe(Histogram.SEND_TO_ACK, 5, 1)
+            figures.tallies[Histogram.SEND_TO_ACK][3] += 10
+            figures.tallies[Histogram.SEND_TO_ACK][5] += 1
             figures.error("NOT_ENOUGH_REPLICAS")
             store_block(writer.block(index), memoryview(figures.pack()))
         yield writer, reader
