@@ -159,14 +159,15 @@ cdef class Arena(Directory):
         cdef Entry* line = &self.directory[entry]
         cdef bint stamped = state_of(line) == STATE_STAMPED
         cdef uint32_t attempts = <uint32_t>line.attempts
-        return Batch(
+        # Batch(...) would go through the keyword-taking constructor that NamedTuple writes in Python.
+        return tuple.__new__(Batch, (
             entry, line.route & LOW_HALF, line.route >> 32, line.count & LOW_HALF,
             BATCH_HEADER_BYTES + (line.commit & LOW_HALF),
             line.created_ms, line.base_timestamp_ms, line.max_timestamp_ms, codec_of(line), state_of(line),
             line.producer_id if stamped else -1, line.sequence >> 32 & 0xFFFF if stamped else -1,
             line.sequence & LOW_HALF if stamped else -1, line.first_send_ms if stamped and attempts else 0,
             attempts if stamped else 0, line.sequence >> 48, line.number,
-        )
+        ))
 
     def batch(self, entry):
         """Snapshot of the batch in that entry, which must be in use."""

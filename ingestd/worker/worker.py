@@ -195,11 +195,13 @@ class Worker:
 
     def _sealed(self) -> None:
         self._look_for_pages()
-        batches = self._arenas.own.take_sealed()
+        own = self._arenas.own
+        batches = own.take_sealed()
         if batches:
-            self._producer.sealed(self._arenas.own, batches)
+            self._producer.sealed(own, batches)
             self._weights.sealed()
-            self._look_for_pages()
+            if self._topics.compressed:
+                self._look_for_pages()
 
     def _look_for_pages(self) -> None:
         """Sealing and compression give pages back without any batch having ended."""
