@@ -365,6 +365,7 @@ class BatchProducer:
         )
         if self._settings.enable_idempotence and self._identity.producer_id >= 0:
             lane.identity(self._identity.producer_id, self._identity.epoch)
+        lane.figures = self.meter.figures.topic(topic.name)
         lane.offsets_of = topic.row
         self._sender.locate(lane)
         return lane

@@ -66,6 +66,7 @@ class LaneQueue:
         "denied_last_ms",
         "denied_since_ms",
         "failures",
+        "figures",
         "flying",
         "halted",
         "held",
@@ -112,6 +113,8 @@ class LaneQueue:
         self.crowded = False
         """The caller's: batches wait here, so the open one is left to grow."""
         self.timer: Any = None
+        self.figures: list[int] = NO_ITEMS
+        """The meter's: where its topic is counted."""
         self.queue: deque[Item] = NO_QUEUE
         self.window: list[Item] = []
         self.cursor = 0

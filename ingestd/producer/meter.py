@@ -45,7 +45,7 @@ class Meter:
         """Batches are sealed, and compressed if their topics say so, each with its lane and its size before that."""
         sizes, times = self._batch_size, self._accept_to_seal
         for lane, batch, plain_bytes in batches:
-            row = self._topic(lane.topic.name)
+            row = lane.figures
             size_bytes = batch.size_bytes
             row[_TOPIC_BYTES_PLAIN] += plain_bytes
             row[_TOPIC_BYTES_SEALED] += size_bytes
@@ -56,7 +56,7 @@ class Meter:
         """``picked`` are the batches of a request; their attempts are counted already."""
         bytes_sent = 0
         for lane, item in picked:
-            row = self._topic(lane.topic.name)
+            row = lane.figures
             records, size_bytes = item.record_count, item.size_bytes
             row[_TOPIC_RECORDS_SENT] += records
             row[_TOPIC_BYTES_SENT] += size_bytes
@@ -86,7 +86,7 @@ class Meter:
         """Batches are in the log; True: a later answer says so, not its own."""
         answered, whole = self._send_to_ack, self._accept_to_delivered
         for lane, item, proven in settled:
-            row = self._topic(lane.topic.name)
+            row = lane.figures
             records = item.record_count
             row[_TOPIC_RECORDS_DELIVERED] += records
             row[_TOPIC_BYTES_DELIVERED] += item.size_bytes

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ingestd.hotpath.crc32c import crc32c, crc32c_combine, crc32c_lanes, crc32c_portable
 from tests.reference import crc32c_slow
 
-# Every loop of the fast ones: bytes, words, three short lanes, three long lanes, folds of 256, and what is left behind each.
+# Every loop of the fast ones: bytes, words, three short lanes, three long lanes, folds of 256; and what is left behind.
 LENGTHS = [0, 1, 7, 8, 9, 383, 384, 392, 511, 512, 513, 767, 768, 775, 1024, 3071, 3072, 3073, 3456, 6144, 10001]
 
 
