@@ -6,6 +6,7 @@ Every decode raises ProtocolError on bytes that are not the message; every error
 
 import datetime
 import io
+import sys
 import uuid
 from collections.abc import Sequence
 from functools import cache
@@ -13,12 +14,20 @@ from importlib import import_module
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from kio.serial import entity_reader, entity_writer
-from kio.serial.errors import SerialError
-
 from ingestd.kafka.errors import NONE, UNSUPPORTED_VERSION, ProtocolError
 from ingestd.kafka.newer import read_entity
 from ingestd.kafka.reader import Reader
+
+# kio's types import hypothesis where it is installed, to be of use in tests: 10 MiB of every process that speaks Kafka.
+_HYPOTHESIS: Final = "hypothesis"
+_absent = _HYPOTHESIS not in sys.modules
+if _absent:
+    sys.modules[_HYPOTHESIS] = None  # type: ignore[assignment]  # this is how an import is made to fail
+from kio.serial import entity_reader, entity_writer  # noqa: E402
+from kio.serial.errors import SerialError  # noqa: E402
+
+if _absent:
+    del sys.modules[_HYPOTHESIS]
 
 METADATA: Final = 3
 SASL_HANDSHAKE: Final = 17
