@@ -113,6 +113,27 @@ PRODUCER: Final = {
         "connections ended, and attempts failed",
         _WORKER,
     ),
+    Count.AUTHENTICATIONS: Metric(
+        "ingestd_producer_successful_authentication_total",
+        "counter",
+        "connections that TLS and the login, as far as wanted, let in",
+        _WORKER,
+    ),
+    Count.AUTHENTICATIONS_FAILED: Metric(
+        "ingestd_producer_failed_authentication_total",
+        "counter",
+        "connections that failed in the TLS handshake or in the login",
+        _WORKER,
+    ),
+    Count.HANDSHAKES_FAILED: Metric(
+        "ingestd_producer_failed_handshake_total", "counter", "those of them that failed in the TLS handshake", _WORKER
+    ),
+    Count.REAUTHENTICATIONS: Metric(
+        "ingestd_producer_successful_reauthentication_total", "counter", "logins renewed on their connection", _WORKER
+    ),
+    Count.REAUTHENTICATIONS_FAILED: Metric(
+        "ingestd_producer_failed_reauthentication_total", "counter", "renewals of logins that were refused", _WORKER
+    ),
     Count.METADATA_ANSWERS: Metric("ingestd_producer_metadata_total", "counter", "updates of the metadata", _WORKER),
     Count.PRODUCER_IDS: Metric("ingestd_producer_id_total", "counter", "producer ids obtained", _WORKER),
     Count.EPOCH_BUMPS: Metric(

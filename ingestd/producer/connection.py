@@ -50,6 +50,12 @@ class Owner(Protocol):
     def unreachable(self, broker: "Broker") -> None:
         """An attempt to connect failed, or the connection is gone."""
 
+    def authenticated(self, *, again: bool) -> None:
+        """A TLS handshake and a login, as far as both are wanted, went well; ``again``: a login was renewed."""
+
+    def refused(self, error: Exception, *, again: bool) -> None:
+        """A TLS handshake (ssl.SSLError) or a login (AuthenticationError) failed; ``again``: the login's renewal."""
+
     def writable(self, broker: "Broker") -> None:
         """The kernel has taken all that was written, or a throttle is over."""
 
@@ -301,6 +307,8 @@ class Connection(asyncio.Protocol):
 
     def _let_in(self) -> None:
         self._admitted.set()
+        if self._tls is not None or self.broker.settings.uses_sasl:
+            self.broker.owner.authenticated(again=self.ready.done())
         lifetime_ms = self.session.lifetime_ms
         if lifetime_ms > 0:
             delay_ms = max(lifetime_ms * self.broker.random.uniform(*REAUTHENTICATE_SHARE), REAUTHENTICATE_MS_MIN)
@@ -335,6 +343,10 @@ class Connection(asyncio.Protocol):
         """The peer, or we, cannot go on."""
         if self.fault is None:
             self.fault = error
+            again = self.ready.done()
+            # behind the handshake, too: a broker of TLS 1.3 refuses a client's certificate then
+            if isinstance(error, AuthenticationError) or (isinstance(error, ssl.SSLError) and not again):
+                self.broker.owner.refused(error, again=again)
         if isinstance(error, AuthenticationError) and error.credentials:
             self.broker.security.refused()
         # flushed: the alert of a refused handshake goes out before the end

@@ -6,6 +6,7 @@ Per batch: stamp and note the attempt in the arena, one view, one buffer in the 
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -173,6 +174,14 @@ class Sender:
         if broker.ready_lanes:
             self._brokers.refresh()
             broker.want()
+
+    def authenticated(self, *, again: bool) -> None:
+        self._meter.add(Count.REAUTHENTICATIONS if again else Count.AUTHENTICATIONS)
+
+    def refused(self, error: Exception, *, again: bool) -> None:
+        self._meter.add(Count.REAUTHENTICATIONS_FAILED if again else Count.AUTHENTICATIONS_FAILED)
+        if isinstance(error, ssl.SSLError):
+            self._meter.add(Count.HANDSHAKES_FAILED)
 
     def writable(self, broker: Broker) -> None:
         self._pump(broker)

@@ -13,6 +13,12 @@ from tests.unit.admin.test_collector import values
 RECORDS = 2000
 
 
+def scrape(address: str) -> dict[str, float]:
+    """/metrics at ``admin.listen``, by ``name{labels}``."""
+    with urlopen(f"http://{address}/metrics", timeout=10) as answer:
+        return values(answer.read().decode())
+
+
 def test_metrics_say_what_is_in_kafka(kafka: Cluster, make_daemon: Callable[..., Daemon], topic_name: str) -> None:
     kafka.create_topic(topic_name, 3)
     address = f"127.0.0.1:{free_ports(1)[0]}"
@@ -25,10 +31,6 @@ def test_metrics_say_what_is_in_kafka(kafka: Cluster, make_daemon: Callable[...,
     )
     daemon.start()
 
-    def scrape() -> dict[str, float]:
-        with urlopen(f"http://{address}/metrics", timeout=10) as answer:
-            return values(answer.read().decode())
-
     def send(first: int) -> None:
         with Producer(daemon.address("unix-stream:{sockets}/app")) as producer:
             futures = [
@@ -39,8 +41,8 @@ def test_metrics_say_what_is_in_kafka(kafka: Cluster, make_daemon: Callable[...,
 
     delivered = f'ingestd_topic_delivered_records_total{{topic="{topic_name}"}}'
     send(0)
-    daemon.wait_for(lambda: scrape()[delivered] == RECORDS, 10, "the figures of all records")
-    found = scrape()
+    daemon.wait_for(lambda: scrape(address)[delivered] == RECORDS, 10, "the figures of all records")
+    found = scrape(address)
     assert found['ingestd_delivered_records_total{worker="0"}'] == RECORDS
     assert found[f'ingestd_producer_record_send_total{{topic="{topic_name}"}}'] == RECORDS
     for histogram in ("accept_to_seal", "seal_to_send", "send_to_ack", "accept_to_delivered"):
@@ -53,6 +55,6 @@ def test_metrics_say_what_is_in_kafka(kafka: Cluster, make_daemon: Callable[...,
     assert found[f'ingestd_topic_oldest_undelivered_age_seconds{{topic="{topic_name}"}}'] == 0
     daemon.kill_worker(0)
     send(RECORDS)
-    daemon.wait_for(lambda: scrape()[delivered] == 2 * RECORDS, 10, "figures that go on")
-    assert scrape()['ingestd_worker_restarts_total{worker="0"}'] == 1
+    daemon.wait_for(lambda: scrape(address)[delivered] == 2 * RECORDS, 10, "figures that go on")
+    assert scrape(address)['ingestd_worker_restarts_total{worker="0"}'] == 1
     assert len(list(read_topic(kafka.direct, topic_name))) == 2 * RECORDS

@@ -14,9 +14,11 @@ from tests.kafka.cluster import Cluster
 from tests.kafka.daemon import COMMAND, Daemon
 from tests.kafka.leaks import commands_with, dumps_forbidden, places_with
 from tests.kafka.load import LineSender, make_lines
+from tests.kafka.processes import free_ports
 from tests.kafka.reader import judge, read_until
 from tests.kafka.secure import client_settings, scram_properties, set_password, tls_properties
 from tests.kafka.test_end_to_end import line_listener
+from tests.kafka.test_metrics import scrape
 
 RECORDS = 100_000
 PASSWORD = "canary-5b1f0e-good"
@@ -25,7 +27,9 @@ TOLD_SECONDS_MAX = 20.0
 
 
 class Secure(NamedTuple):
-    """A cluster with one good listener (CLIENTS), and two whose certificates are not."""
+    """A cluster with a good listener (CLIENTS), two whose certificates are not, one that wants the client's (MUTUAL),
+    and one whose logins live for 2.5 s (BRIEF).
+    """
 
     cluster: Cluster
     authority: Authority
@@ -37,13 +41,16 @@ class Secure(NamedTuple):
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     folder = tmp_path_factory.mktemp("secure")
     authority, stores = Authority(), folder / "stores"
-    listeners = {"EXPIRED": "SSL", "ELSEWHERE": "SSL", "MUTUAL": "SSL"}
+    listeners = {"EXPIRED": "SSL", "ELSEWHERE": "SSL", "MUTUAL": "SSL", "BRIEF": "SASL_SSL"}
     properties = {
         **tls_properties("CLIENTS", authority.issue(), stores),
         **scram_properties("CLIENTS"),
         **tls_properties("EXPIRED", authority.issue(ended=True), stores),
         **tls_properties("ELSEWHERE", authority.issue(hosts=("kafka.example",)), stores),
         **tls_properties("MUTUAL", authority.issue(), stores, authority),
+        **tls_properties("BRIEF", authority.issue(), stores),
+        **scram_properties("BRIEF"),
+        "listener.name.brief.connections.max.reauth.ms": "2500",
     }
     cluster = Cluster(folder / "kafka", protocol="SASL_SSL", listeners=listeners, properties=properties)
     other_ca = Authority("Other CA").pem(stores / "other-ca.pem")
@@ -186,3 +193,80 @@ def test_who_is_not_let_in_hears_why_and_the_record_waits(
     books = daemons["wrong password"].wait_settled(1, 10)
     assert books["delivered"] == 1
     assert "answers again" in daemons["wrong password"].log.read_text()
+
+
+LOGINS = {
+    "in": "successful_authentication",
+    "refused": "failed_authentication",
+    "handshakes": "failed_handshake",
+    "renewed": "successful_reauthentication",
+    "not renewed": "failed_reauthentication",
+}
+
+
+def logins(address: str) -> dict[str, int]:
+    """What /metrics of the daemon's only worker has on logins."""
+    found = scrape(address)
+    return {name: int(found[f'ingestd_producer_{metric}_total{{worker="0"}}']) for name, metric in LOGINS.items()}
+
+
+def test_logins_and_their_renewals_are_counted(
+    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str
+) -> None:
+    cluster = secure.cluster
+    cluster.create_topic(topic_name, 1)
+    set_password(cluster, "counted", PASSWORD)
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    daemon = make_daemon(
+        f"127.0.0.1:{cluster.port_of('BRIEF')}",
+        [line_listener(topic_name)],
+        producer=client_settings(secure.ca, "counted", PASSWORD),
+        settings={"admin.listen": address},
+        workers=1,
+    )
+    daemon.start()
+    LineSender.send_all(f"{daemon.sockets}/lines", b"k\tv\n")
+    daemon.wait_settled(1)
+    daemon.wait_for(lambda: logins(address)["renewed"] >= 2, 15, "renewed logins")
+    found = logins(address)
+    made = scrape(address)['ingestd_producer_connection_creation_total{worker="0"}']
+    assert found == {**dict.fromkeys(LOGINS, 0), "in": made, "renewed": found["renewed"]}
+    set_password(cluster, "counted", WRONG)
+    daemon.wait_for(lambda: logins(address)["not renewed"] >= 1, 15, "a renewal refused")
+    LineSender.send_all(f"{daemon.sockets}/lines", b"k\tw\n")
+    daemon.wait_for(lambda: logins(address)["refused"] >= 1, 15, "refused logins")
+    refused = logins(address)
+    assert refused == {**found, **{name: refused[name] for name in ("refused", "renewed", "not renewed")}}
+    set_password(cluster, "counted", PASSWORD)
+    daemon.wait_settled(2)
+    daemon.wait_for(lambda: logins(address)["in"] > found["in"], 5, "another login")
+
+
+@pytest.mark.parametrize("listener", ["EXPIRED", "MUTUAL", "DIRECT"])
+def test_failed_handshakes_are_counted_and_plain_connections_are_no_logins(
+    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str, listener: str
+) -> None:
+    cluster = secure.cluster
+    cluster.create_topic(topic_name, 1)
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    tls = {"security.protocol": "SSL", "ssl.truststore.location": str(secure.ca)}
+    plain = listener == "DIRECT"
+    daemon = make_daemon(
+        cluster.direct if plain else f"127.0.0.1:{cluster.port_of(listener)}",
+        [line_listener(topic_name)],
+        topics={topic_name: {"partitions": 1}},
+        producer={} if plain else tls,
+        settings={"admin.listen": address},
+        workers=1,
+    )
+    daemon.start()
+    LineSender.send_all(f"{daemon.sockets}/lines", b"k\tv\n")
+    if plain:
+        daemon.wait_settled(1)
+        made = 'ingestd_producer_connection_creation_total{worker="0"}'
+        daemon.wait_for(lambda: scrape(address)[made] >= 1, 5, "a connection counted")
+        assert set(logins(address).values()) == {0}
+        return
+    daemon.wait_for(lambda: logins(address)["handshakes"] >= 2, 15, "failed handshakes")
+    found = logins(address)
+    assert found == {**dict.fromkeys(LOGINS, 0), "refused": found["handshakes"], "handshakes": found["handshakes"]}

@@ -21,6 +21,12 @@ def test_counts_and_gauges_go_by_kafkas_names(arena: Arena) -> None:
     found = producer_metrics(arena, figures)
     assert (found["request-total"], found["connection-creation-total"], found["requests-in-flight"]) == (3, 2, 1)
     assert (found["buffer-total-bytes"], found["buffer-available-bytes"]) == (1 << 20, arena.page_count * PAGE_BYTES)
+    logins = (Count.AUTHENTICATIONS, Count.AUTHENTICATIONS_FAILED, Count.REAUTHENTICATIONS)
+    for number, count in enumerate((*logins, Count.REAUTHENTICATIONS_FAILED), 11):
+        figures.add(count, number)
+    found = producer_metrics(arena, figures)
+    kinds = ("successful-authentication", "failed-authentication", "successful-reauthentication")
+    assert [found[f"{kind}-total"] for kind in (*kinds, "failed-reauthentication")] == [11, 12, 13, 14]
     assert (found["record-send-total"], found["record-error-total"]) == (0, 0)
 
 
