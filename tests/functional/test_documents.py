@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from ingestd.supervisor.states import diagram
+from tests.documents import DOCUMENTS, PAGES, ROOT
 
-ROOT = Path(__file__).parents[2]
 DESIGN = (ROOT / "DESIGN.md").read_text()
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *PAGES]
 PLACES = re.findall(r"`(?:ingestd/)?((?:[\w*]+/)*[\w*]+\.(?:pyx|pxd|py|h|json|service))(?::([\w.]+))?`", DESIGN)
 TESTS = {
     name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())

@@ -10,19 +10,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from ingestd.producer import AsyncProducer, Future, Producer, ProducerRecord
 from ingestd.producer import partition_for_key as keyed
+from tests.documents import ROOT, Step, steps_of
 from tests.kafka.cluster import Cluster
 from tests.kafka.load import make_lines
 from tests.kafka.reader import SentRecord, judge, read_topic
-from tests.kafka.test_readme import Records, Step, steps_of
+from tests.kafka.test_readme import Records
 
-ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "library.md"
 COMMAND_SECONDS_MAX: Final = 60.0
 FRANCE: Final = (b"Precision Products", b"France")

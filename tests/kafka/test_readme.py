@@ -1,8 +1,9 @@
-"""What a newcomer does: every command and program of README.md and docs/client.md runs, and what was sent is in Kafka.
+"""What a newcomer does: every command and program of the documents runs, and what was sent is in Kafka.
 
 The commands are taken from the texts. They are run in a copy of configs/ and examples/ with other places: the broker
 is the test's, what would be in /tmp or /run is in a folder of the test's. The broker is one as it comes: it creates
-topics when they are asked for.
+topics when they are asked for. docs/library.md needs no daemon: ``test_library.py`` runs it. What would run for minutes
+is only looked at: those few have ``Newcomer.make``, ``install``, ``benchmark`` and ``NOT_TO_BE_TYPED`` below.
 """
 
 import json
@@ -17,22 +18,20 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import pytest
 
 from ingestd import __version__
+from ingestd.producer.pkcs12 import unpack
+from tests.documents import DOCUMENTS, ROOT, Step, steps_of
 from tests.kafka.cluster import Cluster
 from tests.kafka.daemon import free_udp_port
 from tests.kafka.processes import free_ports, spawn, tail
 from tests.kafka.reader import read_topic
 
-ROOT: Final = Path(__file__).parents[2]
-README: Final = "README.md"
-CLIENT_PAGE: Final = "docs/client.md"
-STEP: Final = re.compile(
-    r"^```(?P<language>\w*)\n(?P<block>.*?)^```$|`(?P<inline>(?:cc|ingestd|make|pip|python|sh) -[^`]+)`", re.M | re.S
-)
+WITHOUT_DAEMON: Final = "library.md"
+WITH_PROGRAMS: Final = {"README.md", "client.md"}
 COMMAND_SECONDS_MAX: Final = 60.0
 READY_SECONDS_MAX: Final = 15.0
 SETTLED_SECONDS_MAX: Final = 30.0
@@ -53,36 +52,22 @@ LOGGER_TAG: Final = b"ingestd-example: "
 TOPIC_OF_SHELL: Final = {"lines": "lines", "raw": "logs", "syslog": "logs", "udp": "readings"}
 
 
-# A block in one of these would hold commands that nobody runs.
-UNTESTED_LANGUAGES: Final = {"sh", "shell", "bash", "shell-session"}
-
-
-class Step(NamedTuple):
-    """A command for the shell, or a program in Python."""
-
-    is_program: bool
-    text: str
-
-
-def steps_of(text: str) -> Iterator[Step]:
-    """What a reader is told to run, in the text's order: console lines, Python blocks, commands with options inline."""
-    for found in STEP.finditer(text):
-        language = found["language"]
-        assert language not in UNTESTED_LANGUAGES, f"write ```console and $ instead of ```{language}"
-        if found["inline"]:
-            yield Step(False, found["inline"])
-        elif language == "console":
-            yield from (Step(False, line[2:]) for line in found["block"].splitlines() if line.startswith("$ "))
-        elif language == "python":
-            yield Step(True, found["block"])
+# What it sends to have a dead letter, and the bound of the topic that does not let it in.
+REFUSED_TOPIC: Final = "customers"
+REFUSED: Final = b"%500d" % 1
+BOUND_BYTES: Final = 300
+KAFKAS_BOUND_BYTES: Final = 1_048_588
 
 
 class Newcomer:
     """Someone at a shell in the project's folder, with a broker. Failed assertions name the command and its output."""
 
-    def __init__(self, folder: Path, bootstrap: str) -> None:
+    def __init__(self, folder: Path, bootstrap: str, bound_topic: Callable[[str, int], None]) -> None:
+        """``bound_topic(name, bytes)`` sets its max.message.bytes."""
         self.log = folder / "daemon.log"
         self.sent: dict[str, Records] = {}
+        self.failed = 0
+        self._bound_topic = bound_topic
         self._folder = folder
         self._project = folder / "project"
         self._places = {
@@ -128,13 +113,13 @@ class Newcomer:
                 return
         pytest.fail(f"nobody knows how to test: {step.text}")
 
-    def _say(self, command: list[str]) -> str:
+    def _say(self, command: list[str], folder: Path | None = None) -> str:
         ended = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            cwd=self._project,
+            cwd=folder or self._project,
             env=self._environment,
             timeout=COMMAND_SECONDS_MAX,
             check=False,
@@ -232,6 +217,51 @@ class Newcomer:
     def errors(self, found: re.Match[str]) -> None:
         assert "└── ApiException" in self._shell(found[0])
 
+    def dead_letter(self, found: re.Match[str]) -> None:
+        """There is one to list, since the broker has refused a record; once it would take it, it is sent again."""
+        if found["action"] == "list":
+            self._have_one_refused()
+        elif found["action"] == "replay":
+            self._bound_topic(REFUSED_TOPIC, KAFKAS_BOUND_BYTES)
+            self._expect(REFUSED_TOPIC, Counter({(None, REFUSED): 1}))
+        says = {
+            "list": rf"\d{{8}} +{REFUSED_TOPIC} +message_too_large +MESSAGE_TOO_LARGE +1 +1",
+            "show": rf"{REFUSED_TOPIC}-0  message_too_large\n",
+            "replay": r"1 delivered, 0 failed once more \(new letters\), 0 stay open",
+        }
+        said = self._shell(found[0])
+        assert re.search(says[found["action"]], said), said
+
+    def _have_one_refused(self) -> None:
+        self._bound_topic(REFUSED_TOPIC, BOUND_BYTES)
+        to = f"unix-stream:{self._folder}/development/app.sock"
+        send = f"ingestd send --to {to} --topic {REFUSED_TOPIC} --ack delivered"
+        assert self._shell(f"printf '{REFUSED.decode()}' | {{ {send} || test $? -eq 1; }}") == ""
+        self.failed += 1
+
+    def benchmark(self, found: re.Match[str]) -> None:
+        """Would run for minutes: its module is there, and knows the stage or the option."""
+        usage = self._say([sys.executable, "-m", found["module"], "--help"], ROOT)
+        assert f"usage: python -m {found['module']} " in usage
+        for word in found["words"].split():
+            assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", usage), f"{word} is not in:\n{usage}"
+
+    def keytool(self, found: re.Match[str]) -> None:
+        """Makes of a JKS file a PKCS#12 file that the producer reads; the answers are those of whoever types it."""
+        place = self._folder / "stores"
+        place.mkdir()
+        make = "keytool -genkeypair -keystore client.jks -storetype JKS -keyalg EC -dname CN=client"
+        words = "-storepass 'some words' -keypass 'some words'"
+        self._shell(f"cd {place} && {make} {words} 2>&1")
+        answers = r"some words\n" * 3
+        self._shell(f"cd {place} && printf '{answers}' | {found[0]} 2>&1")
+        store = unpack((place / "client.p12").read_bytes(), "some words")
+        assert b"PRIVATE KEY" in store.key and b"CERTIFICATE" in store.own
+
+    def leave(self, found: re.Match[str]) -> None:
+        """It is on the list of what is not for typing."""
+        assert found[0] in NOT_TO_BE_TYPED
+
     def wait_settled(self) -> dict[str, Any]:
         """Waits until everything is delivered; returns the books."""
         deadline = time.monotonic() + SETTLED_SECONDS_MAX
@@ -245,7 +275,7 @@ class Newcomer:
 
     def stop(self) -> int:
         """SIGTERM; returns the daemon's exit status."""
-        assert self._daemon is not None, f"{README} starts no daemon"
+        assert self._daemon is not None, "README.md starts no daemon"
         self._daemon.terminate()
         return self._daemon.wait(STOP_SECONDS_MAX)
 
@@ -260,9 +290,11 @@ class Newcomer:
         return tail(self.log)
 
 
+# Commands that stand in the texts to say what a program does by itself.
+NOT_TO_BE_TYPED: Final = {"python -P -m ingestd.worker": "how the supervisor starts a worker"}
 _LINES: Final = r"printf '(?P<lines>[^']+)' \| "
 COMMANDS: Final[dict[str, Callable[[Newcomer, re.Match[str]], None]]] = {
-    r"make (?P<target>\w+)": Newcomer.make,
+    r"make (?P<target>[\w-]+)": Newcomer.make,
     r"pip install \.": Newcomer.install,
     r"ingestd --version": Newcomer.version,
     r"ingestd check -c (?P<file>configs/\w+\.toml)(?P<print> --print)?": Newcomer.check,
@@ -275,6 +307,10 @@ COMMANDS: Final[dict[str, Callable[[Newcomer, re.Match[str]], None]]] = {
     r"INGESTD_ADDRESS=\S+ python examples/(?P<name>\w+\.py)": Newcomer.example,
     rf"{_LINES}sh examples/shell\.sh (?P<way>\w+)": Newcomer.shell_example,
     r"cc [-\w ]* -o (?P<program>\S+) examples/client\.c": Newcomer.compile,
+    r"ingestd dead-letter (?P<action>list|show|replay) -c configs/development\.toml": Newcomer.dead_letter,
+    r"python -m (?P<module>benchmarks(?:\.\w+)?)(?P<words>(?: [\w-]+)*)": Newcomer.benchmark,
+    r"keytool -importkeystore -srckeystore client\.jks -destkeystore client\.p12 .*": Newcomer.keytool,
+    "|".join(map(re.escape, NOT_TO_BE_TYPED)): Newcomer.leave,
     r'python -c "import ingestd\.client\.errors as e; print\(e\.__doc__\)"': Newcomer.errors,
 }
 
@@ -293,16 +329,21 @@ def stored(kafka: Cluster, topic: str) -> Records:
     )
 
 
+@pytest.mark.timeout(300)
 def test_every_command_of_the_documents(
     start_cluster: Callable[..., Cluster], folder: Path, watch: Callable[[Newcomer], None]
 ) -> None:
     kafka = start_cluster(properties={"auto.create.topics.enable": "true"})
-    newcomer = Newcomer(folder, kafka.bootstrap)
+
+    def bound_topic(name: str, size: int) -> None:
+        kafka.configure_topic(name, max_message_bytes=str(size))
+
+    newcomer = Newcomer(folder, kafka.bootstrap, bound_topic)
     watch(newcomer)
     try:
-        for document in (README, CLIENT_PAGE):
-            steps = list(steps_of((ROOT / document).read_text()))
-            assert any(step.is_program for step in steps), document
+        for document in DOCUMENTS:
+            steps = [] if document.name == WITHOUT_DAEMON else list(steps_of(document.read_text()))
+            assert any(step.is_program for step in steps) == (document.name in WITH_PROGRAMS), document
             for step in steps:
                 newcomer.do(step)
         books = newcomer.wait_settled()
@@ -311,22 +352,23 @@ def test_every_command_of_the_documents(
         newcomer.close()
     assert status == 0
     total = sum(records.total() for records in newcomer.sent.values())
-    assert (books["received"], books["accepted"], books["delivered"], books["balanced"]) == (total, total, total, True)
+    assert newcomer.failed == 1, "no document speaks of dead letters"
+    assert (books["received"], books["accepted"], books["delivered"], books["balanced"]) == (
+        total + newcomer.failed,
+        total + newcomer.failed,
+        total,
+        True,
+    )
     for topic, records in newcomer.sent.items():
         assert stored(kafka, topic) == records, topic
-
-
-def test_steps_are_found_in_their_order() -> None:
-    text = '`make x`\n```console\n$ a | b\noutput\n```\n```python\nc\n```\nsay `python -c "d"`, `ingestd run`\n'
-    assert list(steps_of(text)) == [Step(False, "a | b"), Step(True, "c\n"), Step(False, 'python -c "d"')]
 
 
 @pytest.mark.parametrize("command", ["ingestd frobnicate", "make demo && ls", "ingestd check -c other.toml", "ls"])
 def test_a_command_that_nobody_knows_fails(folder: Path, command: str) -> None:
     with pytest.raises(pytest.fail.Exception, match="nobody knows"):
-        Newcomer(folder, "127.0.0.1:1").do(Step(False, command))
+        Newcomer(folder, "127.0.0.1:1", lambda *_: None).do(Step(False, command))
 
 
 def test_a_target_that_is_not_in_the_makefile_fails(folder: Path) -> None:
     with pytest.raises(AssertionError, match="no target"):
-        Newcomer(folder, "127.0.0.1:1").do(Step(False, "make coffee"))
+        Newcomer(folder, "127.0.0.1:1", lambda *_: None).do(Step(False, "make coffee"))

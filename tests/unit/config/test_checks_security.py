@@ -1,13 +1,11 @@
 """Contradictions between settings of TLS and SASL: each is told with its key and a cure, and never a secret."""
 
-import re
 from pathlib import Path
 
 import pytest
 
 from ingestd.config.checks import notes
-from ingestd.config.documents import Document, parse_toml
-from ingestd.config.reader import parse, read
+from ingestd.config.reader import parse
 from ingestd.errors import ConfigurationError
 from tests.unit.config.test_reader import LISTENER_SECTION, PRODUCER_SECTION, faults_of
 
@@ -105,17 +103,6 @@ NOTES_OF_LISTENER = notes(parse(PRODUCER_SECTION + LISTENER_SECTION))
 def test_what_is_allowed_and_unwise_is_noted(text: str, part: str) -> None:
     found = notes(parse(PRODUCER_SECTION + text + LISTENER_SECTION))
     assert any(part in note for note in found), found
-
-
-@pytest.mark.parametrize("block", re.findall(r"^```toml\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S))
-def test_the_set_ups_of_the_document_are_good(tmp_path: Path, block: str) -> None:
-    for name in ("key-password", "kafka-password", "client-secret"):
-        (tmp_path / name).write_text("hunter2\n")
-        (tmp_path / name).chmod(0o600)
-    documents = [Document("", parse_toml(block + LISTENER_SECTION, "docs/security.md"))]
-    producer = read(documents, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).config.producer
-    assert producer.uses_tls
-    assert "hunter2" not in repr(producer)
 
 
 def test_a_url_that_is_none_does_not_show_what_may_be_a_password() -> None:
