@@ -4,7 +4,8 @@ import logging
 import os
 import random
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,11 @@ def _logging_is_left_as_it_was() -> Iterator[None]:
             root.removeHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(False)
+
+
+@pytest.fixture
+def no_threads() -> Iterator[Callable[[], object]]:
+    """Once called, this process can start no thread until the test's end: no host has room for such a stack."""
+    before = threading.stack_size()
+    yield lambda: threading.stack_size(1 << 46)
+    threading.stack_size(before)

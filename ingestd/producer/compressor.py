@@ -16,6 +16,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Final
 
 from ingestd.limits import BATCH_OVERHEAD_BYTES
+from ingestd.producer.common import log
 from ingestd.producer.compression import Codec, Compressed, compress, put_compressed, worth_compressing
 from ingestd.producer.delivery import Lane
 
@@ -113,6 +114,8 @@ class Compressor:
         self._ns_per_byte: dict[Codec, float] = {}
         self._inline_tick_ms = -1
         self._inline_ns = 0
+        self._warned = False
+        """It was told that no thread can be started."""
         self._closed = False
 
     @property
@@ -177,21 +180,52 @@ class Compressor:
             line.begun.append(job)
             if line.waiting:
                 self._turns.append(line)
-            if job.done:
+            if job.done or not self._begin(job):
                 self._advance(line)
-            else:
-                self._begin(job)
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job) -> bool:
+        """Gives ``job`` to a thread. False: there is none, and it is done."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="compress")
         whole = job.arena.view(job.batch.entry)
+        plain = whole[BATCH_OVERHEAD_BYTES:]
         job.in_thread = True
         self._begun += 1
         self._working += 1
-        self._executor.submit(self._in_thread, job, whole, whole[BATCH_OVERHEAD_BYTES:])
+        claim = [job]
+        try:
+            self._executor.submit(self._in_thread, claim, whole, plain)
+        except RuntimeError as error:
+            return self._begin_without(claim, whole, plain, error)
+        return True
 
-    def _in_thread(self, job: Job, whole: memoryview, plain: memoryview) -> None:
+    def _begin_without(self, claim: list[Job], whole: memoryview, plain: memoryview, error: RuntimeError) -> bool:
+        """No thread could be started. The work is in the executor's queue all the same, so an older thread may take it
+        now or later: whoever empties ``claim`` does it. False: done here."""
+        try:
+            job = claim.pop()
+        except IndexError:
+            return True
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "no thread for compression: %s. The event loop compresses in between: raise the limit of tasks"
+                " (TasksMax, pids.max, ulimit -u), or give it more memory",
+                error,
+            )
+        job.in_thread = False
+        self._begun -= 1
+        self._working -= 1
+        with whole, plain:
+            job.work(plain)
+        self._finish(job)
+        return False
+
+    def _in_thread(self, claim: list[Job], whole: memoryview, plain: memoryview) -> None:
+        try:
+            job = claim.pop()
+        except IndexError:
+            return
         job.work(plain)
         self._loop.call_soon_threadsafe(self._ended, job, whole, plain)
 

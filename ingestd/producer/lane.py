@@ -129,9 +129,8 @@ class LaneQueue:
         """Monotonic; 0: at once."""
         self.failures = 0
         self.waiting_bytes = 0
-        self.denied_since_ms = -1
+        self.denied_since_ms = self.denied_last_ms = -1
         """Monotonic time of the first and the last answer in a row that denied the topic; -1: the last did not."""
-        self.denied_last_ms = -1
         self.denied_code = 0
         self.last_offset = -1
         self.bumps = 0

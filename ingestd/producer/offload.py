@@ -6,13 +6,17 @@ An executor's threads are joined when the interpreter ends: one that waits for a
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
+from ingestd.producer.common import log
+
+START_AGAIN_S: Final = 1.0
+"""Pause before a thread that could not be started is tried again."""
 Result = TypeVar("Result")
 
 
 def in_thread(loop: asyncio.AbstractEventLoop, work: Callable[[], Result], name: str) -> asyncio.Future[Result]:
-    """Runs ``work``; its result or exception is the future's."""
+    """Runs ``work``; its result or exception is the future's. While the host starts no thread, it waits for one."""
     future: asyncio.Future[Result] = loop.create_future()
 
     def settle(result: Result | None, error: BaseException | None) -> None:
@@ -35,5 +39,19 @@ def in_thread(loop: asyncio.AbstractEventLoop, work: Callable[[], Result], name:
         except RuntimeError:
             return  # the loop is closed: nobody asks any more
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    _start(loop, future, threading.Thread(target=run, name=name, daemon=True), told=False)
     return future
+
+
+def _start(
+    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", thread: threading.Thread, told: bool
+) -> None:
+    """Now, or as soon as the host allows, while somebody waits for it."""
+    if future.done():
+        return
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if not told:
+            log.warning("%s waits for a thread: %s; raise the limit of tasks (TasksMax, pids.max)", thread.name, error)
+        loop.call_later(START_AGAIN_S, _start, loop, future, thread, True)

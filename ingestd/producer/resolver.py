@@ -21,6 +21,9 @@ async def addresses(loop: asyncio.AbstractEventLoop, host: str, port: int) -> li
     except UnicodeError as error:
         # an empty label, or one too long: metadata may name any host
         raise OSError(f"no legal host name: {error}") from error
+    except RuntimeError as error:
+        # asyncio's own loop looks names up in threads, and the host may start none
+        raise OSError(f"the name cannot be looked up now: {error}") from error
     if not found:
         raise OSError("the name has no address")
     return [Address(family, kind, protocol, address) for family, kind, protocol, _, address in found]

@@ -1,8 +1,10 @@
 """Batches through the compressor: in order, compressed or plain, by threads whose pace the test decides."""
 
 import asyncio
+import threading
 from base64 import b64encode
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from random import Random
 from typing import Any
@@ -43,20 +45,23 @@ class HandExecutor(Executor):
 class Setup:
     """A compressor over a real arena; ``given`` is what came out, in order. It is its own event loop."""
 
-    def __init__(self, threads: int = 2, buffer_bytes: int = 4 << 20) -> None:
+    def __init__(self, threads: int = 2, buffer_bytes: int = 4 << 20, real: bool = False) -> None:
         self.rig = Rig(partitions=PARTITIONS, buffer_bytes=buffer_bytes)
         self.stream = self.rig.stream("frames")
         self.executor = HandExecutor()
         self.callbacks: deque[Any] = deque()
+        self.heard = threading.Semaphore(0)
         self.given: list[Job] = []
         self.freed = 0
         self.faults: list[dict[str, Any]] = []
         self.lanes = [make_lane() for _ in range(PARTITIONS)]
         loop: Any = self
-        self.compressor = Compressor(loop, self.given.append, self._freed, self.faults.append, threads, self.executor)
+        executor = None if real else self.executor
+        self.compressor = Compressor(loop, self.given.append, self._freed, self.faults.append, threads, executor)
 
     def call_soon_threadsafe(self, callback: Any, *arguments: Any) -> None:
         self.callbacks.append((callback, arguments))
+        self.heard.release()
 
     def _freed(self) -> None:
         self.freed += 1
@@ -77,6 +82,10 @@ class Setup:
     def finish(self, index: int = 0) -> None:
         """One thread ends its work, and the loop hears of it."""
         self.executor.run(index)
+        self.listen()
+
+    def listen(self) -> None:
+        """The loop hears of what threads have ended."""
         while self.callbacks:
             callback, arguments = self.callbacks.popleft()
             callback(*arguments)
@@ -222,6 +231,40 @@ def test_a_fault_of_a_codec_is_told_and_the_batch_goes_out_plain(monkeypatch: py
     setup.finish()
     assert isinstance(setup.faults[0]["exception"], MemoryError)
     assert setup.value(job) == text(1, 100_000)
+
+
+def test_where_no_thread_can_be_started_the_loop_compresses(
+    no_threads: Callable[[], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    setup = Setup(real=True)
+    no_threads()
+    jobs = [setup.put(text(number, 100_000), partition=number % 2) for number in range(6)]
+    assert setup.given == jobs
+    assert [job.batch.codec for job in jobs] == [ZSTD] * 6
+    assert [setup.value(job) for job in jobs] == [text(number, 100_000) for number in range(6)]
+    assert (setup.compressor.busy, setup.faults) == (False, [])
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    asyncio.run(setup.compressor.close())
+    setup.rig.arena.close()
+
+
+def test_where_no_second_thread_can_be_started_each_batch_is_still_compressed_once(
+    no_threads: Callable[[], object],
+) -> None:
+    setup = Setup(threads=4, buffer_bytes=16 << 20, real=True)
+    count = 24
+    jobs = [setup.put(text(0, 200_000))]
+    no_threads()
+    jobs += [setup.put(text(number, 200_000), partition=number % PARTITIONS) for number in range(1, count)]
+    while setup.compressor.busy:
+        assert setup.heard.acquire(timeout=20)
+        setup.listen()
+    assert len(setup.given) == count
+    for partition, lane in enumerate(setup.lanes):
+        assert [job for job in setup.given if job.lane is lane] == jobs[partition::PARTITIONS]
+    assert [setup.value(job) for job in jobs] == [text(number, 200_000) for number in range(count)]
+    asyncio.run(setup.compressor.close())
+    setup.rig.arena.close()
 
 
 def test_at_most_a_few_threads() -> None:
