@@ -8,6 +8,7 @@ import pytest
 from ingestd.supervisor.states import diagram
 from tests.documents import DOCUMENTS, PAGES, ROOT
 
+LINE_CHARACTERS_MAX = 160
 DESIGN = (ROOT / "DESIGN.md").read_text()
 PLACES = re.findall(r"`(?:ingestd/)?((?:[\w*]+/)*[\w*]+\.(?:pyx|pxd|py|h|json|service))(?::([\w.]+))?`", DESIGN)
 TESTS = {
@@ -79,3 +80,15 @@ def test_links_and_tests_that_are_named_exist(document: Path) -> None:
         assert (ROOT / name).exists(), name
     for name in set(re.findall(r"`(test_\w+)`", text)):
         assert name in TESTS, name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_lines_of_prose_are_short(document: Path) -> None:
+    """A table's row cannot be wrapped; what stands in a block is as its reader has it."""
+    prose = re.sub(r"(?ms)^```.*?^```$", lambda block: "\n" * block[0].count("\n"), document.read_text())
+    long = [
+        f"line {number}: {len(line)} characters"
+        for number, line in enumerate(prose.splitlines(), 1)
+        if len(line) > LINE_CHARACTERS_MAX and not line.startswith("|")
+    ]
+    assert not long
