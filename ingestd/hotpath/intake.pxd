@@ -1,5 +1,5 @@
 # The intake as Python sees it: topics, listeners, and the sockets that records come from.
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from ingestd.hotpath.appender cimport Appender
 from ingestd.hotpath.datagram cimport Ring
@@ -18,3 +18,4 @@ cdef class Intake:
     cdef int _choose_available(self, Topic* topic) except -1
     cdef int _place_available(self, Topic* topic, uint32_t partition) except -1
     cdef Listener* _listener(self, int listener_index) except NULL
+    cdef bint _any_due(self, int64_t tick_ms)

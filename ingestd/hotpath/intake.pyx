@@ -324,6 +324,7 @@ cdef class Intake:
         cdef Slot* following
         cdef uint32_t index
         cdef int64_t left_ms, next_ms = -1
+        cdef bint due = self._any_due(tick_ms)
         for index in range(appender.topic_capacity):
             topic = appender.topics[index]
             if topic == NULL:
@@ -333,12 +334,25 @@ cdef class Intake:
                 following = slot.open_next
                 if not slot.growing:
                     left_ms = slot.batch.opened_tick_ms + topic.linger_ms - tick_ms
-                    if left_ms > 0:
+                    if left_ms > 0 and not (due and left_ms <= topic.linger_ms // 2):
                         next_ms = left_ms if next_ms < 0 else min(next_ms, left_ms)
                         break
                     appender.seal(slot)
                 slot = following
         return next_ms
+
+    cdef bint _any_due(self, int64_t tick_ms):
+        cdef Topic* topic
+        cdef Slot* slot
+        cdef uint32_t index
+        for index in range(self.appender.topic_capacity):
+            topic = self.appender.topics[index]
+            slot = topic.open_first if topic != NULL else NULL
+            while slot != NULL and slot.growing:
+                slot = slot.open_next
+            if slot != NULL and slot.batch.opened_tick_ms + topic.linger_ms <= tick_ms:
+                return True
+        return False
 
     def seal_all(self) -> None:
         cdef uint32_t index

@@ -73,6 +73,17 @@ def test_linger() -> None:
     assert rig.arena.take_sealed() == []
 
 
+def test_what_has_lingered_half_its_time_goes_along_with_what_is_due() -> None:
+    rig = Rig(topics=3, linger_ms=10)
+    for index, opened_ms in enumerate((1000, 1005, 1006)):
+        assert rig.stream("lines", index=index, topic=index).feed(b"a\n", NOW_MS, opened_ms)[0] & OPENED
+    assert rig.intake.seal_due(1009) == 1
+    assert rig.arena.take_sealed() == []
+    assert rig.intake.seal_due(1010) == 6
+    assert [batch.topic for batch in rig.arena.take_sealed()] == [0, 1]
+    assert rig.intake.seal_due(1015) == 1
+
+
 def test_sealed_in_the_middle_of_a_read() -> None:
     rig = Rig(partitions=1)
     stream = rig.stream("lines")
