@@ -292,7 +292,7 @@ class Connection(asyncio.Protocol):
             self._let_in()
         elif callable(step):
             future = in_thread(self.broker.loop, step, "ingestd-scram")
-            future.add_done_callback(self._worked)
+            future.add_done_callback(lambda done: self.broker.loop.call_soon(self._worked, done))
         else:
             self._write([step])
 
@@ -321,7 +321,15 @@ class Connection(asyncio.Protocol):
     def _renew_login(self) -> None:
         task = self.broker.loop.create_task(self._login_again())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._renewed)
+
+    def _renewed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # our own fault, and the broker would end the connection one day
+            self.broker.loop.call_exception_handler(
+                {"message": f"renewing the login at {self.broker.address}", "exception": task.exception()}
+            )
 
     async def _login_again(self) -> None:
         """KIP-368: past its lifetime the broker would close the connection at the next request."""

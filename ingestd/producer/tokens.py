@@ -129,7 +129,8 @@ class Tokens:
                 self._later(self._renewal_delay_ms(self._token))
             return
         if not isinstance(error, TokenError):
-            raise error
+            self._loop.call_exception_handler({"message": "a token was fetched", "exception": error})
+            return
         self._failures += 1
         self._fault = error
         delay_ms = self._backoff.delay_ms(self._failures)

@@ -15,6 +15,10 @@ from ingestd.client.errors import (
     TimeoutException,
 )
 from ingestd.producer import AsyncProducer, Future, ProducerRecord
+from ingestd.producer.broker import Broker
+from ingestd.producer.brokers import Brokers
+from ingestd.producer.library.engine import Engine
+from ingestd.producer.sender import Sender
 from tests.fakes.broker import PRODUCE, FakeCluster, error
 from tests.functional.producer_rig import lines_of
 
@@ -111,3 +115,43 @@ def test_what_concerns_a_record_is_raised_where_its_future_is_awaited(run: Run) 
                 await left
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param((Engine, "_offer"), id="a callback of the loop"),
+        pytest.param((Brokers, "look_for_silence"), id="a timer"),
+        pytest.param((Sender, "produced"), id="an answer on a connection"),
+        pytest.param((Broker, "_reach"), id="a task"),
+    ],
+)
+def test_a_fault_of_our_own_ends_the_producer_and_leaves_the_loop_to_the_program(
+    run: Run, place: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[dict[str, Any]] = []
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        tasks = asyncio.all_tasks()
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            producer = AsyncProducer(config(cluster, linger_ms=0, delivery_timeout_ms=120_000))
+            if place[0] is not Broker:
+                await (await producer.send(ProducerRecord("t", "first")))
+            monkeypatch.setattr(*place, broken)
+            with pytest.raises(KafkaException, match="a mistake"):
+                async with asyncio.timeout(5):
+                    while True:
+                        await (await producer.send(ProducerRecord("t", "v")))
+                        await asyncio.sleep(0.01)
+            with pytest.raises(KafkaException, match="a mistake"):
+                await producer.send(ProducerRecord("t", "v"))
+            await producer.flush()
+            await producer.aclose()
+        assert asyncio.all_tasks() == tasks
+
+    run(scenario())
+    assert reported == []

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from ingestd.client.errors import TimeoutException
 from ingestd.client.records import ProducerRecord
@@ -18,6 +18,7 @@ from ingestd.producer.library.cluster import PartitionInfo
 from ingestd.producer.library.engine import Engine
 from ingestd.producer.library.front import ASK_AGAIN_S, Front
 from ingestd.producer.library.future import Future, LoopOwner
+from ingestd.producer.library.guarded_loop import GuardedLoop
 from ingestd.producer.library.topics import KnownTopic
 
 
@@ -28,9 +29,9 @@ class AsyncProducer:
         self._loop = asyncio.get_running_loop()
         self._front = Front(config)
         self._owner = LoopOwner(self._loop)
-        self._engine = Engine(
-            self._front.settings, self._front.client_id, self._loop, self._loop.call_soon, self._stirred
-        )
+        self._guarded = GuardedLoop(self._loop, self._faulty)
+        loop = cast(asyncio.AbstractEventLoop, self._guarded)
+        self._engine = Engine(self._front.settings, self._front.client_id, loop, loop.call_soon, self._stirred)
         self._front.begin(self._engine)
         self._known = self._engine.topics.known
         self._handover = self._engine.handover
@@ -81,7 +82,7 @@ class AsyncProducer:
         generations = self._handover.close_generation()
         if generations:
             done = asyncio.Event()
-            self._engine.flush(generations, done.set)
+            self._guarded.run(self._engine.flush, generations, done.set)
             await done.wait()
 
     def metrics(self) -> dict[str, float]:
@@ -103,6 +104,9 @@ class AsyncProducer:
     ) -> None:
         await self.aclose()
 
+    def _faulty(self, context: dict[str, Any]) -> None:
+        self._engine.on_fault(context)
+
     # -- waiting
 
     def _stirred(self) -> None:
@@ -122,7 +126,7 @@ class AsyncProducer:
         while True:
             topic = self._known.get(name)
             if topic is None or not topic.held:
-                self._engine.want_topic(name)
+                self._guarded.run(self._engine.want_topic, name)
             now_s = self._loop.time()
             found = await self._wait(settled, min(deadline_s, now_s + ASK_AGAIN_S))
             if found or now_s + ASK_AGAIN_S >= deadline_s:

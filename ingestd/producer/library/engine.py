@@ -289,7 +289,8 @@ class Engine:
 
     async def _close(self) -> None:
         try:
-            self.drain()
+            if self.failure is None:
+                self.drain()
             while self.handover.outstanding and self._left_ms > 0:
                 self._settled.clear()
                 try:
