@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from ingestd.client import address as addresses
 from ingestd.client.address import Address
 from ingestd.errors import HostDaemonAbsentError
 
@@ -25,6 +26,14 @@ def add_configuration(parser: argparse.ArgumentParser) -> None:
 def configuration_files(arguments: argparse.Namespace) -> list[Path]:
     """What ``-c`` names, in its order."""
     return [Path(name) for name in arguments.config or (DEFAULT_CONFIGURATION,)]
+
+
+def address_argument(text: str) -> Address:
+    """For argparse: what stands behind ``--to``."""
+    try:
+        return addresses.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def probe(address: Address) -> None:

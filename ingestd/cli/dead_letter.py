@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from ingestd import letters
 from ingestd.admin.text import table
 from ingestd.cli.common import add_configuration, configuration_files
-from ingestd.cli.dead_letter_replay import Replay, address_argument
+from ingestd.cli.dead_letter_replay import Replay, answering_argument
 from ingestd.client.address import Address
 from ingestd.config import reader
 from ingestd.errors import ConfigurationError, ExitStatus, Fault, HostError, OperatorError
@@ -73,7 +73,7 @@ def _add_replay(action: argparse.ArgumentParser) -> None:
     action.add_argument(
         "--to",
         metavar="ADDRESS",
-        type=address_argument,
+        type=answering_argument,
         help="unix-stream:PATH of a listener with the format frames (default: the configuration's first one)",
     )
     action.add_argument(

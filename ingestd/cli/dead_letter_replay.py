@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from ingestd import letters
-from ingestd.cli.common import probe
+from ingestd.cli.common import address_argument, probe
 from ingestd.client import KafkaException, Producer, ProducerRecord
-from ingestd.client import address as addresses
 from ingestd.client.address import Address
 from ingestd.client.errors import ApiException, TimeoutException
 from ingestd.client.future import Future
@@ -32,11 +31,9 @@ SEND_TIMEOUT_MS: Final = 10_000
 _LETTERS_ANEW: Final = frozenset(reason.name.lower() for reason in Failed)
 
 
-def address_argument(text: str) -> Address:
-    try:
-        address = addresses.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def answering_argument(text: str) -> Address:
+    """For argparse: an address at which records are answered."""
+    address = address_argument(text)
     if address.kind != "unix-stream":
         raise argparse.ArgumentTypeError(f"{text}: only a unix-stream address answers what became of a record")
     return address

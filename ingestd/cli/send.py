@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from ingestd.cli.common import probe
+from ingestd.cli.common import address_argument, probe
 from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetadata
-from ingestd.client import address as addresses
 from ingestd.client.address import Address
 from ingestd.client.errors import TimeoutException
 from ingestd.client.producer import AnswerLevel
@@ -33,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         metavar="ADDRESS",
-        type=_address,
+        type=address_argument,
         default=default,
         required=not default,
         help="unix-stream:PATH, unix-datagram:PATH or udp:HOST:PORT (default: INGESTD_ADDRESS)",
@@ -50,13 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", metavar="N", type=_rate, default=0.0, help="records per second at most")
     parser.add_argument("files", metavar="FILE", nargs="*", default=[STDIN], help="default: stdin, also named -")
     parser.set_defaults(refuse=parser.error)
-
-
-def _address(text: str) -> Address:
-    try:
-        return addresses.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _rate(text: str) -> float:

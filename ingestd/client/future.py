@@ -13,6 +13,8 @@ from ingestd.client.records import RecordMetadata
 
 Callback = Callable[[RecordMetadata | None, KafkaException | None], object]
 
+CALLBACK_TIMEOUT_S = 5.0  # for callbacks that run when the time of close() is over
+
 _PENDING = 0
 _DELIVERED = 1
 _FAILED = 2
@@ -44,6 +46,18 @@ class Owner:
         self.check_process()
         if self.in_callback():
             raise IllegalStateException("a callback runs in the producer's own thread and cannot wait for the producer")
+
+    def join(self, timeout: float | None) -> None:
+        """Waits until the producer's thread has ended, which it does within `timeout` seconds (None: some day).
+
+        Raises TimeoutException if a callback keeps it.
+        """
+        seconds = threading.TIMEOUT_MAX if timeout is None else timeout + CALLBACK_TIMEOUT_S
+        if self.io_thread is None:
+            return
+        self.io_thread.join(min(seconds, threading.TIMEOUT_MAX))
+        if self.io_thread.is_alive():
+            raise TimeoutException("a callback has not returned yet: the producer ends when it does")
 
 
 class Future:
@@ -110,16 +124,14 @@ class Future:
 
     def _wait(self, timeout: float | None) -> bool:
         self._owner.check_may_wait()
-        # A plain lock: waiting for it ends with KeyboardInterrupt and leaves nothing behind that would matter.
-        waiter = threading.Lock()
-        waiter.acquire()
+        waiter = closed_lock()
         with self._owner.lock:
             if self._state != _PENDING:
                 return True
             if self._waiters is None:
                 self._waiters = []
             self._waiters.append(waiter.release)
-        waiter.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+        acquire_within(waiter, timeout)
         return self._state != _PENDING
 
     def succeed(self, partition: int, offset: int, timestamp_ms: int) -> None:
@@ -156,6 +168,18 @@ def _guarded(function: Callable[[], object]) -> None:
         import logging  # costs more to import than all the rest of the client, and is hardly ever needed
 
         logging.getLogger("ingestd.client").exception("a callback raised")
+
+
+def closed_lock() -> threading.Lock:
+    """A plain lock to wait for: that ends with KeyboardInterrupt, and leaves nothing behind that would matter."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def acquire_within(lock: threading.Lock, timeout: float | None) -> bool:
+    """Whether somebody released it within `timeout` seconds (None: for ever)."""
+    return lock.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
 
 def deadline_after(timeout: float | None) -> float | None:

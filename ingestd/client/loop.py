@@ -19,7 +19,7 @@ from ingestd.client.errors import (
     TimeoutException,
 )
 from ingestd.client.frame import FrameError
-from ingestd.client.future import Owner
+from ingestd.client.future import Owner, acquire_within, closed_lock
 from ingestd.client.outbox import Outbox
 from ingestd.client.route import Route
 from ingestd.client.session import Session, State
@@ -41,8 +41,7 @@ class Flush:
     """Somebody waits until all that was sent before has its outcome."""
 
     def __init__(self) -> None:
-        self._done = threading.Lock()
-        self._done.acquire()
+        self._done = closed_lock()
         self.serial = -1  # of the last frame to wait for; not known before the thread has seen the request
         self.error: KafkaException | None = None
 
@@ -52,7 +51,7 @@ class Flush:
 
     def wait(self, timeout: float | None) -> bool:
         """Whether it is done within the time, in seconds."""
-        return self._done.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+        return acquire_within(self._done, timeout)
 
 
 class Loop(threading.Thread):

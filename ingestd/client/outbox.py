@@ -17,7 +17,7 @@ from ingestd.client.errors import (
     RecordTooLargeException,
     TimeoutException,
 )
-from ingestd.client.future import Future, Owner
+from ingestd.client.future import Future, Owner, acquire_within, closed_lock
 
 Entry = tuple[bytes, Future]
 
@@ -71,8 +71,7 @@ class Outbox:
     def _put_waiting(self, entry: Entry, max_block_s: float) -> None:
         deadline = monotonic() + max_block_s
         while True:
-            waiter = threading.Lock()
-            waiter.acquire()
+            waiter = closed_lock()
             with self._lock:
                 self._check(entry)
                 self._waiters.append(waiter)
@@ -80,7 +79,7 @@ class Outbox:
             if self._try_put(entry):
                 return
             left_s = 0.0 if self._owner.in_callback() else deadline - monotonic()
-            if left_s <= 0 or not waiter.acquire(timeout=min(left_s, threading.TIMEOUT_MAX)):
+            if left_s <= 0 or not acquire_within(waiter, left_s):
                 if self._try_put(entry):
                     return
                 raise self._timeout(max_block_s)

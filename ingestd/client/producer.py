@@ -8,7 +8,6 @@ with Producer("unix-stream:/run/ingestd/app.sock") as producer:
 
 import atexit
 import os
-import threading
 from time import time_ns
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -39,7 +38,6 @@ UNIX_DATAGRAM_BYTES_MAX: Final = 65535
 
 CLOSE_TIMEOUT_S: Final = 60.0
 EXIT_TIMEOUT_S: Final = 10.0
-CALLBACK_TIMEOUT_S: Final = 5.0  # for callbacks that run when the time is over
 
 
 class Producer:
@@ -140,9 +138,7 @@ class Producer:
             return
         self._owner.check_may_wait()
         self._loop.close(timeout)
-        self._loop.join(threading.TIMEOUT_MAX if timeout is None else timeout + CALLBACK_TIMEOUT_S)
-        if self._loop.is_alive():
-            raise TimeoutException("a callback has not returned yet: the producer ends when it does")
+        self._owner.join(timeout)
         self._closed = True
         atexit.unregister(self._at_exit)
         if self._loop.failure is not None:

@@ -84,11 +84,7 @@ def decode_records(payload: bytes, count: int, base_timestamp_ms: int, runs: lis
     """
     cursor = _Cursor(payload)
     senders = _senders(runs)
-    for index in range(count):
-        end = cursor.varint() + cursor.at
-        cursor.take(1)
-        timestamp_ms = base_timestamp_ms + cursor.varint()
-        cursor.varint()
+    for index, (end, timestamp_ms) in enumerate(_heads(cursor, count, base_timestamp_ms)):
         key = cursor.nullable()
         value = cursor.nullable()
         headers = tuple((cursor.take(cursor.varint()), cursor.nullable()) for _ in range(cursor.varint()))
@@ -141,13 +137,19 @@ def _bodies(payload: bytes, count: int, base_timestamp_ms: int) -> list[tuple[in
     """(timestamp, what stands behind the offset delta) of every record."""
     bodies = []
     cursor = _Cursor(payload)
+    for end, timestamp_ms in _heads(cursor, count, base_timestamp_ms):
+        bodies.append((timestamp_ms, cursor.take(end - cursor.at)))
+    return bodies
+
+
+def _heads(cursor: _Cursor, count: int, base_timestamp_ms: int) -> Iterator[tuple[int, int]]:
+    """(where it ends, timestamp) of every record; whoever asks for the next one has read this one to its end."""
     for _ in range(count):
         end = cursor.varint() + cursor.at
         cursor.take(1)
         timestamp_ms = base_timestamp_ms + cursor.varint()
         cursor.varint()
-        bodies.append((timestamp_ms, cursor.take(end - cursor.at)))
-    return bodies
+        yield end, timestamp_ms
 
 
 def _encoded(bodies: list[tuple[int, bytes]], runs: list[Run]) -> Part:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from ingestd.kafka.messages import DESCRIBE_CONFIGS, METADATA, frame, read_body, request_module
+from ingestd.kafka.messages import DESCRIBE_CONFIGS, METADATA, frame, metadata_request, read_body, request_module
 
 TOPIC: Final = 2
 BROKER: Final = 4
@@ -48,15 +48,8 @@ class SettingsDescription(NamedTuple):
 
 
 def topics_request(version: int, correlation_id: int, client_id: str, topics: Sequence[str]) -> bytes:
-    """Metadata of ``topics``, which must not be created by being asked for."""
-    module = request_module(METADATA, version)
-    extra: dict[str, Any] = {"include_topic_authorized_operations": True} if version >= 8 else {}
-    if 8 <= version <= 10:
-        extra["include_cluster_authorized_operations"] = False
-    by_id = {"topic_id": None} if version >= 10 else {}
-    rows = tuple(module.MetadataRequestTopic(name=name, **by_id) for name in topics)
-    body = module.MetadataRequest(topics=rows, allow_auto_topic_creation=False, **extra)
-    return frame(METADATA, version, correlation_id, client_id, body)
+    """Metadata of ``topics`` with what is granted on them; they must not be created by being asked for."""
+    return metadata_request(version, correlation_id, client_id, topics, auto_create=False, operations=True)
 
 
 def topics_response(version: int, data: bytes, at: int) -> ClusterDescription:

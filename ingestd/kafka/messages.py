@@ -185,12 +185,19 @@ def api_versions_response(version: int, data: bytes, at: int) -> ApiRanges:
 
 
 def metadata_request(
-    version: int, correlation_id: int, client_id: str, topics: Sequence[str], auto_create: bool
+    version: int,
+    correlation_id: int,
+    client_id: str,
+    topics: Sequence[str],
+    auto_create: bool,
+    *,
+    operations: bool = False,
 ) -> bytes:
+    """``operations``: the answer says what is granted on each topic (from version 8 on)."""
     module = request_module(METADATA, version)
     extra: dict[str, Any] = {}
     if version >= 8:
-        extra["include_topic_authorized_operations"] = False
+        extra["include_topic_authorized_operations"] = operations
         if version <= 10:
             extra["include_cluster_authorized_operations"] = False
     by_id = {"topic_id": None} if version >= 10 else {}

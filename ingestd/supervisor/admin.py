@@ -14,7 +14,7 @@ from ingestd.scoreboard import Row
 from ingestd.supervisor.processes import PYTHON, PidfdChild
 from ingestd.supervisor.restarts import Restarts
 from ingestd.supervisor.slot import Slot
-from ingestd.supervisor.sockets import NOBODY, Bound, Patience, bind_path, local_path, port_pid
+from ingestd.supervisor.sockets import NOBODY, Bound, Patience, adopt, bind_path, port_pid
 
 COMMAND: Final = (*PYTHON, "-m", "ingestd.admin")
 MODE: Final = 0o660
@@ -64,20 +64,9 @@ def _bind_port(address: AdminAddress) -> socket.socket:
 
 
 def _adopt(address: AdminAddress, descriptor: int) -> Bound:
-    adopted = socket.socket(fileno=descriptor)
     families = (socket.AF_UNIX,) if address.path else (socket.AF_INET, socket.AF_INET6)
-    try:
-        if adopted.family not in families or adopted.type != socket.SOCK_STREAM:
-            raise _wrong_socket(address, f"an inherited socket of another kind ({adopted.family!r}, {adopted.type!r})")
-        if address.path and local_path(descriptor) != address.path:
-            raise _wrong_socket(address, f"an inherited socket bound to {local_path(descriptor)}")
-        if not address.path and adopted.getsockname()[1] != address.port:
-            raise _wrong_socket(address, f"an inherited socket bound to port {adopted.getsockname()[1]}")
-    except BaseException:
-        adopted.close()
-        raise
-    adopted.set_inheritable(False)
-    adopted.setblocking(False)
+    wrong = partial(_wrong_socket, address)
+    adopted = adopt(descriptor, families, socket.SOCK_STREAM, address.path, address.port, wrong)
     return Bound(-1, "admin", NOBODY, adopted, address.path, ours=False)
 
 

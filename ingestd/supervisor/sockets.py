@@ -13,7 +13,7 @@ import pwd
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -255,20 +255,37 @@ def local_path(descriptor: int) -> str:
     return os.fsdecode(name) if isinstance(name, str | bytes) else str(name)
 
 
-def _adopt(index: int, listener: Listener, role: Role, worker: int, descriptor: int, path: str) -> Bound:
+def adopt(
+    descriptor: int,
+    families: Collection[int],
+    kind: int,
+    path: str,
+    port: int,
+    wrong: Callable[[str], ConfigurationError],
+) -> socket.socket:
+    """An inherited socket, if it is what is expected: bound to ``path``, or without one to ``port``.
+
+    Else it is closed, and what ``wrong`` makes of the reason is raised.
+    """
     adopted = socket.socket(fileno=descriptor)
     try:
-        if (adopted.family, adopted.type) != _expected(listener.address):
-            raise _wrong_socket(listener, f"an inherited socket of another kind ({adopted.family!r}, {adopted.type!r})")
+        if adopted.family not in families or adopted.type != kind:
+            raise wrong(f"an inherited socket of another kind ({adopted.family!r}, {adopted.type!r})")
         if path and local_path(descriptor) != path:
-            raise _wrong_socket(listener, f"an inherited socket bound to {local_path(descriptor)}")
-        if not path and adopted.getsockname()[1] != listener.address.port:
-            raise _wrong_socket(listener, f"an inherited socket bound to port {adopted.getsockname()[1]}")
+            raise wrong(f"an inherited socket bound to {local_path(descriptor)}")
+        if not path and adopted.getsockname()[1] != port:
+            raise wrong(f"an inherited socket bound to port {adopted.getsockname()[1]}")
     except BaseException:
         adopted.close()
         raise
     adopted.set_inheritable(False)
     adopted.setblocking(False)
+    return adopted
+
+
+def _adopt(index: int, listener: Listener, role: Role, worker: int, descriptor: int, path: str) -> Bound:
+    family, kind = _expected(listener.address)
+    adopted = adopt(descriptor, (family,), kind, path, listener.address.port, partial(_wrong_socket, listener))
     return Bound(index, role, worker, adopted, path, ours=False)
 
 

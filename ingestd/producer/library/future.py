@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ingestd.client.errors import IllegalStateException, KafkaException, TimeoutException
-from ingestd.client.future import Callback, Owner
+from ingestd.client.future import Callback, Owner, acquire_within, closed_lock
 from ingestd.client.records import RecordMetadata
 from ingestd.hotpath.handover import Outgoing
 
@@ -75,11 +75,9 @@ class Future(Outgoing):
 
     def _wait(self, timeout: float | None) -> bool:
         self.owner.check_may_wait()
-        # A plain lock: waiting for it ends with KeyboardInterrupt and leaves nothing behind that would matter.
-        waiter = threading.Lock()
-        waiter.acquire()
+        waiter = closed_lock()
         if self.add_waiter(waiter.release):
-            waiter.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+            acquire_within(waiter, timeout)
         return self.done()
 
 

@@ -28,8 +28,6 @@ from ingestd.producer.library.topics import KnownTopic
 
 EXIT_TIMEOUT_S: Final = 10.0
 """How long the end of the program waits for a producer that nobody closed."""
-CALLBACK_TIMEOUT_S: Final = 5.0
-"""For callbacks that run when the time of close() is over."""
 
 
 class Producer:
@@ -148,9 +146,7 @@ class Producer:
         timeout_ms = None if timeout is None else round(max(timeout, 0.0) * 1000)
         if not self._thread.call(self._close, timeout_ms) or self._thread.here:
             return
-        self._thread.join(None if timeout is None else timeout + CALLBACK_TIMEOUT_S)
-        if self._thread.is_alive():
-            raise TimeoutException("a callback has not returned yet: the producer ends when it does")
+        self._owner.join(timeout)
         self._finished = True
         atexit.unregister(self._at_exit)
 

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from ingestd.client.future import closed_lock
+
 Value = TypeVar("Value")
 
 
@@ -40,8 +42,7 @@ class SenderThread(threading.Thread):
         if self.here:
             return function()
         answer: list[Value] = []
-        answered = threading.Lock()
-        answered.acquire()
+        answered = closed_lock()
 
         def ask() -> None:
             try:

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from ingestd.client.errors import IllegalStateException, KafkaException, NetworkException, TimeoutException
-from ingestd.client.future import Callback, Future, Owner
+from ingestd.client.future import Callback, Future, Owner, closed_lock
 from ingestd.client.records import RecordMetadata
 
 
@@ -85,3 +85,24 @@ def test_another_process_may_not_wait() -> None:
     owner.pid += 1
     with pytest.raises(IllegalStateException, match="after a fork make a new Producer"):
         make(owner).result()
+
+
+@pytest.mark.parametrize("timeout", [None, 0.0, 1e12])
+def test_the_end_of_a_thread_is_waited_for_however_long_the_time(timeout: float | None) -> None:
+    owner = Owner()
+    owner.io_thread = threading.Thread(target=lambda: None)
+    owner.io_thread.start()
+    owner.join(timeout)
+    assert not owner.io_thread.is_alive()
+
+
+def test_a_callback_that_does_not_return_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingestd.client.future.CALLBACK_TIMEOUT_S", 0.01)
+    keeps = closed_lock()
+    owner = Owner()
+    owner.io_thread = threading.Thread(target=keeps.acquire)
+    owner.io_thread.start()
+    with pytest.raises(TimeoutException, match="a callback has not returned yet"):
+        owner.join(0.0)
+    keeps.release()
+    owner.join(None)
