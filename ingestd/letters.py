@@ -5,13 +5,15 @@ to a descriptor opened for appending, under a ``flock``: lines are never mixed, 
 off again. What a death has cut stands as a line of its own, which readers count as damaged. Beside it,
 ``dead-letters-YYYYMMDD.replayed`` holds the ids of the letters that were delivered since, one a line.
 
-All files together are bounded, in bytes and in days; the oldest go first, never the day's own.
+All files of both kinds together are bounded, in bytes and in days; the oldest go first, never the day's own. A day's
+marks never go before its letters: these would be open once more, and sent again. Marks without letters serve nobody.
 """
 
 import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, NamedTuple
@@ -64,8 +66,12 @@ def day_of(now_ms: int) -> str:
 
 def days(directory: Path) -> list[str]:
     """The days of which there are letters, oldest first."""
-    names = (path.name for path in directory.glob(f"{PREFIX}*{SUFFIX}"))
-    return sorted(day for name in names if len(day := name[len(PREFIX) : -len(SUFFIX)]) == 8 and day.isdigit())
+    return _days(directory, SUFFIX)
+
+
+def _days(directory: Path, suffix: str) -> list[str]:
+    names = (path.name for path in directory.glob(f"{PREFIX}*{suffix}"))
+    return sorted(day for name in names if len(day := name[len(PREFIX) : -len(suffix)]) == 8 and day.isdigit())
 
 
 def read(line: bytes) -> Letter | None:
@@ -141,8 +147,10 @@ def _lock(fd: int) -> bool:
 
 
 def _make_room(directory: Path, today: str, more_bytes: int, bounds: Bounds, now_ms: int) -> list[str]:
-    """Removes the oldest days as far as the bounds ask for it."""
+    """Removes the oldest days as far as the bounds ask for it, and marks whose letters have gone in any case."""
     removed = []
+    for day in {*_days(directory, REPLAYED_SUFFIX)} - {*days(directory), today}:
+        marks_of(directory, day).unlink(missing_ok=True)
     horizon = f"{datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(days=bounds.days_max):%Y%m%d}"
     sizes = {day: _size(directory, day) for day in days(directory)}
     for day in sorted(sizes):
@@ -154,15 +162,17 @@ def _make_room(directory: Path, today: str, more_bytes: int, bounds: Bounds, now
         removed.append(day)
         del sizes[day]
     if sum(sizes.values()) + more_bytes > bounds.bytes_max:
-        raise FullError(f"dead.letters.bytes.max = {bounds.bytes_max} is used up by this day's letters")
+        raise FullError(f"dead.letters.bytes.max = {bounds.bytes_max} is used up by this day's letters and marks of replays")
     return removed
 
 
 def _size(directory: Path, day: str) -> int:
-    try:
-        return file_of(directory, day).stat().st_size
-    except FileNotFoundError:
-        return 0
+    """Of the day's letters and their marks."""
+    total = 0
+    for path in (file_of(directory, day), marks_of(directory, day)):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 # -- which were replayed

@@ -130,6 +130,35 @@ def test_the_oldest_days_go_when_the_bytes_are_used_up(tmp_path: Path) -> None:
     assert len(found(tmp_path, NOW_MS + 3 * DAY_MS)) == 11
 
 
+def test_marks_count_as_letters_do(tmp_path: Path) -> None:
+    yesterday, ids = letters.day_of(NOW_MS), [f"aaaa-{number:03}" for number in range(100)]
+    letters.append(tmp_path, line(), ROOMY, NOW_MS)
+    letters.append(tmp_path, line(), ROOMY, NOW_MS + DAY_MS)
+    letters.mark_replayed(tmp_path, yesterday, ids)
+    used = sum(path.stat().st_size for path in tmp_path.iterdir())
+    bounds = Bounds(used + len(line()), 30)
+    assert used > 2 * len(line()) + 900
+    assert letters.append(tmp_path, line(), bounds, NOW_MS + DAY_MS) == []
+    assert letters.append(tmp_path, line(), bounds, NOW_MS + DAY_MS) == [yesterday]
+    # this day's own marks count, too, and stay
+    today = letters.day_of(NOW_MS + DAY_MS)
+    assert letters.append(tmp_path, line(), Bounds(4 * len(line()) + 900, 30), NOW_MS + DAY_MS) == []
+    letters.mark_replayed(tmp_path, today, ids)
+    with pytest.raises(FullError):
+        letters.append(tmp_path, line(), Bounds(5 * len(line()) + 900, 30), NOW_MS + DAY_MS)
+    assert letters.replayed(tmp_path, today) == set(ids)
+
+
+def test_marks_whose_letters_have_gone_go_first(tmp_path: Path) -> None:
+    """A replay notes what it has settled even if the day was removed meanwhile."""
+    first, second = (letters.day_of(NOW_MS + day * DAY_MS) for day in range(2))
+    letters.append(tmp_path, line(), ROOMY, NOW_MS)
+    letters.mark_replayed(tmp_path, second, ["aaaa-0"])
+    letters.append(tmp_path, line(), ROOMY, NOW_MS + 2 * DAY_MS)
+    assert letters.days(tmp_path) == [first, letters.day_of(NOW_MS + 2 * DAY_MS)]
+    assert not letters.marks_of(tmp_path, second).exists()
+
+
 def test_days_that_are_over_go(tmp_path: Path) -> None:
     for day in range(4):
         letters.append(tmp_path, line(), Bounds(1 << 30, 2), NOW_MS + day * DAY_MS)
