@@ -162,7 +162,7 @@ def _make_room(directory: Path, today: str, more_bytes: int, bounds: Bounds, now
         removed.append(day)
         del sizes[day]
     if sum(sizes.values()) + more_bytes > bounds.bytes_max:
-        raise FullError(f"dead.letters.bytes.max = {bounds.bytes_max} is used up by this day's letters and marks of replays")
+        raise FullError(f"dead.letters.bytes.max = {bounds.bytes_max} is used up by this day's letters and replays")
     return removed
 
 
