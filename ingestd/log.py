@@ -41,6 +41,11 @@ def printable(value: object, characters_max: int = VALUE_CHARACTERS_MAX) -> str:
     return cut if len(text) <= characters_max else f"{cut}… ({len(text)} characters)"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``1 record``, ``2 records``; ``plural`` where an s does not make it."""
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
+
+
 def _details(record: logging.LogRecord) -> dict[str, object]:
     details = {key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES}
     suppressed = getattr(record, "suppressed", 0)

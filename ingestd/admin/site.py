@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from ingestd.admin import collector, page
-from ingestd.admin.status import HEARTBEAT_STALE_MS, Status, copy_status
+from ingestd.admin.status import HEARTBEAT_STALE_MS, Status, copy_status, state_text
 from ingestd.scoreboard import Reader, Word, WorkerState
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -49,7 +49,7 @@ def unhealthy(status: Status, tick_ms: int) -> list[str]:
     for worker in status.workers:
         beat_ms = worker.words[Word.HEARTBEAT_TICK_MS]
         if worker.state in (WorkerState.ABSENT, WorkerState.BACKOFF):
-            found.append(f"worker {worker.index} is {worker.state.name.lower()}")
+            found.append(f"worker {worker.index} is {state_text(worker.state)}")
         elif worker.state in _MUST_BEAT and tick_ms - beat_ms > HEARTBEAT_STALE_MS:
             found.append(f"worker {worker.index} is silent")
     return found
@@ -59,7 +59,7 @@ def unready(status: Status) -> list[str]:
     """Why records cannot be handed in; empty: they can. Whether Kafka is there has no part in it."""
     found = ["stopping"] if status.header.stopping else []
     return found + [
-        f"worker {worker.index} is {worker.state.name.lower()}"
+        f"worker {worker.index} is {state_text(worker.state)}"
         for worker in status.workers
         if worker.state is not WorkerState.READY
     ]

@@ -105,17 +105,22 @@ class Status:
         if self.supervisor_silent_ms(tick_ms) > HEARTBEAT_STALE_MS:
             found.append(f"the supervisor has been silent for {duration_text(self.supervisor_silent_ms(tick_ms))}")
         if self.admin.state is WorkerState.BACKOFF:
-            found.append("the admin process is backoff")
+            found.append(f"the admin process is {state_text(self.admin.state)}")
         for worker in self.workers:
             found += [f"worker {worker.index} {text}" for text in _complaints_of(worker, tick_ms)]
         return found
+
+
+def state_text(state: WorkerState) -> str:
+    """What stands behind "is"."""
+    return "in backoff" if state is WorkerState.BACKOFF else state.name.lower()
 
 
 def _complaints_of(worker: WorkerStatus, tick_ms: int) -> list[str]:
     found = []
     published = worker.published
     if worker.state is not WorkerState.READY:
-        found.append(f"is {worker.state.name.lower()} (last exit status {worker.last_exit_status})")
+        found.append(f"is {state_text(worker.state)} (last exit status {worker.last_exit_status})")
     silent_ms = tick_ms - worker.words[Word.HEARTBEAT_TICK_MS]
     if worker.state is WorkerState.READY and silent_ms > HEARTBEAT_STALE_MS:
         found.append(f"has been silent for {duration_text(silent_ms)}")

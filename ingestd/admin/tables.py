@@ -6,6 +6,7 @@ from ingestd.admin.status import Status, quantile
 from ingestd.admin.text import bytes_text, duration_text
 from ingestd.figures import Count, Histogram, TopicWord
 from ingestd.limits import PAGE_BYTES
+from ingestd.log import counted
 from ingestd.metrics import Ledger, name_of, reasons_counted
 from ingestd.scoreboard import Pressure, Word, WorkerState
 
@@ -31,11 +32,9 @@ _COUNT_LINES: Final = (
 def title(status: Status, now_ms: int) -> str:
     """Which daemon this is, in a sentence without its full stop."""
     header = status.header
-    plural = "" if header.workers == 1 else "s"
     running = duration_text(now_ms - header.started_ms)
-    return (
-        f"ingestd (process {header.supervisor_pid}) has been running for {running} with {header.workers} worker{plural}"
-    )
+    workers = counted(header.workers, "worker")
+    return f"ingestd (process {header.supervisor_pid}) has been running for {running} with {workers}"
 
 
 def workers(status: Status, tick_ms: int) -> Rows:
@@ -112,7 +111,7 @@ def topics(status: Status, now_ms: int) -> Rows:
 def drains(status: Status) -> list[str]:
     """Workers that empty older arenas."""
     return [
-        f"worker {worker.index} drains {worker.published.drain_only_arenas} older arenas"
+        f"worker {worker.index} drains {counted(worker.published.drain_only_arenas, 'older arena')}"
         f" ({bytes_text(worker.published.drain_only_pages * PAGE_BYTES)})"
         for worker in status.workers
         if worker.published.drain_only_arenas

@@ -12,6 +12,7 @@ from ingestd.config.model import Config
 from ingestd.config.partitioner import CHOICES, configs_of
 from ingestd.config.render import to_toml
 from ingestd.errors import ExitStatus
+from ingestd.log import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +80,6 @@ def summary(checked: Config, notes: Sequence[str], files: Sequence[Path]) -> str
         lines.append(f"  {listener.name}: {listener.address} {listener.format} -> {topics}")
     place = "in memory" if daemon.durability == "memory" else f"in {daemon.arena_directory}"
     total = bytes_text(daemon.workers * buffer_bytes)
-    plural = "" if daemon.workers == 1 else "s"
-    lines.append(f"buffer: {daemon.workers} worker{plural} x {bytes_text(buffer_bytes)} = {total} {place}")
+    lines.append(f"buffer: {counted(daemon.workers, 'worker')} x {bytes_text(buffer_bytes)} = {total} {place}")
     lines += [f"note: {note}" for note in notes]
     return "\n".join(lines)

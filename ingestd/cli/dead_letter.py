@@ -20,7 +20,7 @@ from ingestd.client.address import Address
 from ingestd.config import reader
 from ingestd.errors import ConfigurationError, ExitStatus, Fault, HostError, OperatorError
 from ingestd.letters import Letter
-from ingestd.log import printable
+from ingestd.log import counted, printable
 from ingestd.metrics import Failed
 
 BYTES_SHOWN_MAX: Final = 200
@@ -117,7 +117,8 @@ def _found(directory: Path, arguments: argparse.Namespace, *, open_only: bool) -
             elif _wanted(letter, arguments, ids) and not (open_only and letter.id in closed):
                 yield Kept(day, letter, letter.id not in closed)
     for day, count in damaged.items():
-        print(f"ingestd dead-letter: {count} damaged lines in {letters.file_of(directory, day)}", file=sys.stderr)
+        path = letters.file_of(directory, day)
+        print(f"ingestd dead-letter: {counted(count, 'damaged line')} in {path}, passed over", file=sys.stderr)
 
 
 def _wanted(letter: Letter, arguments: argparse.Namespace, ids: frozenset[str]) -> bool:

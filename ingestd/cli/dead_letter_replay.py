@@ -19,7 +19,7 @@ from ingestd.client.errors import ApiException, TimeoutException
 from ingestd.client.future import Future
 from ingestd.errors import ExitStatus, HostError
 from ingestd.letters import Letter
-from ingestd.log import printable
+from ingestd.log import counted, printable
 from ingestd.metrics import Failed
 
 ERRORS_SHOWN_MAX: Final = 20
@@ -122,7 +122,9 @@ class Replay:
                 letters.mark_replayed(self._directory, day, ids)
             except OSError as error:
                 path = letters.marks_of(self._directory, day)
-                text = f"{len(ids)} letters were settled, which cannot be noted in {path}: {error.strerror or error}"
+                text = (
+                    f"{counted(len(ids), 'letter')} settled, which cannot be noted in {path}: {error.strerror or error}"
+                )
                 raise HostError(f"{text}. Mend that first: a further replay sends them again") from None
 
     def _stays(self, letter_id: str, error: KafkaException) -> None:

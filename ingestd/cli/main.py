@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         for fault in error.faults:
             print(fault, file=sys.stderr)
-        print(f"{len(error.faults)} fault{'' if len(error.faults) == 1 else 's'} found", file=sys.stderr)
+        print(f"{log.counted(len(error.faults), 'fault')} found", file=sys.stderr)
         return error.exit_status
     except IngestdError as error:
         logger.error("%s", error)

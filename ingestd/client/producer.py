@@ -144,7 +144,7 @@ class Producer:
         if self._loop.failure is not None:
             raise self._loop.failure.with_traceback(None)
         if self._loop.unanswered:
-            raise TimeoutException(f"{self._loop.unanswered} records were not answered within {timeout} s")
+            raise TimeoutException(f"records not answered within {timeout} s: {self._loop.unanswered}")
 
     def __enter__(self) -> Self:
         return self

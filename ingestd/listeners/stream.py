@@ -96,12 +96,16 @@ class StreamListener:
             if error.errno not in _OUT_OF_FILES:
                 raise
             self._room.hooks.errors(1)
-            logger.error("listener %s: no descriptor left for a connection; turned away", self._name)
+            logger.error(
+                "listener %s: no descriptor left for a connection (raise LimitNOFILE); turned away", self._name
+            )
             self._reserve.turn_away(listening)
             return False
         if len(self.connections) >= self._connections_max:
             self._room.hooks.errors(1)
-            logger.warning("listener %s: %d connections, turned one away", self._name, len(self.connections))
+            logger.warning(
+                "listener %s: connections_max = %d reached: one turned away", self._name, self._connections_max
+            )
             accepted.close()
             return True
         accepted.setblocking(False)

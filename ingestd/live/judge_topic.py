@@ -8,6 +8,7 @@ from ingestd.kafka.describe import DESCRIBE, WRITE, TopicDescription
 from ingestd.kafka.errors import NONE, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION, error_of
 from ingestd.limits import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES_MAX
 from ingestd.live.view import Finding, View, Weight, number
+from ingestd.log import counted
 
 ZSTD_SINCE: Final = 7
 """The version of Produce that takes zstd (KIP-110)."""
@@ -93,19 +94,19 @@ def _partitions(case: Case) -> Found:
     count, declared = len(case.there.leaders), case.declared.partitions
     if declared is not None and declared > count:
         what = (
-            f"{count} partitions, {declared} are declared: records that come in before the cluster is reached for the"
-            f" first time are partly for partitions that are not there, and given up"
+            f"{counted(count, 'partition')}, {declared} declared: records that come in before the cluster is reached"
+            " for the first time are partly for partitions that are not there, and given up"
         )
         yield case.find(FAILS, what, f"Write partitions = {count}, or add partitions")
     elif declared is not None and declared < count:
         what = (
-            f"{count} partitions, {declared} are declared: keys change their partition when the cluster is reached for"
-            " the first time, and their order ends there"
+            f"{counted(count, 'partition')}, {declared} declared: keys change their partition when the cluster is"
+            " reached for the first time, and their order ends there"
         )
         yield case.find(NOTE, what, f"Write partitions = {count}")
     without = sum(leader < 0 for leader in case.there.leaders)
     if without:
-        what = f"{without} of {count} partitions have no leader: their records wait"
+        what = f"{without} of {counted(count, 'partition')} without a leader: their records wait"
         yield case.find(NOTE, what, "See which broker is away")
 
 
@@ -119,7 +120,8 @@ def _replicas(case: Case) -> Found:
     if least is None:
         return
     if least > replicas:
-        what = f"min.insync.replicas = {least} with {replicas} replicas: nothing is ever taken (NOT_ENOUGH_REPLICAS)"
+        have = counted(replicas, "replica")
+        what = f"min.insync.replicas = {least} with {have}: nothing is ever taken (NOT_ENOUGH_REPLICAS)"
         yield case.find(FAILS, what, f"Set it to {max(replicas - 1, 1)}, or add replicas")
     elif least == replicas > 1:
         what = f"min.insync.replicas = {least} with {replicas} replicas: while any of their brokers is away, all waits"
@@ -129,7 +131,8 @@ def _replicas(case: Case) -> Found:
         yield case.find(NOTE, what, "Set it to 2")
     short = sum(count < least <= replicas for count in case.there.in_sync)
     if short:
-        what = f"{short} partitions have fewer replicas in sync than min.insync.replicas = {least}: their records wait"
+        where = counted(short, "partition")
+        what = f"{where} with fewer replicas in sync than min.insync.replicas = {least}: their records wait"
         yield case.find(NOTE, what, "See which broker is away or behind")
 
 

@@ -6,6 +6,7 @@ from ingestd.config.model import Config
 from ingestd.kafka.describe import DESCRIBE, READ, WRITE, TopicDescription
 from ingestd.kafka.errors import NONE
 from ingestd.live.view import Finding, Reached, View, Weight
+from ingestd.log import counted
 
 _RIGHTS = ((WRITE, "write"), (DESCRIBE, "describe"), (READ, "read"))
 
@@ -21,7 +22,7 @@ def report(config: Config, view: View, findings: Sequence[Finding]) -> str:
     lines += map(str, findings)
     fails = sum(finding.weight is Weight.FAILS for finding in findings)
     notes = len(findings) - fails
-    lines.append(f"{fails} finding{'' if fails == 1 else 's'} that will cost records, {notes} to think about")
+    lines.append(f"{counted(fails, 'finding')} that will cost records, {notes} to think about")
     return "\n".join(lines)
 
 
@@ -41,5 +42,5 @@ def _present(config: Config, view: View) -> Iterator[TopicDescription]:
 def _topic(topic: TopicDescription) -> str:
     partitions, replicas = len(topic.leaders), min(topic.replicas, default=0)
     granted = ", ".join(name for operation, name in _RIGHTS if topic.may(operation)) or "nothing told"
-    shapes = f"{partitions} partition{'' if partitions == 1 else 's'}, {replicas} replica{'' if replicas == 1 else 's'}"
+    shapes = f"{counted(partitions, 'partition')}, {counted(replicas, 'replica')}"
     return f"  topic {topic.name}: {shapes}; granted: {granted}"

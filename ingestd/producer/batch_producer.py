@@ -14,6 +14,7 @@ from ingestd.errors import ClusterError
 from ingestd.figures import Count, Figures, Gauge
 from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NETWORK_EXCEPTION
 from ingestd.letters import Bounds
+from ingestd.log import counted
 from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.attachment import Attachment
@@ -432,9 +433,9 @@ class BatchProducer:
             partitions.setdefault(lane, []).append(item)
         if waiting and attachment.parked:
             log.error(
-                "%d batches were sent to another cluster than %s: they stay in the arena unsent",
-                attachment.parked,
+                "sent before to another cluster than %s, and staying in the arena until that one is back: %s",
                 self._cluster.cluster_id,
+                counted(attachment.parked, "batch", "batches"),
             )
         return partitions
 

@@ -16,6 +16,7 @@ from ingestd.config.model import Producer
 from ingestd.kafka.sasl import Mechanism
 from ingestd.kafka.session import State
 from ingestd.kafka.tls import TlsStream
+from ingestd.log import counted
 from ingestd.producer.backoff import Backoff
 from ingestd.producer.common import Clock, log
 from ingestd.producer.connection import Connection, ConnectionLostError, Owner
@@ -188,7 +189,7 @@ class Broker:
     def recovered(self) -> None:
         """The broker has answered a request."""
         if self._told:
-            log.info("%s answers again after %d attempts", self.address, self.failures)
+            log.info("%s answers again after %s", self.address, counted(self.failures, "failure"))
             self._told.clear()
         self.failures = 0
 

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from ingestd import letters
 from ingestd.kafka.errors import error_of
 from ingestd.letters import Bounds, FullError
+from ingestd.log import counted
 from ingestd.producer.common import log
 
 _KINDS: Final = {1: "connection", 2: "session", 3: "datagram path", 4: "udp", 5: "udp"}
@@ -81,7 +82,8 @@ class DeadLetters:
             removed = letters.append(self._directory, "".join(lines).encode("ascii"), self._bounds, now_ms)
         except (OSError, FullError) as error:
             self.lost += len(lines)
-            log.error("%d dead letters of %s are lost, they could not be written: %s", len(lines), letter.topic, error)
+            what = counted(len(lines), "dead letter")
+            log.error("%s of %s lost, could not be written: %s", what, letter.topic, error)
             return
         self.written += len(lines)
         for day in removed:

@@ -7,6 +7,7 @@ from ingestd.figures import Count
 from ingestd.hotpath.errors import ArenaFull
 from ingestd.hotpath.splitting import split
 from ingestd.kafka.errors import error_of
+from ingestd.log import counted
 from ingestd.metrics import Failed, Ledger
 from ingestd.producer.common import Clock, log
 from ingestd.producer.compression import compress_batch, decompress, default_codec
@@ -162,10 +163,10 @@ class Outcomes:
         arena = item.arena
         name = error_of(step.code).name if step.code else "no answer of Kafka involved"
         log.error(
-            "%s-%d: %d records given up%s: %s, %s%s",
+            "%s-%d: %s given up%s: %s, %s%s",
             lane.topic.name,
             lane.partition,
-            item.record_count,
+            counted(item.record_count, "record"),
             f" ({address_of((item,))})" if step.maybe else "",
             Failed(step.reason).name.lower(),
             name,
@@ -219,11 +220,11 @@ class Outcomes:
         item = step.item
         arena = item.arena
         log.error(
-            "%s-%d: %d of %d records refused: %s",
+            "%s-%d: %d of %s refused: %s",
             lane.topic.name,
             lane.partition,
             len(texts),
-            item.batch.record_count,
+            counted(item.batch.record_count, "record"),
             error_of(step.code).name,
         )
         letter = self._letter(lane, item, reason, step.code, item.risk)
@@ -234,7 +235,7 @@ class Outcomes:
     def _suspect(self, lane: Lane, step: Suspicion) -> None:
         where = f"{lane.topic.name}-{lane.partition}"
         twice = sum(item.record_count for item in step.items if item.risk)
-        end = f"{step.text}; sent again under new numbers, {twice} records may be there twice"
+        end = f"{step.text}; sent again under new numbers, {counted(twice, 'record')} may be there twice"
         if step.benign:
             log.warning("%s: the log lost what was acknowledged to retention or to a deletion: %s", where, end)
         else:

@@ -15,6 +15,7 @@ from ingestd.figures import Count
 from ingestd.kafka import produce
 from ingestd.kafka.errors import NETWORK_EXCEPTION, NONE, Action, error_of
 from ingestd.kafka.produce import TOPIC_ID_NONE, TOPIC_ID_SINCE, Answer, TopicRow
+from ingestd.log import counted
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.broker import Broker
 from ingestd.producer.brokers import SILENT_MS, Brokers
@@ -213,7 +214,8 @@ class Sender:
                 self._meter.error(NETWORK_EXCEPTION)
                 lane.failed(item, NETWORK_EXCEPTION, tick_ms)
                 lanes.append(lane)
-        log.warning("%d batches in doubt after the loss of %s", len(lanes), connection.broker.address)
+        what = counted(len(lanes), "batch", "batches")
+        log.warning("%s in doubt after the loss of %s: sent again", what, connection.broker.address)
         # Not from here: the transport lets go of its buffers, and so of the views, behind this call.
         for lane in dict.fromkeys(lanes):
             self._loop.call_soon(self.attend, lane)

@@ -21,6 +21,7 @@ from ingestd.config.arena_files import set_aside
 from ingestd.config.model import Config
 from ingestd.config.plan import ADMIN_NAME, PlanSocket, WorkerPlan
 from ingestd.errors import ExitStatus, HostError
+from ingestd.log import counted
 from ingestd.scoreboard import Pressure, Word, Writer
 from ingestd.supervisor import arenas, dumps, lock
 from ingestd.supervisor.admin import admin_slot, bind_admin
@@ -259,7 +260,7 @@ class Supervisor:
     def _on_signals(self, wakeup: socket.socket) -> None:
         for number in wakeup.recv(64):
             if number == signal.SIGHUP:
-                logger.warning("SIGHUP: reloading is not there yet; restart the daemon to change its configuration")
+                logger.warning("SIGHUP changes nothing: the configuration is read at the start; restart the daemon")
             elif number in (signal.SIGTERM, signal.SIGINT):
                 self._stop(signal.Signals(number).name)
 
@@ -283,7 +284,8 @@ class Supervisor:
         if not self._ready_told and all(other.state is State.READY for other in self._slots):
             self._ready_told = True
             self._notifier.ready(self._status_text())
-            logger.info("ready: %d workers, %d listeners", len(self._slots), len(self._config.listeners))
+            workers, listeners = len(self._slots), len(self._config.listeners)
+            logger.info("ready: %s, %s", counted(workers, "worker"), counted(listeners, "listener"))
 
     def _on_death(self, slot: Slot) -> None:
         child = slot.child
@@ -312,14 +314,19 @@ class Supervisor:
         except OSError as error:
             logger.error("worker %d: cannot set %s aside: %s", slot.index, path, error.strerror)
             return
-        logger.error("worker %d failed %s three times; set aside as %s", slot.index, path, target.name)
+        logger.error(
+            "worker %d has died three times over %s: set aside as %s, a fresh arena takes its place",
+            slot.index,
+            path,
+            target.name,
+        )
 
     def _sample(self, tick_ms: int) -> None:
         """Heartbeats, pressure, and the line for systemd."""
         self._board.beat(tick_ms)
         for slot in self._every_slot:
             if slot.is_silent(tick_ms, self._grace_from_ms):
-                logger.error("%s (pid %d) is silent", slot.name, slot.row.get(Word.PID))
+                logger.error("%s (pid %d) is silent: it is ended, and started anew", slot.name, slot.row.get(Word.PID))
                 self._move(slot, Event.SILENT)
         if self._samples % MEMORY_SAMPLES == 0:
             self._memory_pressure = next_pressure(self._memory_pressure, self._memory.level(), self._memory_thresholds)
@@ -339,7 +346,7 @@ class Supervisor:
     def _status_text(self) -> str:
         ready = sum(slot.state is State.READY for slot in self._slots)
         buffered = sum(slot.row.get(Word.BUFFERED_RECORDS) for slot in self._slots)
-        return f"{ready} of {len(self._slots)} workers ready, {buffered} records buffered"
+        return f"{ready} of {counted(len(self._slots), 'worker')} ready, {counted(buffered, 'record')} buffered"
 
     def _spawn(self, index: int) -> PidfdChild:
         return spawn_worker(partial(self._plan, index))

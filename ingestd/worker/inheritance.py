@@ -9,6 +9,7 @@ from ingestd.config.plan import WorkerPlan
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.salvage import salvage
 from ingestd.hotpath.snapshots import Salvaged
+from ingestd.log import counted
 from ingestd.metrics import Dropped
 from ingestd.scoreboard import Row
 from ingestd.worker.status import StatusPipe
@@ -40,11 +41,11 @@ def take_over_set_aside(own: Arena, draining: list[Arena], plan: WorkerPlan, sta
         if salvaged.arena_id not in settled:
             records = own.take_over(salvaged, Dropped.SET_ASIDE, now_ms=now_ms)
             logger.error(
-                "took over %d topics, %d sessions and the books of %s: %d records are dropped, %s in good batches",
-                len(salvaged.topics),
-                len(salvaged.sessions),
+                "took over %s, %s and the books of %s: dropped with it %s, %s of them in good batches",
+                counted(len(salvaged.topics), "topic"),
+                counted(len(salvaged.sessions), "session"),
                 path.name,
-                records,
+                counted(records, "record"),
                 "an unknown number" if salvaged.buffered_records < 0 else salvaged.buffered_records,
             )
         try:
@@ -71,4 +72,4 @@ def take_over_memory(own: Arena, draining: list[Arena], row: Row, now_ms: int) -
     gone = Salvaged(os.urandom(16), "", (), (), tuple(words), 0, ())
     records = own.take_over(gone, Dropped.MEMORY_LOST, now_ms=now_ms)
     if records:
-        logger.error("%d records were lost with the memory of the process before", records)
+        logger.error("lost with the memory of the process before: %s", counted(records, "record"))

@@ -19,6 +19,7 @@ from ingestd.hotpath.intake import Intake
 from ingestd.hotpath.publisher import store_block
 from ingestd.letters import Bounds
 from ingestd.listeners.room import Hooks, Room, clock
+from ingestd.log import counted
 from ingestd.producer.batch_producer import BatchProducer
 from ingestd.producer.weights import Weights
 from ingestd.scoreboard import Pressure, Word, Writer
@@ -320,6 +321,6 @@ class Worker:
         await self._producer.close(0 if self._hurry else max(deadline_ms - clock()[1], 0))
         self._publish()
         left = sum(arena.buffered() for arena in self._arenas.all())
-        logger.info("drained; %d records stay in the arena", left)
+        logger.info("drained; what stays in the arena: %s", counted(left, "record"))
         for arena in self._arenas.all():
             arena.close()

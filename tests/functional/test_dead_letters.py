@@ -132,7 +132,7 @@ def test_list_counts_by_day_topic_and_reason(kept: Path, capsys: pytest.CaptureF
         [DAY, "orders", "may_have_been_written", "INVALID_RECORD", "1", "1"],
         [DAY, "orders", "record_refused", "INVALID_RECORD", "3", "3"],
     ]
-    assert "1 damaged lines" in err
+    assert "1 damaged line in " in err
     _, out, _ = told(capsys, "list", "--json", "--directory", kept, "--topic", "clicks")
     assert json.loads(out) == {
         "day": DAY,

@@ -227,7 +227,7 @@ def test_a_second_sigterm_ends_the_wait_for_kafka(make_daemon: MakeDaemon) -> No
     daemon.wait_for(lambda: "DRAINING" in [state.name for state in daemon.worker_states()], 5, "the drain")
     os.kill(daemon.supervisor_pid, signal.SIGTERM)
     assert daemon.wait_end(10) == 0
-    assert daemon.report().count("1 records stay in the arena") == 1
+    assert daemon.report().count("what stays in the arena: 1 record") == 1
 
 
 def test_senders_of_an_unknown_topic_wait_and_are_refused(make_daemon: MakeDaemon) -> None:

@@ -209,7 +209,7 @@ def test_systemd_is_told(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
         systemd.settimeout(10)
         process = rig.start({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
         told: list[str] = []
-        while not any(text.startswith("READY=1\nSTATUS=1 of 1 workers ready") for text in told):
+        while not any(text.startswith("READY=1\nSTATUS=1 of 1 worker ready") for text in told):
             told.append(systemd.recv(4096).decode())
         rig.wait_ready()
         assert set(told[:-1]) == {"WATCHDOG=1"}

@@ -113,7 +113,7 @@ def test_each_thing_that_does_not_fit_is_found(start_cluster: Callable[..., Clus
         r"  topic silent: 1 partition, 1 replica; granted: write, describe$",
         r"fails: topic reader: WRITE is not granted",
         r"fails: topic missing: not there: ",
-        r"fails: topic few: 2 partitions, 4 are declared",
+        r"fails: topic few: 2 partitions, 4 declared",
         rf"note: bootstrap.servers 127.0.0.1:{closed}: no connection: ",
     ):
         assert re.search(f"^{pattern}", said, re.M), f"{pattern}\n{said}"

@@ -169,7 +169,7 @@ class Newcomer:
         command = ["/bin/sh", "-c", f"exec {found[0]}"]
         self._daemon = spawn(command, output=self.log, cwd=self._project, environment=self._environment)
         deadline = time.monotonic() + READY_SECONDS_MAX
-        while "ready: 1 workers" not in self.log.read_text():
+        while "ready: 1 worker, " not in self.log.read_text():
             assert self._daemon.poll() is None, f"the daemon ended with {self._daemon.returncode}"
             assert time.monotonic() < deadline, "the daemon does not say that it is ready"
             time.sleep(0.05)

@@ -144,3 +144,17 @@ def test_the_journal_is_known_by_its_device_and_inode(tmp_path_factory: pytest.T
         assert not log.under_systemd(stream, {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino + 1}"})
         assert not log.under_systemd(stream, {})
     assert not log.under_systemd(io.StringIO(), {"JOURNAL_STREAM": "1:2"})
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "text"),
+    [
+        (0, ("record",), "0 records"),
+        (1, ("record",), "1 record"),
+        (2, ("record",), "2 records"),
+        (1, ("batch", "batches"), "1 batch"),
+        (3, ("batch", "batches"), "3 batches"),
+    ],
+)
+def test_what_is_counted_has_its_plural(count: int, words: tuple[str, ...], text: str) -> None:
+    assert log.counted(count, *words) == text

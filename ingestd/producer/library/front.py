@@ -21,6 +21,7 @@ from ingestd.errors import ConfigurationError
 from ingestd.hotpath.batch import encode_headers
 from ingestd.hotpath.sending import FastSend
 from ingestd.kafka.errors import UNKNOWN_TOPIC_OR_PARTITION, error_of
+from ingestd.log import counted
 from ingestd.metrics import Failed
 from ingestd.producer.common import log
 from ingestd.producer.library.cluster import Cluster
@@ -113,7 +114,9 @@ class Front:
     def _choose(self, record: ProducerRecord, key: bytes | None, value: bytes | None, topic: KnownTopic) -> int:
         chosen = self._partitioner.partition(record.topic, record.key, key, record.value, value, self.cluster)
         if not isinstance(chosen, int) or not 0 <= chosen < topic.count:
-            raise ValueError(f"the partitioner chose {chosen!r} of the {topic.count} partitions of {topic.name!r}")
+            raise ValueError(
+                f"the partitioner chose {chosen!r} of the {counted(topic.count, 'partition')} of {topic.name!r}"
+            )
         return chosen
 
     def close(self) -> None:
@@ -140,7 +143,8 @@ class Front:
             return self.no_room(topic)
         after = f"after max.block.ms = {self.settings.max_block_ms}"
         if topic is not None and topic.count:
-            text = f"topic {record.topic!r} has {topic.count} partitions, and no partition {record.partition}, {after}"
+            have = counted(topic.count, "partition")
+            text = f"topic {record.topic!r} has {have}, and no partition {record.partition}, {after}"
         elif not engine.brokers_connected:
             servers = ", ".join(self.settings.bootstrap_servers)
             text = f"topic {record.topic!r} is not known, no broker could be reached ({servers}), {after}"

@@ -58,8 +58,8 @@ def test_all_is_well(ask: Ask) -> None:
         (lambda board: board.rows[1].beat(TICK_MS - 60_000), "worker 1 is silent", "ok"),
         (
             lambda board: board.rows[1].set(Word.STATE, WorkerState.BACKOFF),
-            "worker 1 is backoff",
-            "worker 1 is backoff",
+            "worker 1 is in backoff",
+            "worker 1 is in backoff",
         ),
         (lambda board: board.rows[0].set(Word.STATE, WorkerState.STARTING), "ok", "worker 0 is starting"),
         (lambda board: board.stopping(), "ok", "stopping"),
@@ -108,4 +108,4 @@ def test_the_page_shows_workers_books_and_topics_and_escapes_what_is_not_ours(bo
     assert found.depth == 0
     assert not {"script", "b", "img"} & set(found.tags)
     assert {"ingestd (process 41) has been running for 1min 30s with 2 workers", "a<b>", "4711"} <= set(found.cells)
-    assert "degraded: worker 1 is backoff (last exit status 0)" in found.cells
+    assert "degraded: worker 1 is in backoff (last exit status 0)" in found.cells

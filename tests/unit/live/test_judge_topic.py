@@ -56,7 +56,7 @@ def test_a_topic_with_kafkas_defaults_needs_no_word(listener: str) -> None:
         (TopicDescription("t", 17), FAILS, "refused with INVALID_TOPIC_EXCEPTION"),
         (GOOD._replace(operations=1 << DESCRIBE), FAILS, "WRITE is not granted"),
         (GOOD._replace(operations=1 << WRITE), FAILS, "DESCRIBE is not granted"),
-        (GOOD._replace(leaders=(1, -1)), NOTE, "1 of 2 partitions have no leader"),
+        (GOOD._replace(leaders=(1, -1)), NOTE, "1 of 2 partitions without a leader"),
         (GOOD._replace(replicas=(1, 1), in_sync=(1, 1)), NOTE, "one replica"),
     ],
 )
@@ -132,7 +132,7 @@ def test_declared_partitions_are_compared() -> None:
 
 def test_replicas_that_lag_are_counted() -> None:
     (finding,) = found(GOOD._replace(in_sync=(1, 3)), told={"min.insync.replicas": "2"})
-    assert "1 partitions have fewer replicas in sync" in finding.what
+    assert "1 partition with fewer replicas in sync" in finding.what
 
 
 def test_brokers_that_forget_before_the_oldest_record_is_taken() -> None:
