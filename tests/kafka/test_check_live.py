@@ -106,7 +106,7 @@ def test_each_thing_that_does_not_fit_is_found(start_cluster: Callable[..., Clus
         r"note: topic small: batch.size = 131072 is above its max.message.bytes = 100000: .*Set batch.size to 100000",
         r"fails: topic small: the listener l0 takes records up to 1048494 bytes, .*record_bytes_max = 99918",
         r"note: topic small: the broker compresses anew: its compression.type is gzip, ours is zstd",
-        r"fails: topic strict: min.insync.replicas = 2 with 1 replicas: nothing is ever taken",
+        r"fails: topic strict: min.insync.replicas = 2 with 1 replica: nothing is ever taken",
         r"fails: topic compacted: compacted, and records of the listener l2 have no key",
         r"fails: topic hidden: not to be seen \(TOPIC_AUTHORIZATION_FAILED\)",
         r"note: topic silent: its settings are not told: TOPIC_AUTHORIZATION_FAILED",
