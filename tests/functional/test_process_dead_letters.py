@@ -43,5 +43,5 @@ def test_days_that_are_over_are_removed(tmp_path: Path) -> None:
 def test_letters_that_find_no_room_are_lost_and_delivery_goes_on(tmp_path: Path) -> None:
     days, log = refused(tmp_path, {"dead.letters.bytes.max": 100, "dead.letters.days.max": 36_500}, ["20200101"])
     assert days == []
-    assert "1 dead letters of t are lost" in log
+    assert "1 dead letter of t lost" in log
     assert "dead.letters.bytes.max = 100" in log
