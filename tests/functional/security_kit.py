@@ -6,6 +6,7 @@ import logging
 import os
 import ssl
 import threading
+import time
 from collections.abc import Coroutine
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -94,10 +95,15 @@ class Endpoint:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: list[tuple[int, dict[str, Any]]] = []
         self.asked: list[str] = []
+        self.logins: list[str] = []
+        """What stands in Authorization."""
+        self.times: list[float] = []
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
+                endpoint.times.append(time.monotonic())
+                endpoint.logins.append(self.headers["Authorization"])
                 endpoint.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 status, members = endpoint.answers.pop(0) if len(endpoint.answers) > 1 else endpoint.answers[0]
                 body = json.dumps(members).encode()

@@ -1,6 +1,8 @@
 """Sockets bound and inherited, and the lock of the state directory, on real files."""
 
+import grp
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -197,6 +199,17 @@ def test_nothing_stays_behind_when_one_socket_cannot_be_had(tmp_path: Path) -> N
     with pytest.raises(HostError):
         bind_all(config(stream(tmp_path / "app"), stream(tmp_path / "missing" / "app", name="b")), {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_socket_file_is_given_to_its_owner_and_group(tmp_path: Path) -> None:
+    """To somebody else where the tests may do that."""
+    root = os.geteuid() == 0
+    user = next(one for one in pwd.getpwall() if one.pw_uid) if root else pwd.getpwuid(os.geteuid())
+    group = next(one for one in grp.getgrall() if one.gr_gid) if root else grp.getgrgid(os.getegid())
+    bound = bind_all(config(stream(tmp_path / "app", owner=user.pw_name, group=group.gr_name)), {})
+    found = [(path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()]
+    assert found == [(user.pw_uid, group.gr_gid)] * 3
+    close_all(bound)
 
 
 def test_unknown_owners_are_faults_of_the_configuration(tmp_path: Path) -> None:

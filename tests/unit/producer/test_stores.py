@@ -1,6 +1,7 @@
 """Stores of both kinds are read; what is not one is told with its setting and what to do, and without the password."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -97,6 +98,21 @@ def test_each_fault_is_told(tmp_path: Path, authority: Authority) -> None:
     assert "no certificate in it" in told(Security(ssl_keystore_location=str(key)))
     assert "no certificate in it" in told(Security(ssl_truststore_location=str(key)))
     assert "no certificate in it" in told(Security(ssl_truststore_certificates=Secret("hunter2")))
+
+
+@pytest.mark.parametrize("what", ["keystore", "truststore"])
+def test_the_type_that_is_set_counts_and_not_the_content(tmp_path: Path, authority: Authority, what: str) -> None:
+    issued: Any = authority.issue() if what == "keystore" else authority
+    paths = {"PEM": issued.pem(tmp_path / "own.pem"), "PKCS12": issued.pkcs12(tmp_path / "own.p12", "hunter2")}
+
+    def settings(content: str, kind: str) -> Security:
+        store: dict[str, Any] = {"location": str(paths[content]), "type": kind, "password": PASSWORD}
+        return Security(**{f"ssl_{what}_{name}": value for name, value in store.items()})
+
+    for content, kind in (("PEM", "PKCS12"), ("PKCS12", "PEM")):
+        assert f"ssl.{what}.location = {paths[content]}" in told(settings(content, kind))
+        right = settings(content, content)
+        assert read_key_store(right) if what == "keystore" else read_trust_store(right)
 
 
 @given(st.binary(max_size=300))

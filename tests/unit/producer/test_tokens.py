@@ -54,6 +54,15 @@ def test_the_window_is_kafkas(life_s: int, changes: dict[str, Any], after_s: int
     assert refresh_at_ms(token, settings, Random(0)) == NOW + after_s * 1000
 
 
+@pytest.mark.parametrize("jitter", [0.0, 0.05, 0.2])
+def test_the_jitter_is_a_share_of_the_life(jitter: float) -> None:
+    settings = Security(sasl_login_refresh_window_factor=0.5, sasl_login_refresh_window_jitter=jitter)
+    token = Token(Secret("t"), NOW, NOW + 100_000_000)
+    found = [(refresh_at_ms(token, settings, Random(seed)) - NOW) / 100_000_000 for seed in range(300)]
+    assert min(found) == pytest.approx(0.5, abs=0.002)
+    assert max(found) == pytest.approx(0.5 + jitter, abs=0.002)
+
+
 def test_a_token_file_is_read_with_its_own_end(tmp_path: Path) -> None:
     path = tmp_path / "token"
     text = jwt(exp=1_700_000_600)
