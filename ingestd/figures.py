@@ -54,6 +54,8 @@ class Gauge(IntEnum):
     """CLOCK_MONOTONIC of the last metadata answer; 0: none yet."""
     PARKED_BATCHES = 2
     HELD_PARTITIONS = 3
+    BROKERS_UNREACHABLE = 4
+    """All of them, also where there is no place for a Trouble."""
 
 
 class TopicWord(IntEnum):
@@ -72,6 +74,17 @@ class TopicWord(IntEnum):
     """Wall clock, ms; 0: nothing of the topic waits."""
     BATCHES_WAITING = 13
     BYTES_WAITING = 14
+
+
+class Trouble(NamedTuple):
+    """A broker that cannot be reached, or that does not let us in. CLOCK_MONOTONIC, ms: since when, and when that was
+    found so last. ``reason``: for people, on one line, without any secret.
+    """
+
+    since_tick_ms: int
+    tried_tick_ms: int
+    address: str
+    reason: str
 
 
 class Histogram(IntEnum):
@@ -103,11 +116,16 @@ SUM_WORD: Final = HISTOGRAM_WORDS - 1
 ERROR_PLACES: Final = 64
 ERROR_WORDS: Final = 8
 _NAME_BYTES: Final = 8 * (ERROR_WORDS - 1)
+TROUBLE_PLACES: Final = 4
+TROUBLE_WORDS: Final = 64
+"""Two ticks, then address, a zero byte and the reason in UTF-8, filled up with zero bytes and cut where too long."""
+_TROUBLE_BYTES: Final = 8 * (TROUBLE_WORDS - 2)
 TOPIC_WORDS: Final = 16
 _GAUGES: Final = _FIRST + COUNT_PLACES
 _HISTOGRAMS: Final = _GAUGES + GAUGE_PLACES
 _ERRORS: Final = _HISTOGRAMS + HISTOGRAM_PLACES * HISTOGRAM_WORDS
-_TOPICS: Final = _ERRORS + ERROR_PLACES * ERROR_WORDS
+_TROUBLES: Final = _ERRORS + ERROR_PLACES * ERROR_WORDS
+_TOPICS: Final = _TROUBLES + TROUBLE_PLACES * TROUBLE_WORDS
 NOT_CONFIGURED: Final = "(not configured)"
 """The last row: topics that only the arenas know, from an earlier configuration."""
 MANY_ERRORS: Final = "(others)"
@@ -125,13 +143,14 @@ class Reading(NamedTuple):
     gauges: tuple[int, ...]
     histograms: tuple[tuple[int, ...], ...]
     errors: dict[str, int]
+    troubles: tuple[Trouble, ...]
     topics: dict[str, tuple[int, ...]]
 
 
 def read(words: Sequence[int], topics: Sequence[str]) -> Reading:
     """From a copy of a block's words; ``topics``: the configured ones in the scoreboard's order."""
     errors: dict[str, int] = {}
-    for at in range(_ERRORS, _TOPICS, ERROR_WORDS):
+    for at in range(_ERRORS, _TROUBLES, ERROR_WORDS):
         if words[at]:
             name = array("Q", words[at : at + ERROR_WORDS - 1]).tobytes().rstrip(b"\0").decode("ascii", "replace")
             errors[name] = words[at + ERROR_WORDS - 1]
@@ -143,6 +162,9 @@ def read(words: Sequence[int], topics: Sequence[str]) -> Reading:
             for at in range(_HISTOGRAMS, _HISTOGRAMS + len(Histogram) * HISTOGRAM_WORDS, HISTOGRAM_WORDS)
         ),
         errors,
+        tuple(
+            _trouble(words[at : at + TROUBLE_WORDS]) for at in range(_TROUBLES, _TOPICS, TROUBLE_WORDS) if words[at + 2]
+        ),
         {
             name: tuple(words[at : at + TOPIC_WORDS])
             for name, at in zip(
@@ -152,11 +174,17 @@ def read(words: Sequence[int], topics: Sequence[str]) -> Reading:
     )
 
 
+def _trouble(words: Sequence[int]) -> Trouble:
+    address, _, reason = array("Q", words[2:]).tobytes().rstrip(b"\0").partition(b"\0")
+    return Trouble(words[0], words[1], address.decode(errors="replace"), reason.decode(errors="replace"))
+
+
 class Figures:
     """What one process counts. Only its event loop touches it.
 
     ``counts`` is indexed by :class:`Count`, ``gauges`` by :class:`Gauge`, ``tallies`` by :class:`Histogram`: how often
     each value (ms or bytes) was met since the last :meth:`fold`. What a clock's step makes negative counts as 0.
+    ``troubles``: what is so now; those that find no place in the block are left out of it.
     """
 
     def __init__(self, topics: Sequence[str] = (), before: Reading | None = None) -> None:
@@ -165,6 +193,7 @@ class Figures:
         self.gauges: list[int] = [0] * GAUGE_PLACES
         self.tallies: list[defaultdict[int, int]] = [defaultdict(int) for _ in Histogram]
         self._histograms: list[list[int]] = [[0] * HISTOGRAM_WORDS for _ in Histogram]
+        self.troubles: Sequence[Trouble] = ()
         self._errors: dict[str, int] = {}
         self._topics: dict[str, list[int]] = {name: [0] * TOPIC_WORDS for name in (*topics, NOT_CONFIGURED)}
         if before is not None:
@@ -215,6 +244,11 @@ class Figures:
         for name, count in self._errors.items():
             words.frombytes(name.encode("ascii", "replace")[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0"))
             words.append(count)
+        words.extend([0] * (_TROUBLES - len(words)))
+        for trouble in self.troubles[:TROUBLE_PLACES]:
+            words.extend(trouble[:2])
+            text = f"{trouble.address}\0{trouble.reason}".encode()[:_TROUBLE_BYTES].decode(errors="ignore").encode()
+            words.frombytes(text.ljust(_TROUBLE_BYTES, b"\0"))
         words.extend([0] * (_TOPICS - len(words)))
         for topic in self._topics.values():
             words.extend(topic)

@@ -27,7 +27,7 @@ Board = TypeVar("Board", bound="_Mapped")
 ROW_BYTES: Final = 4096
 ROW_WORDS: Final = ROW_BYTES // 8
 MAGIC: Final = int.from_bytes(b"INGSCORE", "little")
-VERSION: Final = 2
+VERSION: Final = 3
 FILE_NAME: Final = "scoreboard"
 NAME_BYTES: Final = 256
 _READ_ATTEMPTS: Final = 200

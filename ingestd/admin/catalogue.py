@@ -189,6 +189,9 @@ GAUGES: Final = {
     Gauge.HELD_PARTITIONS: Metric(
         "ingestd_producer_held_partitions", "gauge", "sick partitions held back so that others keep room", _WORKER
     ),
+    Gauge.BROKERS_UNREACHABLE: Metric(
+        "ingestd_producer_unreachable_brokers", "gauge", "brokers that cannot be reached or do not let us in", _WORKER
+    ),
 }
 CONNECTIONS: Final = Metric("ingestd_producer_connection_count", "gauge", "brokers connected", _WORKER)
 

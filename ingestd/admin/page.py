@@ -24,6 +24,7 @@ def render(status: Status, now_ms: int, tick_ms: int) -> bytes:
         f"<h1>{escape(tables.title(status, now_ms))}</h1>",
         *(f'<p class="degraded">degraded: {escape(complaint)}</p>' for complaint in complaints),
         "" if complaints else '<p class="well">well</p>',
+        _list(tables.troubles(status, tick_ms)),
         _table(tables.workers(status, tick_ms)),
         *(f"<p>{escape(line)}</p>" for line in tables.drains(status)),
         _table(tables.books(status)),

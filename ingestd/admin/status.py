@@ -126,8 +126,11 @@ def _complaints_of(worker: WorkerStatus, tick_ms: int) -> list[str]:
         found.append(f"has been silent for {duration_text(silent_ms)}")
     if worker.pressure is not Pressure.RUN:
         found.append("is under pressure: senders wait" if worker.pressure is Pressure.PAUSE else "sheds records")
-    if published.buffered_records and not worker.words[Word.BROKERS_CONNECTED]:
-        found.append("has no connection to Kafka and buffers")
+    if not worker.words[Word.BROKERS_CONNECTED]:
+        if published.buffered_records:
+            found.append("has no connection to Kafka and buffers")
+        elif worker.figures.troubles:
+            found.append("has no connection to Kafka")
     if not published.consistent:
         found.append("died while it published its figures")
     elif not worker.balance.balanced:

@@ -4,13 +4,16 @@ from typing import Final
 
 from ingestd.admin.status import Status, quantile
 from ingestd.admin.text import bytes_text, duration_text
-from ingestd.figures import Count, Histogram, TopicWord
+from ingestd.figures import Count, Gauge, Histogram, TopicWord, Trouble
 from ingestd.limits import PAGE_BYTES
 from ingestd.log import counted
 from ingestd.metrics import Ledger, name_of, reasons_counted
 from ingestd.scoreboard import Pressure, Word, WorkerState
 
 Rows = list[tuple[str, ...]]
+
+TRIED_LATELY_MS: Final = 10_000
+"""A broker that was tried within this time is being tried: it is not said when."""
 
 _LEDGER_LINES: Final = (
     Ledger.REPEATED,
@@ -116,6 +119,26 @@ def drains(status: Status) -> list[str]:
         for worker in status.workers
         if worker.published.drain_only_arenas
     ]
+
+
+def troubles(status: Status, tick_ms: int) -> list[str]:
+    """Brokers that workers cannot get to, each with why and since when. What several workers meet is one line."""
+    met: dict[tuple[str, str], list[tuple[int, Trouble]]] = {}
+    for worker in status.workers:
+        for trouble in worker.figures.troubles:
+            met.setdefault((trouble.address, trouble.reason), []).append((worker.index, trouble))
+    lines = []
+    for (address, reason), found in met.items():
+        told = f"worker{'s' if len(found) > 1 else ''} {', '.join(str(index) for index, _ in found)}"
+        age_ms = tick_ms - min(trouble.since_tick_ms for _, trouble in found)
+        tried_ms = tick_ms - max(trouble.tried_tick_ms for _, trouble in found)
+        tried = f", last tried {duration_text(tried_ms)} ago" if tried_ms > TRIED_LATELY_MS else ""
+        lines.append(f"no way to {address} for {duration_text(age_ms)} ({told}{tried}): {reason}")
+    for worker in status.workers:
+        more = worker.figures.gauges[Gauge.BROKERS_UNREACHABLE] - len(worker.figures.troubles)
+        if more > 0:
+            lines.append(f"no way to {counted(more, 'other broker')} (worker {worker.index})")
+    return lines
 
 
 def remarks(status: Status) -> list[str]:

@@ -18,7 +18,7 @@ from ingestd.config import reader
 from ingestd.config.checks import notes
 from ingestd.config.model import Config
 from ingestd.errors import ConfigurationError, ExitStatus
-from ingestd.figures import Count, TopicWord
+from ingestd.figures import Count, Gauge, TopicWord, Trouble
 from ingestd.limits import PAGE_BYTES
 from ingestd.metrics import Balance, Counted, Dropped, Failed, Ledger, Reason, Rejected, name_of, reasons_counted
 from ingestd.scoreboard import Word, WorkerState
@@ -95,6 +95,8 @@ def _worker_json(worker: WorkerStatus, tick_ms: int) -> dict[str, Any]:
         "connections": worker.words[Word.CONNECTIONS],
         "sessions": worker.words[Word.SESSIONS],
         "brokers_connected": worker.words[Word.BROKERS_CONNECTED],
+        "brokers_unreachable": worker.figures.gauges[Gauge.BROKERS_UNREACHABLE],
+        "troubles": [_trouble_json(trouble, tick_ms) for trouble in worker.figures.troubles],
         "listener_errors": worker.words[Word.LISTENER_ERRORS],
         "batches": {
             "open": published.open_batches,
@@ -112,6 +114,15 @@ def _worker_json(worker: WorkerStatus, tick_ms: int) -> dict[str, Any]:
         },
         "consistent": published.consistent,
         "ledger": _ledger_json(published.ledger, worker.balance),
+    }
+
+
+def _trouble_json(trouble: Trouble, tick_ms: int) -> dict[str, Any]:
+    return {
+        "broker": trouble.address,
+        "reason": trouble.reason,
+        "age_ms": max(0, tick_ms - trouble.since_tick_ms),
+        "tried_age_ms": max(0, tick_ms - trouble.tried_tick_ms),
     }
 
 
@@ -137,6 +148,8 @@ def as_text(status: Status, complaints: list[str], loaded: Config | None, now_ms
     """The status for people; ``loaded`` None: of the configuration only [daemon] is known."""
     workers = "\n".join([table(tables.workers(status, tick_ms)), *tables.drains(status)])
     parts = [tables.title(status, now_ms), workers, table(tables.books(status))]
+    if troubles := tables.troubles(status, tick_ms):
+        parts.insert(1, "\n".join(troubles))
     topics = tables.topics(status, now_ms)
     if len(topics) > 1:
         parts.append(table(topics))

@@ -64,6 +64,7 @@ def as_text(before: Status, after: Status, seconds: float, now_ms: int, tick_ms:
     complaints = after.complaints(tick_ms)
     parts = [
         tables.title(after, now_ms),
+        "\n".join(tables.troubles(after, tick_ms)),
         table(_workers(before, after, seconds)),
         table(_topics(before, after, seconds, now_ms)),
         "\n".join(f"  {line}" for line in tables.remarks(after)),

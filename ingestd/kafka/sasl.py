@@ -24,6 +24,10 @@ class Mechanism(Protocol):
     def name(self) -> str:
         """As SaslHandshake names it."""
 
+    @property
+    def secret(self) -> str:
+        """What is sent as it is, so that the broker could repeat it; "": nothing."""
+
     def first(self) -> bytes: ...
 
     def work(self, challenge: bytes) -> Callable[[], None] | None: ...
@@ -37,6 +41,7 @@ class Plain:
     name = "PLAIN"
 
     def __init__(self, username: str, password: str) -> None:
+        self.secret = password
         self._message = f"\0{username}\0{password}".encode()
 
     def first(self) -> bytes:
@@ -57,6 +62,7 @@ class OAuthBearer:
     name = "OAUTHBEARER"
 
     def __init__(self, token: str, extensions: Sequence[tuple[str, str]] = ()) -> None:
+        self.secret = token
         pairs = "".join(f"{name}={value}{_SEPARATOR}" for name, value in extensions)
         self._message = f"n,,{_SEPARATOR}auth=Bearer {token}{_SEPARATOR}{pairs}{_SEPARATOR}".encode()
         self.refusal = ""
@@ -76,8 +82,13 @@ class OAuthBearer:
             return None
         if self.refusal:
             raise AuthenticationError(f"the token was refused: {self.refusal}", credentials=True)
-        self.refusal = _refusal(challenge)
+        self.refusal = quoted(_refusal(challenge), self.secret) or "no reason given"
         return _SEPARATOR.encode()
+
+
+def quoted(text: str, secret: str) -> str:
+    """What the broker says, as far as it may be told: one who repeats ``secret`` is not quoted, nor is that said."""
+    return "" if secret and secret in text else text
 
 
 def _refusal(challenge: bytes) -> str:
@@ -87,4 +98,4 @@ def _refusal(challenge: bytes) -> str:
         found = [str(members[key]) for key in ("status", "scope") if members.get(key)]
     except (ValueError, AttributeError, RecursionError):
         found = []
-    return " ".join(found)[:200] or "no reason given"
+    return " ".join(found)[:200]

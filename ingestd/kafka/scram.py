@@ -28,6 +28,8 @@ SaltedKeys = dict[tuple[str, bytes, int], bytes]
 class Scram:
     """One exchange. ``keys`` is a cache for one password, shared by its exchanges."""
 
+    secret = ""
+
     def __init__(
         self, name: str, username: str, password: str, keys: SaltedKeys, *, token_auth: bool = False, nonce: str = ""
     ) -> None:

@@ -30,7 +30,7 @@ from ingestd.kafka.errors import (
     RebootstrapError,
     error_of,
 )
-from ingestd.kafka.sasl import Mechanism
+from ingestd.kafka.sasl import Mechanism, quoted
 
 RESPONSE_BYTES_MAX: Final = 100 << 20
 API_VERSIONS_FIRST: Final = 4
@@ -219,7 +219,7 @@ class Session(Generic[Context]):
         answer = messages.sasl_authenticate_response(request.version, frame, at)
         if answer.code != NONE:
             refusal = getattr(mechanism, "refusal", "")
-            text = "; ".join(part for part in (answer.text, refusal) if part)
+            text = quoted("; ".join(part for part in (answer.text, refusal) if part), mechanism.secret)
             name = error_of(answer.code).name
             raise AuthenticationError(f"{name}: {text or 'no reason given'}", credentials=True)
         self.lifetime_ms = answer.lifetime_ms

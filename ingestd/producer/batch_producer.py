@@ -323,6 +323,8 @@ class BatchProducer:
         gauges[Gauge.REQUESTS_IN_FLIGHT] = self._brokers.in_flight
         gauges[Gauge.METADATA_TICK_MS] = max(self._cluster.last_success_ms, 0)
         gauges[Gauge.PARKED_BATCHES] = self.parked
+        meter.figures.troubles = troubles = self._brokers.troubles()
+        gauges[Gauge.BROKERS_UNREACHABLE] = len(troubles)
         gauges[Gauge.HELD_PARTITIONS] = sum(len(each.budget.held) for each in self._attachments.values())
         letters = self.dead_letters
         written, lost = self._letters_counted

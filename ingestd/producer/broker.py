@@ -13,10 +13,11 @@ from random import Random
 from typing import Any, Final
 
 from ingestd.config.model import Producer
+from ingestd.figures import Trouble
 from ingestd.kafka.sasl import Mechanism
 from ingestd.kafka.session import State
 from ingestd.kafka.tls import TlsStream
-from ingestd.log import counted
+from ingestd.log import counted, printable
 from ingestd.producer.backoff import Backoff
 from ingestd.producer.common import Clock, log
 from ingestd.producer.connection import Connection, ConnectionLostError, Owner
@@ -71,6 +72,9 @@ class Broker:
         self.log_level = 20
         self.last_error = ""
         """Why the last attempt to connect failed, or the last connection ended."""
+        self._away_since_ms: int | None = None
+        self._tried_ms = 0
+        """Monotonic, ms: see `trouble`."""
         self.random = random
         self.security = security
         self._told: set[str] = set()
@@ -94,6 +98,13 @@ class Broker:
     @property
     def is_ready(self) -> bool:
         return self.phase is Phase.READY
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What keeps us from it, as far as is known; None: nothing, or nobody has tried."""
+        if self._away_since_ms is None or self.is_ready:
+            return None
+        return Trouble(self._away_since_ms, self._tried_ms, printable(self.address), printable(self.last_error))
 
     def want(self) -> None:
         """Connect, if not connected or on the way; the owner is told when it is ready."""
@@ -170,6 +181,7 @@ class Broker:
 
     def _failed(self, error: Exception) -> None:
         self._count_failure()
+        self._is_away()
         self.last_error = _text(error)
         self.phase = Phase.IDLE
         # Each reason is said once per outage: a broker that is away is retried once a second for hours.
@@ -186,8 +198,18 @@ class Broker:
             self._told.clear()
         self.failures += 1
 
+    def _is_away(self) -> None:
+        self._tried_ms = self.clock.tick_ms()
+        if self._away_since_ms is None:
+            self._away_since_ms = self._tried_ms
+
+    def forgive(self) -> None:
+        """Whatever kept us from it does not matter any more."""
+        self._away_since_ms = None
+
     def recovered(self) -> None:
         """The broker has answered a request."""
+        self.forgive()
         if self._told:
             log.info("%s answers again after %s", self.address, counted(self.failures, "failure"))
             self._told.clear()
@@ -232,6 +254,10 @@ class Broker:
             self.last_error = reason
             self.phase = Phase.IDLE
             self._count_failure()
+            if connection.fault is not None or not (connection.closing or connection.served):
+                self._is_away()
+            elif connection.closing:
+                self.forgive()
             if not self._closed:
                 self.owner.unreachable(self)
 

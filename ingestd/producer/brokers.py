@@ -6,6 +6,7 @@ from random import Random
 from typing import Final
 
 from ingestd.config.model import Producer
+from ingestd.figures import Trouble
 from ingestd.kafka import messages
 from ingestd.kafka.errors import NONE, REBOOTSTRAP_REQUIRED, ProtocolError, error_of
 from ingestd.producer.broker import Broker
@@ -105,6 +106,16 @@ class Brokers:
         """Why some broker could not be reached, as people read it; empty: nothing is known."""
         away = (broker for broker in self._all() if broker.last_error and not broker.is_ready)
         return next((f"{broker.address}: {broker.last_error}" for broker in away), "")
+
+    def troubles(self) -> list[Trouble]:
+        """Brokers that we cannot get to, as far as is known. For once a second."""
+        if self.reachable:
+            for seed in self._bootstrap.values():
+                seed.forgive()  # some way in was found: it is not tried again before it is needed
+        nodes = self.by_node.values()
+        known = {(broker.host, broker.port) for broker in nodes}
+        seeds = (seed for address, seed in self._bootstrap.items() if address not in known)
+        return [trouble for broker in (*nodes, *seeds) if (trouble := broker.trouble) is not None]
 
     def get(self, node: int) -> Broker | None:
         """The broker of a node that metadata names; None: no such node (or no leader)."""

@@ -93,7 +93,8 @@ class Connection(asyncio.Protocol):
         """What ended it, where it was not the peer's silence."""
         self._admitted = asyncio.Event()
         """Requests may be written: not while a login is being renewed. Set too when the connection is gone."""
-        self._served = False
+        self.served = False
+        """Some request has been answered, behind those that let us in."""
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
@@ -145,7 +146,7 @@ class Connection(asyncio.Protocol):
     def _answered(self, request: "Pending[Any]", frame: bytes, at: int) -> None:
         self._last_ms = self.broker.clock.tick_ms()
         if request.api_key == produce.API_KEY:
-            self._served = True
+            self.served = True
             if self.broker.failures:
                 self.broker.recovered()
             try:
@@ -159,7 +160,7 @@ class Connection(asyncio.Protocol):
         elif request.api_key in (SASL_HANDSHAKE, SASL_AUTHENTICATE):
             self._go_on(self.session.sasl_answered(request, frame, at, self._last_ms))
         else:
-            self._served = True
+            self.served = True
             if not request.context.done():
                 request.context.set_result((request.version, frame, at))
                 if self.broker.failures:
@@ -275,12 +276,18 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.abort()
 
+    def give_up(self, reason: str) -> None:
+        """Ends the connection, since the peer does not do what it must."""
+        if self.fault is None:
+            self.fault = ConnectionLostError(reason)
+        self.close(reason)
+
     @property
     def stage(self) -> str:
         """What it is at, for people; "" where requests go to and fro."""
         if self._tls is not None and not self._tls.established:
             return "TLS handshake"
-        if self.session.state is State.READY and not self._served:
+        if self.session.state is State.READY and not self.served:
             return "first request"
         return _STAGES.get(self.session.state, "")
 
@@ -400,7 +407,7 @@ class Connection(asyncio.Protocol):
             oldest_ms = max(self.session.pending[0].sent_tick_ms, self.throttled_until_ms)
             left_ms = oldest_ms + settings.request_timeout_ms - tick_ms
             if left_ms <= 0:
-                self.close(f"no answer within request.timeout.ms = {settings.request_timeout_ms}")
+                self.give_up(f"no answer within request.timeout.ms = {settings.request_timeout_ms}")
                 return
         else:
             left_ms = self._last_ms + settings.connections_max_idle_ms - tick_ms

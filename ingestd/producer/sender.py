@@ -158,7 +158,7 @@ class Sender:
         if lane.flying and carrier is not None and lane.route is not None and lane.route is not carrier.broker:
             silent_ms = carrier.silent_ms(tick_ms)
             if silent_ms >= SILENT_MS:
-                carrier.close(f"silent for {silent_ms} ms, and {lane.topic.name}-{lane.partition} is led elsewhere")
+                carrier.give_up(f"silent for {silent_ms} ms, and {lane.topic.name}-{lane.partition} is led elsewhere")
 
     # -- Owner of the connections
 

@@ -31,6 +31,7 @@ def test_what_needs_somebody_has_a_rule() -> None:
         "ingestd_possible_duplicate_records_total",
         "ingestd_producer_data_loss_suspected_total",
         "ingestd_dead_letters_lost_total",
+        "ingestd_producer_failed_authentication_total",
         "ingestd_worker_restarts_total",
         "ingestd_worker_up",
     ):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 import pytest
 
@@ -182,6 +183,11 @@ def test_who_is_not_let_in_hears_why_and_the_record_waits(
         daemon.wait_for(lambda daemon=daemon, part=part: part in daemon.log.read_text(), TOLD_SECONDS_MAX, part)  # type: ignore[misc]
     time.sleep(1.0)
     for name, daemon in daemons.items():
+        (found,) = shown(daemon)
+        assert CASES[name][2] in found["reason"], name
+        assert found["broker"] == f"127.0.0.1:{cluster.port_of(CASES[name][0])}", name
+        assert 1000 <= found["age_ms"] < 60_000, name
+        assert found["tried_age_ms"] < 5000, name
         told = [line for line in daemon.log.read_text().splitlines() if "cannot connect" in line]
         assert 1 <= len(told) <= 2, (name, told)
         assert daemon.ledger()["buffered"] == 1, name
@@ -193,6 +199,58 @@ def test_who_is_not_let_in_hears_why_and_the_record_waits(
     books = daemons["wrong password"].wait_settled(1, 10)
     assert books["delivered"] == 1
     assert "answers again" in daemons["wrong password"].log.read_text()
+    daemons["wrong password"].wait_for(lambda: shown(daemons["wrong password"]) == [], 5, "a status without troubles")
+
+
+def shown(daemon: Daemon) -> list[dict[str, Any]]:
+    """The troubles that ``ingestd status`` has of the only worker."""
+    worker = daemon.status()["workers"][0]
+    assert worker["brokers_unreachable"] == len(worker["troubles"])
+    found: list[dict[str, Any]] = worker["troubles"]
+    return found
+
+
+STATUS_SECONDS_MAX = 5.0
+
+
+def test_status_says_why_nobody_is_let_in_and_nothing_once_it_is_mended(
+    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str
+) -> None:
+    """For people, on the page and in /metrics, although nobody has sent anything yet."""
+    cluster = secure.cluster
+    cluster.create_topic(topic_name, 1)
+    set_password(cluster, "late", PASSWORD)
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    producer = client_settings(secure.ca, "late", WRONG)
+    settings = {"admin.listen": address}
+    daemon = make_daemon(cluster.bootstrap, [line_listener(topic_name)], producer=producer, settings=settings)
+    daemon.start()
+
+    def status() -> tuple[int, str]:
+        command = [*COMMAND, "status", "-c", str(daemon.configuration)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    reason = f"no way to {cluster.bootstrap} for "
+    daemon.wait_for(lambda: "(workers 0, 1): login refused: " in status()[1], STATUS_SECONDS_MAX, reason)
+    code, text = status()
+    assert code == 1
+    (line,) = [line for line in text.splitlines() if "no way to" in line]
+    assert line.startswith(reason)
+    assert line.endswith(
+        "Check sasl.username and sasl.password, and that the user exists for sasl.mechanism = SCRAM-SHA-512"
+    )
+    assert text.splitlines()[-2:] == [f"degraded: worker {index} has no connection to Kafka" for index in (0, 1)]
+    with urlopen(f"http://{address}/", timeout=10) as answer:
+        page = answer.read().decode()
+    assert reason in page
+    assert scrape(address)['ingestd_producer_unreachable_brokers{worker="1"}'] == 1
+    assert WRONG not in text + page
+    set_password(cluster, "late", WRONG)
+    daemon.wait_for(lambda: status()[0] == 0, STATUS_SECONDS_MAX, "a well daemon")
+    assert "no way to" not in status()[1]
+    assert scrape(address)['ingestd_producer_unreachable_brokers{worker="1"}'] == 0
+    assert places_with(WRONG, daemon) == []
 
 
 LOGINS = {

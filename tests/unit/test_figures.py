@@ -17,11 +17,13 @@ from ingestd.figures import (
     MANY_ERRORS,
     NOT_CONFIGURED,
     SUM_WORD,
+    TROUBLE_PLACES,
     Count,
     Figures,
     Gauge,
     Histogram,
     TopicWord,
+    Trouble,
     read,
 )
 from ingestd.hotpath.publisher import store_block
@@ -93,6 +95,24 @@ def test_more_errors_than_places_are_counted_together() -> None:
     assert sum(errors.values()) == ERROR_PLACES + 20
 
 
+def test_troubles_are_read_back_and_the_long_and_the_many_are_cut() -> None:
+    counted = Figures(NAMES)
+    assert read(counted.pack(), NAMES).troubles == ()
+    every = [Trouble(number, number + 5, f"kafka-{number}:9092", "gesperrt für immer") for number in range(1, 9)]
+    counted.troubles = every
+    found = read(counted.pack(), NAMES)
+    assert found.troubles == tuple(every[:TROUBLE_PLACES])
+    assert list(found.topics) == [*NAMES, NOT_CONFIGURED]
+    for length in range(600):
+        counted.troubles = [Trouble(1, 2, "kafka:9092", "x" * length + "ü" * 300)]
+        (cut,) = read(counted.pack(), NAMES).troubles
+        size = len(cut.reason.encode())
+        assert counted.troubles[0].reason.startswith(cut.reason), "no half of a letter is left"
+        assert 484 <= size <= 485
+    counted.troubles = []
+    assert read(counted.pack(), NAMES).troubles == ()
+
+
 def test_a_successor_counts_on_and_begins_with_no_gauges(tmp_path: Path) -> None:
     path = tmp_path / "scoreboard"
     with Writer.create(path, workers=2, supervisor_pid=1, now_ms=1, topics=NAMES) as board, Reader.open(path) as reader:
@@ -103,16 +123,18 @@ def test_a_successor_counts_on_and_begins_with_no_gauges(tmp_path: Path) -> None
         first.topic("orders")[TopicWord.OLDEST_CREATED_MS] = 12
         first.tallies[Histogram.SEND_TO_ACK][4] += 10
         first.error("REQUEST_TIMED_OUT")
+        first.troubles = [Trouble(1, 2, "kafka:9092", "away")]
         store_block(board.block(1), memoryview(first.pack()))
         second = Figures(board.topics, board.figures(1))
         second.add(Count.REQUESTS)
         second.topic("orders")[TopicWord.RECORDS_DELIVERED] += 1
         second.tallies[Histogram.SEND_TO_ACK][4] += 1
         second.error("REQUEST_TIMED_OUT")
+        assert len(reader.figures(1).troubles) == 1
         store_block(board.block(1), memoryview(second.pack()))
         found = reader.figures(1)
         assert found.counts[Count.REQUESTS] == 6
-        assert found.gauges[Gauge.REQUESTS_IN_FLIGHT] == 0
+        assert (found.gauges[Gauge.REQUESTS_IN_FLIGHT], found.troubles) == (0, ())
         assert found.topics["orders"][TopicWord.RECORDS_DELIVERED] == 12
         assert found.topics["orders"][TopicWord.OLDEST_CREATED_MS] == 0
         assert (found.histograms[Histogram.SEND_TO_ACK][2], found.errors) == (11, {"REQUEST_TIMED_OUT": 2})

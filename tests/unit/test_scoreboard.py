@@ -40,13 +40,13 @@ def test_the_file_has_the_bytes_of_its_layout(board: Writer, path: Path) -> None
     board.block(1)[1] = 55
     content = path.read_bytes()
     block_bytes = len(content) // ROW_BYTES - 5
-    assert block_bytes == 2 * 2  # 920 words of a worker's figures are two rows
-    assert struct.unpack_from("<8s7Q", content) == (b"INGSCORE", 2, 2, 41, 1_700_000_000_000, 0, 2, 0)
+    assert block_bytes == 2 * 3  # 1176 words of a worker's figures are three rows
+    assert struct.unpack_from("<8s7Q", content) == (b"INGSCORE", 3, 2, 41, 1_700_000_000_000, 0, 2, 0)
     assert content[ROW_BYTES : ROW_BYTES + 8] == b"orders\0\0"
     assert content[ROW_BYTES + 256 :].startswith(b"x" * 249 + b"\0")
     assert struct.unpack_from("<3Q", content, 3 * ROW_BYTES) == (99, 0, 1234)
     assert struct.unpack_from("<Q", content, 4 * ROW_BYTES) == (7,)
-    assert struct.unpack_from("<2Q", content, 7 * ROW_BYTES) == (0, 55)
+    assert struct.unpack_from("<2Q", content, 8 * ROW_BYTES) == (0, 55)
     assert path.stat().st_mode & 0o777 == 0o640 & ~os.umask(os.umask(0))
 
 
@@ -119,8 +119,8 @@ def test_a_fresh_scoreboard_takes_the_place_of_the_old_one(board: Writer, path: 
     [
         (b"", "too short"),
         (b"\0" * ROW_BYTES, "not a scoreboard"),
-        (struct.pack("<8sQQ", b"INGSCORE", 1, 0).ljust(ROW_BYTES, b"\0"), "version 2"),
-        (struct.pack("<8sQQ", b"INGSCORE", 2, 1).ljust(ROW_BYTES, b"\0"), "shorter than"),
+        (struct.pack("<8sQQ", b"INGSCORE", 2, 0).ljust(ROW_BYTES, b"\0"), "version 3"),
+        (struct.pack("<8sQQ", b"INGSCORE", 3, 1).ljust(ROW_BYTES, b"\0"), "shorter than"),
     ],
 )
 def test_what_is_no_scoreboard_is_refused(path: Path, content: bytes, text: str) -> None:

@@ -12,6 +12,7 @@ from ingestd.admin.status import copy_status
 from ingestd.figures import Figures, TopicWord
 from ingestd.hotpath.publisher import store_block
 from ingestd.scoreboard import Reader, Word, WorkerState, Writer
+from tests.unit.admin.test_status import troubled
 
 TICK_MS = 1_000_000
 NOW_MS = 1_700_000_000_000
@@ -109,3 +110,11 @@ def test_the_page_shows_workers_books_and_topics_and_escapes_what_is_not_ours(bo
     assert not {"script", "b", "img"} & set(found.tags)
     assert {"ingestd (process 41) has been running for 1min 30s with 2 workers", "a<b>", "4711"} <= set(found.cells)
     assert "degraded: worker 1 is in backoff (last exit status 0)" in found.cells
+
+
+def test_the_page_names_who_does_not_let_us_in(board: Writer, ask: Ask) -> None:
+    assert "no way to" not in ask("/")[1]
+    troubled(board, 0)
+    line = "<li>no way to kafka-1:9093 for 1min 30s (worker 0): login refused: &lt;58&gt;</li>"
+    assert line in ask("/")[1]
+    assert 'ingestd_producer_unreachable_brokers{worker="0"} 1' in ask("/metrics")[1]

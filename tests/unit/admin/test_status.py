@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.admin import tables
 from ingestd.admin.status import read_status
 from ingestd.errors import HostDaemonAbsentError
+from ingestd.figures import Figures, Gauge, Trouble
+from ingestd.hotpath.publisher import store_block
 from ingestd.metrics import Ledger, Rejected, word_of
 from ingestd.scoreboard import Pressure, Row, Word, WorkerState, Writer
 
@@ -84,6 +87,38 @@ def test_an_idle_worker_needs_no_connection(board: Writer, path: Path) -> None:
     store(row, Word.BUFFERED_RECORDS, 0)
     store(row, Word.LEDGER + Ledger.DELIVERED, 8)
     assert read_status(path).complaints(TICK_MS) == []
+
+
+def troubled(board: Writer, *workers: int, unreachable: int = 1) -> None:
+    for index in workers:
+        figures = Figures()
+        figures.troubles = [Trouble(TICK_MS - 90_000 - index, TICK_MS - 500, "kafka-1:9093", "login refused: <58>")]
+        figures.gauges[Gauge.BROKERS_UNREACHABLE] = unreachable
+        store_block(board.block(index), memoryview(figures.pack()))
+
+
+def test_an_idle_worker_that_no_broker_lets_in_is_not_well(board: Writer, path: Path) -> None:
+    row = board.rows[0]
+    store(row, Word.BUFFERED_RECORDS, 0)
+    store(row, Word.LEDGER + Ledger.DELIVERED, 8)
+    troubled(board, 0)
+    assert read_status(path).complaints(TICK_MS) == []
+    row.set(Word.BROKERS_CONNECTED, 0)
+    assert read_status(path).complaints(TICK_MS) == ["worker 0 has no connection to Kafka"]
+
+
+def test_troubles_are_told_once_for_all_workers(board: Writer, path: Path) -> None:
+    assert tables.troubles(read_status(path), TICK_MS) == []
+    troubled(board, 1)
+    text = "no way to kafka-1:9093 for 1min 30s (worker 1): login refused: <58>"
+    assert tables.troubles(read_status(path), TICK_MS) == [text]
+    troubled(board, 0, 1)
+    text = "no way to kafka-1:9093 for 1min 30s (workers 0, 1): login refused: <58>"
+    assert tables.troubles(read_status(path), TICK_MS) == [text]
+    troubled(board, 0, unreachable=9)
+    assert tables.troubles(read_status(path), TICK_MS) == [text, "no way to 8 other brokers (worker 0)"]
+    (late,) = tables.troubles(read_status(path), TICK_MS + 60_000)[:1]
+    assert late.startswith("no way to kafka-1:9093 for 2min 30s (workers 0, 1, last tried 1min ago): login")
 
 
 def test_without_a_scoreboard_nobody_runs(path: Path) -> None:

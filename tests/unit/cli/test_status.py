@@ -10,11 +10,12 @@ import pytest
 
 from ingestd.admin.status import read_status
 from ingestd.cli import status as command
+from ingestd.cli import top
 from ingestd.config.reader import parse
 from ingestd.errors import HostDaemonAbsentError
 from ingestd.metrics import Failed, Ledger, Rejected, word_of
 from ingestd.scoreboard import Word, Writer
-from tests.unit.admin.test_status import TICK_MS, board, path, store
+from tests.unit.admin.test_status import TICK_MS, board, path, store, troubled
 from tests.unit.config.test_reader import FULL
 
 __all__ = ["board", "path"]
@@ -105,6 +106,23 @@ def test_people_see_workers_books_reasons_and_old_arenas(board: Writer, path: Pa
     assert text.endswith("well")
     books = next(line for line in text.splitlines() if line.startswith("total"))
     assert books.split() == ["total", "23", "18", "5", "10", "2", "0", "6", "0/0"]
+
+
+def test_who_does_not_let_us_in_is_shown(
+    board: Writer, beating: Callable[[], None], configuration: Path, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beating()
+    command.execute(arguments(configuration, "--json"))
+    worker = json.loads(capsys.readouterr().out)["workers"][1]
+    assert (worker["brokers_unreachable"], worker["troubles"]) == (0, [])
+    troubled(board, 1)
+    status = read_status(path)
+    worker = command.as_json(status, [], TICK_MS)["workers"][1]
+    trouble = {"broker": "kafka-1:9093", "reason": "login refused: <58>", "age_ms": 90_001, "tried_age_ms": 500}
+    assert (worker["brokers_unreachable"], worker["troubles"]) == (1, [trouble])
+    line = "no way to kafka-1:9093 for 1min 30s (worker 1): login refused: <58>"
+    assert line in command.as_text(status, [], parse(FULL), 0, TICK_MS).splitlines()
+    assert line in top.as_text(status, status, 1.0, 0, TICK_MS).splitlines()
 
 
 def test_void_promises_are_told(board: Writer, path: Path) -> None:

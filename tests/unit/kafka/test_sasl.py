@@ -21,7 +21,7 @@ def test_plain_has_no_challenge() -> None:
 def test_a_bearer_token_goes_with_its_extensions() -> None:
     mechanism = OAuthBearer("abc.def", [("logicalCluster", "lkc-1"), ("identityPoolId", "p")])
     assert mechanism.first() == b"n,,\x01auth=Bearer abc.def\x01logicalCluster=lkc-1\x01identityPoolId=p\x01\x01"
-    assert OAuthBearer("t").first() == b"n,,\x01auth=Bearer t\x01\x01"
+    assert OAuthBearer("the-token").first() == b"n,,\x01auth=Bearer the-token\x01\x01"
     assert mechanism.respond(b"") is None
 
 
@@ -37,7 +37,7 @@ def test_a_bearer_token_goes_with_its_extensions() -> None:
     ],
 )
 def test_a_refused_token_is_confirmed_so_that_the_error_code_comes(challenge: bytes, reason: str) -> None:
-    mechanism = OAuthBearer("t")
+    mechanism = OAuthBearer("the-token")
     assert mechanism.respond(challenge) == b"\x01"
     assert mechanism.refusal == reason
     with pytest.raises(AuthenticationError, match="refused"):
