@@ -81,6 +81,12 @@ def test_the_reference_names_every_setting_with_its_default() -> None:
                 assert table[name].kind.read(value) == default, name
 
 
+@pytest.mark.parametrize("setting", [s for table in TABLES.values() for s in table.values()], ids=lambda s: s.name)
+def test_the_reference_says_when_to_change_it_and_in_which_unit_it_is(setting: Setting) -> None:
+    prose = REFERENCE.read_text().replace("\n# ", " ")
+    assert f"{setting.text} [{setting.unit}]" in prose if setting.unit else setting.text in prose
+
+
 def test_the_reference_with_every_default_written_out_means_the_same() -> None:
     short, long = config.load(REFERENCE), parse(uncommented())
     assert long.daemon == short.daemon
