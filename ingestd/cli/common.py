@@ -7,9 +7,13 @@ from typing import Final
 
 from ingestd.client import address as addresses
 from ingestd.client.address import Address
+from ingestd.client.errors import ApiException
 from ingestd.errors import HostDaemonAbsentError
+from ingestd.log import printable
+from ingestd.metrics import REASON_TEXT, name_of
 
 DEFAULT_CONFIGURATION: Final = "/etc/ingestd/ingestd.toml"
+REASONS: Final = {name_of(reason): text for reason, text in REASON_TEXT.items()}
 
 
 def add_configuration(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +38,12 @@ def address_argument(text: str) -> Address:
         return addresses.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def error_text(error: Exception) -> str:
+    """What became of a record, safe for a terminal; a reason of the daemon's is explained."""
+    text = REASONS.get(error.reason, "") if isinstance(error, ApiException) else ""
+    return f"{printable(error)} ({text})" if text else printable(error)
 
 
 def probe(address: Address) -> None:

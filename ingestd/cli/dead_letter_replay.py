@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from ingestd import letters
-from ingestd.cli.common import address_argument, probe
+from ingestd.cli.common import address_argument, error_text, probe
 from ingestd.client import KafkaException, Producer, ProducerRecord
 from ingestd.client.address import Address
 from ingestd.client.errors import ApiException, TimeoutException
 from ingestd.client.future import Future
 from ingestd.errors import ExitStatus, HostError
 from ingestd.letters import Letter
-from ingestd.log import counted, printable
+from ingestd.log import counted
 from ingestd.metrics import Failed
 
 ERRORS_SHOWN_MAX: Final = 20
@@ -134,7 +134,7 @@ class Replay:
     def _tell(self, letter_id: str, error: KafkaException) -> None:
         self._errors += 1
         if self._errors <= ERRORS_SHOWN_MAX:
-            print(f"ingestd dead-letter: {letter_id}: {printable(error)}", file=sys.stderr)
+            print(f"ingestd dead-letter: {letter_id}: {error_text(error)}", file=sys.stderr)
 
     def end(self) -> int:
         """Says the sums and gives the exit status."""

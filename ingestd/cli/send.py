@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from ingestd.cli.common import address_argument, probe
+from ingestd.cli.common import address_argument, error_text, probe
 from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetadata
 from ingestd.client.address import Address
 from ingestd.client.errors import TimeoutException
@@ -147,7 +147,8 @@ class Tally:
     def refused(self, error: Exception | str) -> None:
         self.failed += 1
         if self.failed <= ERRORS_SHOWN_MAX:
-            print(f"ingestd send: {printable(error)}", file=sys.stderr)
+            text = error if isinstance(error, str) else error_text(error)
+            print(f"ingestd send: {text}", file=sys.stderr)
 
     def end(self) -> int:
         """Says the sum and gives the exit status."""

@@ -1,6 +1,7 @@
 """``ingestd top``: what the daemon is doing now, again and again, with rates per second. Ctrl-C ends it."""
 
 import argparse
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +42,10 @@ def _seconds(text: str) -> float:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Shows views until interrupted; HostDaemonAbsentError (75) when nobody runs, or nobody any more."""
+    """Shows views until interrupted, on a terminal one in the place of the other.
+
+    HostDaemonAbsentError (75) when nobody runs, or nobody any more.
+    """
     path = Path(reader.load_daemon(configuration_files(arguments)).state_directory) / scoreboard.FILE_NAME
     before, shown = read_status(path), 0
     before_ms = _tick_ms()
@@ -50,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
             time.sleep(arguments.interval)
             after, after_ms = read_status(path), _tick_ms()
             text = as_text(before, after, (after_ms - before_ms) / 1000, time.time_ns() // 1_000_000, after_ms)
-            print(CLEAR + text, flush=True)
+            print(f"{CLEAR}{text}" if sys.stdout.isatty() else f"{text}\n", flush=True)
             before, before_ms, shown = after, after_ms, shown + 1
     return ExitStatus.DONE
 

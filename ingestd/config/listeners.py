@@ -123,7 +123,7 @@ def _address(draft: _Draft) -> Address | None:
     try:
         return addresses.parse(text)
     except ValueError as refused:
-        problem, _, cure = str(refused).rpartition(": ")
+        problem, _, cure = str(refused).removeprefix(f"{text}: ").rpartition(": ")
         draft.fault("listen", problem or str(refused), cure[:1].upper() + cure[1:])
         return None
 

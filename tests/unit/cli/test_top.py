@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -45,9 +46,11 @@ def test_a_daemon_started_anew_in_between_counts_from_nothing(board: Writer, pat
     assert ["0", "5", "0", "0", "0", "bytes", "0", "0%"] in [line.split() for line in text.splitlines()]
 
 
+@pytest.mark.parametrize("terminal", [True, False])
 def test_it_shows_as_many_views_as_asked_for(
-    board: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    board: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     configuration = tmp_path / "ingestd.toml"
@@ -57,7 +60,9 @@ def test_it_shows_as_many_views_as_asked_for(
     arguments = parser.parse_args(["-c", str(configuration), "--count", "3", "--interval", "0.5"])
     assert command.execute(arguments) == 0
     assert slept == [0.5] * 3
-    assert capsys.readouterr().out.count(command.CLEAR + "ingestd (process") == 3
+    out = capsys.readouterr().out
+    assert out.count("ingestd (process") == 3
+    assert out.count(command.CLEAR) == (3 if terminal else 0)
     (tmp_path / "scoreboard").unlink()
     with pytest.raises(HostDaemonAbsentError):
         command.execute(arguments)
