@@ -65,12 +65,13 @@ def day_of(now_ms: int) -> str:
 
 
 def days(directory: Path) -> list[str]:
-    """The days of which there are letters, oldest first."""
+    """The days of which there are letters, oldest first. OSError: the directory cannot be looked into."""
     return _days(directory, SUFFIX)
 
 
 def _days(directory: Path, suffix: str) -> list[str]:
-    names = (path.name for path in directory.glob(f"{PREFIX}*{suffix}"))
+    # Not glob(), to which a directory that may not be read is an empty one.
+    names = (path.name for path in directory.iterdir() if path.name.startswith(PREFIX) and path.suffix == suffix)
     return sorted(day for name in names if len(day := name[len(PREFIX) : -len(suffix)]) == 8 and day.isdigit())
 
 
@@ -190,10 +191,19 @@ def replayed(directory: Path, day: str) -> set[str]:
         return set()
 
 
+def check_marks(directory: Path, day: str) -> None:
+    """Raises OSError if deliveries of that day's letters could not be noted: to be asked before anything is sent."""
+    os.close(_open_marks(directory, day))
+
+
+def _open_marks(directory: Path, day: str) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.open(marks_of(directory, day), flags, FILE_MODE)
+
+
 def mark_replayed(directory: Path, day: str, ids: Iterable[str]) -> None:
     """Notes deliveries, on disk before this returns: a second replay passes over them. Raises OSError."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(marks_of(directory, day), flags, FILE_MODE)
+    fd = _open_marks(directory, day)
     try:
         # a leading newline: whatever a death has cut stays a word of its own
         marks = memoryview(("\n" + "\n".join(ids) + "\n").encode("ascii"))

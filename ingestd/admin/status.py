@@ -158,6 +158,9 @@ def read_status(path: Path) -> Status:
             status = copy_status(board)
     except FileNotFoundError:
         raise HostDaemonAbsentError(f"not running: there is no {path}") from None
+    except PermissionError as error:
+        cure = "become a member of the daemon's group, or ask as its user"
+        raise HostDaemonAbsentError(f"cannot tell: {path}: {error.strerror}; {cure}") from None
     except (OSError, scoreboard.ScoreboardError) as error:
         raise HostDaemonAbsentError(f"cannot tell: {error}") from None
     if not _alive(status.header):

@@ -54,5 +54,8 @@ def probe(address: Address) -> None:
     with socket.socket(socket.AF_UNIX, kind) as trial:
         try:
             trial.connect(address.path)
+        except PermissionError as error:
+            cure = "who sends there must be in the socket's group (mode and group of the listener)"
+            raise HostDaemonAbsentError(f"{address}: {error.strerror}: {cure}") from None
         except OSError as error:
             raise HostDaemonAbsentError(f"no daemon at {address}: {error.strerror}") from None

@@ -81,6 +81,8 @@ class Replay:
 
     def _round(self, to: Producer, batch: list[tuple[str, Letter]]) -> None:
         sent: list[tuple[str, str, Future]] = []
+        for day in dict.fromkeys(day for day, _ in batch):
+            self._check_marks(day)
         try:
             for day, letter in batch:
                 try:
@@ -91,6 +93,15 @@ class Replay:
                     self._stays(letter.id, error)
         finally:
             self._note(sent)
+
+    def _check_marks(self, day: str) -> None:
+        """What cannot be noted as delivered is not sent: it would be sent again by the next replay."""
+        try:
+            letters.check_marks(self._directory, day)
+        except OSError as error:
+            path = letters.marks_of(self._directory, day)
+            cure = "run the replay as the daemon's user" if isinstance(error, PermissionError) else "mend that first"
+            raise HostError(f"cannot write {path}: {error.strerror}: nothing of that day was sent; {cure}") from None
 
     def _record(self, letter: Letter) -> ProducerRecord:
         return ProducerRecord(

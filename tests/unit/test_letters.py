@@ -55,6 +55,14 @@ def test_a_letter_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert letters.file_of(tmp_path, day).stat().st_mode & 0o777 & ~0o640 == 0
 
 
+def test_a_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        letters.days(tmp_path / "absent")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        letters.days(tmp_path / "file")
+
+
 def test_days_are_files_of_their_own(tmp_path: Path) -> None:
     letters.append(tmp_path, line("a-0"), ROOMY, NOW_MS)
     letters.append(tmp_path, line("b-0"), ROOMY, NOW_MS + DAY_MS)
