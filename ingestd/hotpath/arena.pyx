@@ -158,14 +158,17 @@ cdef class Arena(Directory):
     cdef object _snapshot(self, uint32_t entry):
         cdef Entry* line = &self.directory[entry]
         cdef bint stamped = state_of(line) == STATE_STAMPED
+        # What is sealed for the first time has no producer id.
+        cdef bint numbered = stamped or (state_of(line) == STATE_SEALED and line.producer_id >= 0)
         cdef uint32_t attempts = <uint32_t>line.attempts
         # Batch(...) would go through the keyword-taking constructor that NamedTuple writes in Python.
         return tuple.__new__(Batch, (
             entry, line.route & LOW_HALF, line.route >> 32, line.count & LOW_HALF,
             BATCH_HEADER_BYTES + (line.commit & LOW_HALF),
             line.created_ms, line.base_timestamp_ms, line.max_timestamp_ms, codec_of(line), state_of(line),
-            line.producer_id if stamped else -1, line.sequence >> 32 & 0xFFFF if stamped else -1,
-            line.sequence & LOW_HALF if stamped else -1, line.first_send_ms if stamped and attempts else 0,
+            line.producer_id if numbered else -1, line.sequence >> 32 & 0xFFFF if numbered else -1,
+            line.sequence & LOW_HALF if numbered else -1,
+            line.first_send_ms if numbered and (attempts or not stamped) else 0,
             attempts if stamped else 0, line.sequence >> 48, line.number,
         ))
 

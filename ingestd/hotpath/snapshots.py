@@ -20,8 +20,10 @@ class BatchState(IntEnum):
 
 
 class Batch(NamedTuple):
-    """One batch as it stood when the snapshot was made. The stamp fields are -1 or 0 until it is STAMPED, but for the
-    flags: of a batch that is sealed once more, they are those of the stamp it has had, or will have after a split.
+    """One batch as it stood when the snapshot was made. The stamp fields are -1 or 0 until it is STAMPED.
+
+    Of a batch that is SEALED once more, repaired or split, numbers and first send are those of the stamp that it had,
+    or its part of them, and the flags those that it had or will have.
     """
 
     entry: int

@@ -1,6 +1,6 @@
 """Makes two batches of one that is too large for the broker. Not on the way to Kafka: decoding it is Python."""
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from ingestd.hotpath.arena cimport Arena
 from ingestd.hotpath.crc32c cimport crc32c_update
@@ -13,12 +13,16 @@ from ingestd.hotpath.layout cimport (
 from ingestd.hotpath.errors import ArenaFull
 from ingestd.hotpath.records import halved
 
+cdef uint64_t SEQUENCE_BITS = 0x7FFFFFFFu
+cdef uint64_t EPOCH_BITS = <uint64_t>0xFFFF << 32
+
 
 def split(Arena arena not None, entry, flags, decompress=None):
     """One SEALED or STAMPED batch becomes two SEALED ones, uncompressed, by one intent; returns both (`Batch`).
 
-    The first keeps the entry, the second follows it at once in the order of their partition. `flags`: of the stamp
-    that both will have; kept until then. ArenaFull: no pages or no entry for it now; ValueError: it has one record.
+    The first keeps the entry, the second follows it at once in the order of their partition. The numbers of a stamp go
+    on in the lines of both, each with those of its own records. `flags`: of the stamp that both will have; kept until
+    then. ArenaFull: no pages or no entry for it now; ValueError: it has one record.
     """
     cdef uint32_t index = arena._expect(entry, 1u << STATE_SEALED | 1u << STATE_STAMPED)
     cdef bint stamped = state_of(&arena.directory[index]) == STATE_STAMPED
@@ -42,8 +46,8 @@ def split(Arena arena not None, entry, flags, decompress=None):
         raise
     arena.free_entry_count -= 1
     other = arena.free_entries[arena.free_entry_count]
-    half_stage(arena, index, index, first, first_run, arena.directory[index].number, flags)
-    half_stage(arena, other, index, second, second_run, number, flags)
+    half_stage(arena, index, index, first, first_run, arena.directory[index].number, 0, flags)
+    half_stage(arena, other, index, second, second_run, number, <uint32_t>first.record_count, flags)
     arena.intent_commit()
     arena.run_give(old_run)
     arena.list_insert(other, index)
@@ -76,8 +80,8 @@ cdef uint64_t run_for(Arena arena, part) except? 0:
 
 
 # Fills a run that nobody reads yet with `part`, and stages the lines that make it the batch of `entry`, a part of the
-# one in `whole`.
-cdef int half_stage(Arena arena, uint32_t entry, uint32_t whole, part, uint64_t run, int64_t number,
+# one in `whole`, from its record `offset` on.
+cdef int half_stage(Arena arena, uint32_t entry, uint32_t whole, part, uint64_t run, int64_t number, uint32_t offset,
                     uint64_t flags) except -1:
     cdef const unsigned char[::1] payload = part.payload
     cdef bytes provenance = part.provenance
@@ -100,10 +104,13 @@ cdef int half_stage(Arena arena, uint32_t entry, uint32_t whole, part, uint64_t 
     line.number = number
     line.base_timestamp_ms = part.base_timestamp_ms
     line.max_timestamp_ms = part.max_timestamp_ms
-    memset(&stamp, 0, sizeof(Stamp))
-    stamp.producer_id = -1
-    stamp.sequence = flags << 48
-    stamp.created_ms = arena.directory[whole].created_ms
+    arena.stamp_read(whole, &stamp)
+    if stamp.producer_id < 0:
+        stamp.sequence = 0
+    else:
+        stamp.sequence = (stamp.sequence & EPOCH_BITS) | ((stamp.sequence + offset) & SEQUENCE_BITS)
+    stamp.sequence |= flags << 48
+    stamp.attempts = 0
     stamp.provenance = <uint64_t>crc32c_update(arena.seed, back, tail) << 32 | tail
     arena.identity_stage(entry, &line)
     arena.stamp_stage(entry, &stamp)

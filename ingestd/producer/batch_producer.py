@@ -29,7 +29,7 @@ from ingestd.producer.compressor import Compressor, Job
 from ingestd.producer.dead_letters import UNBOUNDED, DeadLetters
 from ingestd.producer.delivery import Lane
 from ingestd.producer.identity import Identity
-from ingestd.producer.item import STATE_STAMPED, Item, recovered_item
+from ingestd.producer.item import Item, recovered_item
 from ingestd.producer.loads import queue_lengths
 from ingestd.producer.meter import Meter
 from ingestd.producer.outcomes import DeliveryEvents, Outcomes
@@ -425,7 +425,7 @@ class BatchProducer:
         for batch in waiting:
             lane, _ = attachment.lanes.get((batch.topic, batch.partition)) or self._find(attachment, batch)
             item = recovered_item(attachment.arena, batch, tick_ms)
-            if not item.stamped:
+            if not item.is_numbered:
                 item.elsewhere = attachment.elsewhere
             elif item.elsewhere != attachment.elsewhere:
                 attachment.parked += 1
@@ -457,7 +457,7 @@ class BatchProducer:
         arena, cluster_id = attachment.arena, self._cluster.cluster_id
         if not cluster_id or arena.cluster_id == cluster_id or attachment.elsewhere:
             return
-        if not arena.cluster_id or not any(batch.state == STATE_STAMPED for batch in waiting):
+        if not arena.cluster_id or not any(recovered_item(arena, batch, 0).is_numbered for batch in waiting):
             arena.set_cluster_id(cluster_id)
         else:
             attachment.elsewhere = True

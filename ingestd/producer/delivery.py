@@ -22,9 +22,13 @@ from ingestd.kafka.errors import Action, error_of
 from ingestd.metrics import Failed
 from ingestd.producer.expiry import ExpiringLane
 from ingestd.producer.item import NEVER_MS, SEQUENCE_MASK, Fail, Item, Repair, Split, Step, Suspicion, address_of
+from ingestd.producer.lane import NO_QUEUE
 
 SUSPICIONS_MAX: Final = 2
 """Sweeps refused as a whole before data loss is suspected: the first may have asked a stale leader."""
+PART_ATTEMPTS_MAX: Final = 30
+"""Attempts at a part of a batch that may be in the log as a whole, while nothing behind it shows that: half a minute at
+most by default, and then all goes out again at risk."""
 _TRIED_AGAIN: Final = frozenset({None, Action.RETRY, Action.DENIED})
 _NO_ANSWER: Final = frozenset({Action.OUT_OF_ORDER, Action.REFUSED})
 
@@ -68,16 +72,77 @@ class Lane(ExpiringLane):
 
     def _resolve_doubt(self, head: Item, tick_ms: int, steps: list[Step]) -> None:
         """The first batch was refused, for order or, while it may be in the log, for itself."""
-        probe = next((item for item in self.window[1:] if item.in_doubt and item.action not in _NO_ANSWER), None)
-        if probe is not None and not self._plain:
-            self._probe_with(probe, tick_ms)
-        elif head.action is not Action.REFUSED:
-            self._all_refused(tick_ms, steps)
-        elif _can_be_split(head):
+        if head.action is Action.OUT_OF_ORDER and self._has_parts and head.attempts >= PART_ATTEMPTS_MAX:
+            self._renumber_at_risk(tick_ms, fresh=False)
+            return
+        witness = None if self._plain else self._witness(head)
+        if head.action is Action.REFUSED and _can_be_split(head) and not (witness and self.numbers.known):
+            # No proof before the broker has shown memory, which the answer to a part does.
             steps.append(Split(head, head.code, maybe=True))
+        elif witness is not None:
+            self._ask(witness, tick_ms, steps)
+        elif head.action is not Action.REFUSED:
+            if not self._ask_behind(tick_ms, steps):
+                self._all_refused(tick_ms, steps)
         else:
             steps.append(self._give_up(head, Failed.MAY_HAVE_BEEN_WRITTEN, maybe=True))
             self._close_gap()
+
+    def _witness(self, head: Item) -> Item | None:
+        """The first one behind ``head`` whose being taken would prove those before it, and which has no answer yet, or
+        could get another one in two parts."""
+        parts = head.action is Action.OUT_OF_ORDER and self._has_parts
+        before = head
+        for item in self.window[1:]:
+            if item.cut and item.cut == before.cut and before.action is Action.OUT_OF_ORDER:
+                # what follows a refused part of the same whole is refused with it
+                continue
+            if item.action not in _NO_ANSWER:
+                if item.in_doubt or parts:
+                    return item
+            elif parts and not item.in_doubt:
+                # Not in the log, so nothing is taken behind it as it is.
+                return item if item.action is Action.REFUSED and _can_be_split(item) else None
+            before = item
+        return None
+
+    @property
+    def _has_parts(self) -> bool:
+        return any(item.cut or _can_be_split(item) for item in self.window)
+
+    def _ask(self, witness: Item, tick_ms: int, steps: list[Step]) -> None:
+        if witness.action is Action.REFUSED:
+            steps.append(Split(witness, witness.code, maybe=witness.in_doubt))
+        else:
+            self._probe_with(witness, tick_ms)
+
+    def _ask_behind(self, tick_ms: int, steps: list[Step]) -> bool:
+        """The head was refused for order, and nothing is left to ask as it is. Where the limit of a batch's size was
+        lowered, that is what happens to the parts of a batch that is in the log as a whole: whatever goes behind it,
+        new or cut smaller, shows it by being taken. False: there is nothing to show it, or nothing to explain."""
+        witness: Item | None
+        if self.queue and self._mine and not self.unresolved and self._is_explained:
+            witness = self._number_next()
+        else:
+            witness = next((one for one in self.window if one.action is Action.REFUSED and _can_be_split(one)), None)
+        if witness is None:
+            return False
+        self._ask(witness, tick_ms, steps)
+        return True
+
+    def _number_next(self) -> Item:
+        """One that waits joins the window before its turn."""
+        item = self.queue.popleft()
+        if not self.queue:
+            self.queue = NO_QUEUE
+        self.numbers.give(item)
+        self.window.append(item)
+        return item
+
+    @property
+    def _is_explained(self) -> bool:
+        """All that was refused for order may be in the log, some of it in another cut: so it is no sign of a loss."""
+        return all(item.in_doubt for item in self.window) and any(item.cut for item in self.window)
 
     def _refuse(self, head: Item, steps: list[Step]) -> None:
         """A definite refusal of the first batch, never in doubt."""
@@ -121,32 +186,31 @@ class Lane(ExpiringLane):
         return fail
 
     def divided(self, step: Split, first: Any, second: Any) -> None:
-        """The arena holds ``step.item`` as two sealed batches, which take its place.
+        """The arena holds ``step.item`` as two sealed batches, which take its place and tile its numbers.
 
-        Its numbers are not in the log: the two tile them, and what is behind keeps its own. Where it may be in the log
-        as a whole, no broker would recognise a part of it (docs/kafka.md 1): all go on under new numbers, at risk.
+        Where it may be in the log as a whole, no broker recognises a part of it (docs/kafka.md 1), and none takes one a
+        second time: the first part is taken, or refused for order (``_ask_behind``).
         """
         whole = step.item
         self.waiting_bytes -= whole.size_bytes
         behind = whole.divided(first, second)
         self.waiting_bytes += whole.size_bytes + behind.size_bytes
-        self.window.insert(1, behind)
-        if not step.maybe:
-            self._begin_sweep()
-            self._restamp([whole, behind])
-        elif self._plain:
+        self.window.insert(self.window.index(whole) + 1, behind)
+        if self._plain and step.maybe:
             whole.risk = behind.risk = True
-            self.cursor = 0
-            self._restamp([whole, behind])
-        else:
-            self._doubt_becomes_risk()
-            self._renumber(list(self.window), fresh=False)
+        self._begin_sweep()
+        self._restamp([whole, behind])
 
     def not_divided(self, step: Split) -> Fail:
         """The arena has no room for it: the batch fails as a whole, and those behind it take new numbers."""
         reason = Failed.MAY_HAVE_BEEN_WRITTEN if step.maybe or step.item.risk else Failed.MESSAGE_TOO_LARGE
+        is_head = step.item is self.window[0]
         fail = self._give_up(step.item, reason, maybe=step.maybe or step.item.risk)
-        self._close_gap()
+        if is_head or self._plain:
+            self._close_gap()
+        else:
+            self._doubt_becomes_risk()
+            self._renumber(list(self.window), fresh=False)
         return fail
 
     def _probe_with(self, probe: Item, tick_ms: int) -> None:
@@ -165,7 +229,7 @@ class Lane(ExpiringLane):
             self._renumber_at_risk(tick_ms, fresh=False)
             return
         self._suspicions += 1
-        if self._suspicions < SUSPICIONS_MAX:
+        if self._suspicions < SUSPICIONS_MAX or self._is_explained:
             self.wants_refresh = True
             self._sweep(tick_ms)
             return

@@ -1,5 +1,6 @@
 """A batch on its way out, the numbers a partition writes under, and the decisions taken about them."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,10 @@ FLAG_ELSEWHERE: Final = 2
 FLAG_RISK_BEHIND: Final = 4
 """Stamp flag: written in one go with batches behind it of which some carry FLAG_RISK. Where a crash has cut that, those
 not reached had the same risk coming."""
+FLAG_CUT: Final = 8
+"""Stamp flag: a part of a batch that may be in the log as a whole, under the numbers that the part had there."""
 NEVER_MS: Final = 1 << 62
+_wholes: Final = itertools.count(1)
 
 
 class Item:
@@ -28,6 +32,7 @@ class Item:
         "attempts",
         "batch",
         "code",
+        "cut",
         "elsewhere",
         "epoch",
         "errors",
@@ -72,6 +77,9 @@ class Item:
         """The earlier of max timestamp and first send: what the broker's memory of it is measured against."""
         self.in_doubt = False
         """Some attempt may have put it into the log and has not said so."""
+        self.cut = 0
+        """As FLAG_CUT: in doubt even where it was never sent by itself, and not recognised as a repeat. Parts of one
+        whole that can be in the log only together have the same number; 0: it is none."""
         self.risk = False
         """If it is delivered now, it may be there twice."""
         self.risk_behind = False
@@ -95,13 +103,22 @@ class Item:
         self.epoch = epoch
         self.sequence = sequence
 
+    def may_be_written(self) -> None:
+        """An attempt may have put it into the log."""
+        self.in_doubt = True
+        if self.cut:
+            self.cut = next(_wholes)
+
     def divided(self, first: Any, second: Any) -> "Item":
         """Becomes the batch ``first``; returns an item for ``second``, numbered behind it, which is as old as this one
         and shares its doubts. Neither has been tried yet.
         """
+        if self.in_doubt and self.sequence >= 0 and not self.cut:
+            self.cut = next(_wholes)
         behind = Item(self.arena, second, self.sealed_tick_ms, self.elsewhere)
         behind.oldest_ms, behind.first_tick_ms = self.oldest_ms, self.first_tick_ms
         behind.in_doubt, behind.risk, behind.overtaken = self.in_doubt, self.risk, self.overtaken
+        behind.cut = self.cut
         after = -1 if self.sequence < 0 else (self.sequence + first.record_count) & SEQUENCE_MASK
         behind.numbered(self.producer_id, self.epoch, after)
         self.batch = first
@@ -112,24 +129,34 @@ class Item:
         return behind
 
     @property
+    def is_numbered(self) -> bool:
+        """It has been stamped, or has kept numbers since."""
+        return self.stamped or self.sequence >= 0
+
+    @property
     def flags(self) -> int:
         return (
             (FLAG_RISK if self.risk else 0)
             | (FLAG_ELSEWHERE if self.elsewhere else 0)
             | (FLAG_RISK_BEHIND if self.risk_behind else 0)
+            | (FLAG_CUT if self.cut else 0)
         )
 
 
 def recovered_item(arena: Any, batch: Any, tick_ms: int) -> Item:
-    """An item of a batch that a dead process left; a STAMPED one keeps its numbers and, once attempted, is in doubt."""
+    """An item of a batch that a dead process left; a STAMPED one keeps its numbers and, once attempted, is in doubt.
+
+    So does one that is SEALED once more, split or repaired, of which the arena has the numbers of the whole.
+    """
     item = Item(arena, batch, tick_ms)
     # Also of one that is only sealed: its death may have come between a split and the new numbers.
     item.risk = bool(batch.stamp_flags & FLAG_RISK)
-    if batch.state == STATE_STAMPED:
+    item.stamped = batch.state == STATE_STAMPED
+    if item.stamped or batch.producer_id >= 0:
         item.numbered(batch.producer_id, batch.producer_epoch, batch.base_sequence)
-        item.stamped = True
         item.attempts = batch.attempts
-        item.in_doubt = item.recovered = batch.attempts > 0
+        item.cut = next(_wholes) if batch.stamp_flags & FLAG_CUT else 0
+        item.in_doubt = item.recovered = batch.attempts > 0 or item.cut > 0
         item.elsewhere = bool(batch.stamp_flags & FLAG_ELSEWHERE)
         item.risk_behind = bool(batch.stamp_flags & FLAG_RISK_BEHIND)
         if batch.first_send_ms:
@@ -191,7 +218,7 @@ class Repair(NamedTuple):
 
 
 class Split(NamedTuple):
-    """``item`` is too large for the broker: its records go on as two batches. ``maybe``: it may have been written."""
+    """``item`` is too large for the broker: its records go on as two batches. ``maybe``: it may be in the log."""
 
     item: Item
     code: int

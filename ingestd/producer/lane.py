@@ -255,6 +255,10 @@ class LaneQueue:
             self.cursor += 1
         if item.in_doubt and (self._plain or item.overtaken or self._is_old(now_ms)):
             item.risk = True
+        elif item.cut and not item.attempts and item is self.window[0] and numbers.confirmed:
+            # Right behind the last success, so what it was cut from is not in the log.
+            item.cut = 0
+            item.in_doubt = False
         item.outdated = False
         self._fly(item, now_ms)
         return item
@@ -456,7 +460,7 @@ class LaneQueue:
         row = error_of(code)
         action = row.action
         if row.effect is not Effect.NOT_WRITTEN:
-            item.in_doubt = True
+            item.may_be_written()
             self._may_have_overtaken(item)
         if action is Action.RETRY_FEW:
             item.tries += 1
@@ -539,6 +543,7 @@ class LaneQueue:
             item.action = None
             item.tries = 0
             item.overtaken = False
+            item.cut = 0
         self._restamp(self._unnumbered)
         self._unnumbered = NO_ITEMS
         self.cursor = 0

@@ -13,7 +13,18 @@ from ingestd.producer.common import Clock, log
 from ingestd.producer.compression import compress_batch, decompress, default_codec
 from ingestd.producer.dead_letters import DeadLetters, Letter
 from ingestd.producer.delivery import Lane
-from ingestd.producer.item import FLAG_ELSEWHERE, FLAG_RISK, Fail, Item, Repair, Split, Step, Suspicion, address_of
+from ingestd.producer.item import (
+    FLAG_CUT,
+    FLAG_ELSEWHERE,
+    FLAG_RISK,
+    Fail,
+    Item,
+    Repair,
+    Split,
+    Step,
+    Suspicion,
+    address_of,
+)
 from ingestd.producer.meter import Meter
 
 OFFSET_UNKNOWN: Final = -1
@@ -201,7 +212,9 @@ class Outcomes:
         item = step.item
         arena = item.arena
         old = item.batch
-        flags = item.flags & FLAG_ELSEWHERE | (FLAG_RISK if item.risk or step.maybe else 0)
+        numbered = item.sequence >= 0
+        flags = item.flags & (FLAG_ELSEWHERE | FLAG_CUT) | (FLAG_CUT if step.maybe and numbered else 0)
+        flags |= FLAG_RISK if item.risk or (step.maybe and not numbered) else 0
         first, second = split(arena, old.entry, flags, decompress)
         self._events.on_split(arena, first, second)
         log.info(

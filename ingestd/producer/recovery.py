@@ -2,10 +2,12 @@
 
 Stamped batches keep producer id, epoch and sequence and go first, one run per (producer id, epoch). Two things that a
 crash can have cut in half are finished here, both known by the order of the batches' numbers: a renumbering (a batch
-with a lower epoch behind one with a higher), and a repair (a batch that is only sealed in front of stamped ones). What
-such an operation had decided stays decided: those batches cannot be in the log under their old numbers, unless the
-renumbering was one at risk (FLAG_RISK_BEHIND), or a repair, of which nothing tells. A split is numbered half by half: a
-sealed half behind a numbered one goes on in the same run, under the numbers that were to be its own.
+with a lower epoch behind one with a higher), and a repair (a batch that is sealed once more, with a gap behind its
+numbers). What such an operation had decided stays decided: those batches cannot be in the log under their old numbers,
+unless the renumbering was one at risk (FLAG_RISK_BEHIND), or a repair, of which nothing tells. The halves of a split
+have their numbers from the beginning, and are only stamped here.
+
+A batch that is sealed once more without numbers was sent without idempotence.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,7 +37,7 @@ def joined(arenas: Iterable[Sequence[Item]]) -> list[Item]:
         block: list[Item] = []
         for item in arena:
             block.append(item)
-            if item.stamped:
+            if item.is_numbered:
                 found.setdefault(item.producer_id, []).append(block)
                 block = []
         tails += block
@@ -63,7 +65,7 @@ def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
     sealed: list[Item] = []
     at_risk = False
     for item in items:
-        if not item.stamped:
+        if not item.is_numbered:
             sealed.append(item)
         elif item.producer_id < 0:
             # Sent without idempotence. Taken over under numbers of its own; an epoch that cannot be asks for them.
@@ -86,15 +88,17 @@ def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
                 run.numbers.give(item)
                 _settle_doubt(item, at_risk)
                 run.renumbered.append(item)
+            elif not run.items[-1].stamped and item.sequence != run.numbers.next_sequence:
+                at_risk = True
+                run = runs[-1] = _behind_a_repair(run, item)
             else:
-                _follow(run.numbers, item)
+                _go_on(run, item)
                 at_risk = item.risk_behind
             run.items.append(item)
         else:
-            numbers = Numbers(item.producer_id, item.epoch)
-            _follow(numbers, item)
+            runs.append(Run([item], Numbers(item.producer_id, item.epoch), []))
+            _go_on(runs[-1], item)
             at_risk = item.risk_behind
-            runs.append(Run([item], numbers, []))
     return runs, sealed
 
 
@@ -114,7 +118,7 @@ def _rejoin(run: Run, sealed: Sequence[Item], item: Item, at_risk: bool) -> bool
     run.items.extend((*sealed, item))
     run.renumbered.extend(sealed)
     if item.epoch == run.numbers.epoch:
-        _follow(run.numbers, item)
+        _go_on(run, item)
         return item.risk_behind
     run.numbers.give(item)
     _settle_doubt(item, at_risk)
@@ -126,6 +130,22 @@ def _settle_doubt(item: Item, at_risk: bool) -> None:
     """``item`` leaves its old numbers behind."""
     item.risk = item.risk or (at_risk and item.in_doubt)
     item.in_doubt = False
+
+
+def _go_on(run: Run, item: Item) -> None:
+    """``item`` keeps its numbers; the arena still has to be told where it is sealed."""
+    _follow(run.numbers, item)
+    if not item.stamped:
+        run.renumbered.append(item)
+
+
+def _behind_a_repair(run: Run, item: Item) -> Run:
+    """All of ``run``, which ends with a repaired batch, and ``item`` behind it, at the next epoch."""
+    numbers = Numbers(item.producer_id, item.epoch + 1)
+    for one in (*run.items, item):
+        _settle_doubt(one, at_risk=True)
+        numbers.give(one)
+    return Run(run.items, numbers, [*run.items, item])
 
 
 def _follow(numbers: Numbers, item: Item) -> None:

@@ -73,12 +73,15 @@ class Flight:
     numbers: tuple[int, int, int]
     incarnation: int
     payload: bytes
+    count: int
+    """Of its records; the item may be split before a late request arrives."""
     outcome: tuple[int, int] | None = None
 
 
 class World:
     """FIFO, as one connection is. ``forgetful``: the broker's memory and its topic do not last; refusals of all kinds.
     ``limits``: records that a batch may have, one after the other, at random. ``timeout_ms``: of the lane's batches.
+    ``endless``: there is always another batch behind one in doubt, a small one where ``batches`` were sent.
 
     ``run`` ends once nothing waits; then the books are there, in ids of records: ``delivered`` and ``failed`` in the
     order told, ``risky`` those delivered that were told as possible duplicates, ``maybe`` those failed that may have
@@ -94,7 +97,9 @@ class World:
         forgetful: bool = False,
         limits: tuple[int, ...] = (),
         timeout_ms: int = 0,
+        endless: bool = False,
     ) -> None:
+        self.endless = endless
         self.random = Random(seed)
         self.limits = limits
         self.limit = limits[0] if limits else 0
@@ -139,8 +144,8 @@ class World:
 
     def step(self) -> None:
         chance = self.random.random()
-        if self.sent < self.batches and chance < 0.4:
-            self.enqueue()
+        if chance < 0.4:
+            self.seal()
         self.send()
         if self.flights and chance < 0.8:
             self.answer()
@@ -159,8 +164,14 @@ class World:
         if self.lane.must_resolve:
             self.apply(self.lane.resolve(self.tick_ms))
 
-    def enqueue(self) -> None:
-        count = self.random.randint(1, 3 if not self.limits else 2 * max(self.limits))
+    def seal(self) -> None:
+        if self.sent < self.batches:
+            self.enqueue()
+        elif self.endless and not self.lane.queue and any(item.in_doubt for item in self.lane.window):
+            self.enqueue(1)
+
+    def enqueue(self, count: int = 0) -> None:
+        count = count or self.random.randint(1, 3 if not self.limits else 2 * max(self.limits))
         item = make_item(self.sent, count, self.timestamp(), self.records, self.tick_ms)
         if self.refusals and self.sent % 11 == 5:
             self.refused += item.batch.ids
@@ -178,7 +189,7 @@ class World:
             item.stamped = True
             payload = b"".join(one.to_bytes(2, "big") for one in item.batch.ids)
             numbers = (item.producer_id, item.epoch, item.sequence)
-            self.flights.append(Flight(item, numbers, self.incarnation, payload))
+            self.flights.append(Flight(item, numbers, self.incarnation, payload, item.record_count))
 
     # -- the broker
 
@@ -194,14 +205,14 @@ class World:
             return UNKNOWN_TOPIC_ID, -1
         if self.refusals and name % 11 == 5:
             return REFUSED, -1
-        if self.limit and flight.item.record_count > self.limit:
+        if self.limit and flight.count > self.limit:
             return TOO_LARGE, -1
-        if self.forgetful and name % 11 == 7 and flight.item.record_count > 1 and name not in self.repaired:
+        if self.forgetful and name % 11 == 7 and flight.count > 1 and name not in self.repaired:
             return 87, -1
         if self.random.random() < 0.1:
             return self.random.choice((19, 19, -1, 6)) if self.forgetful else 19, -1
         code, offset, _ = self.log.append(
-            *flight.numbers, flight.item.record_count, flight.item.batch.max_timestamp_ms, flight.payload
+            *flight.numbers, flight.count, flight.item.batch.max_timestamp_ms, flight.payload
         )
         if code == 0 and self.random.random() < 0.1:
             code = self.random.choice((7, 20, 6))

@@ -12,7 +12,7 @@ import uvloop
 
 from ingestd.figures import Count
 from ingestd.metrics import Failed
-from tests.fakes.broker import CLOSE, PRODUCE, Close, FakeCluster, Request
+from tests.fakes.broker import CLOSE, PRODUCE, SILENCE, Close, FakeCluster, Request, Silence
 from tests.functional.producer_rig import lines_of, running
 
 
@@ -131,10 +131,45 @@ def test_a_batch_in_doubt_that_is_too_large_is_split_and_counted_as_a_possible_d
             sent = lines(20)
             rig.send(*sent)
             await rig.idle()
-            # the broker has lowered its limit between the two: better twice than not at all
+            # the broker has lowered its limit between the two, and nothing comes behind: better twice than not at all
             assert lines_of(cluster.log("t")) == [b"first", *sent, *sent]
             assert cluster.log("t").batches[-1].epoch == 1
             assert rig.arena.ledger()["possible_duplicates"] == 20
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 3])
+def test_batches_in_doubt_that_are_too_large_by_now_are_written_once(written: int) -> None:
+    """Of three batches sent at once, the first ``written`` are in the log when the connection is lost."""
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, batch_size=2000) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            requests = 0
+
+            def control(request: Request) -> Close | Silence:
+                nonlocal requests
+                requests += 1
+                if requests <= written:
+                    request.handle()
+                if requests < 3:
+                    return SILENCE
+                limit(cluster, 1000)
+                return CLOSE
+
+            cluster.brokers[1].control(PRODUCE, control, times=3)
+            sent = lines(54)
+            rig.send(*sent)
+            await rig.until(lambda: requests == 3)
+            rig.send(b"behind", b"them")
+            await rig.idle()
+            assert len(cluster.log("t").batches) > 3
+            assert lines_of(cluster.log("t")) == [b"first", *sent, b"behind", b"them"]
+            assert rig.arena.ledger()["possible_duplicates"] == 0
+            assert rig.arena.ledger()["delivered"] == 57
 
     run(scenario())
 

@@ -23,7 +23,7 @@ from ingestd.hotpath.local import LocalIntake
 from ingestd.limits import PAGE_BYTES
 from ingestd.producer.batch_producer import BatchProducer
 from ingestd.producer.common import SystemClock, log
-from ingestd.producer.item import FLAG_RISK
+from ingestd.producer.item import FLAG_CUT, FLAG_RISK
 from ingestd.producer.library.answers import Answers, tell
 from ingestd.producer.library.metrics import producer_metrics
 from ingestd.producer.library.topics import Topics, topic_capacity
@@ -315,7 +315,7 @@ class Engine:
         maybe = OutcomeUnknownException(f"{error}: it had been, and may have been written")
         self._intake.seal_all()
         for batch in self._arena.recovered():
-            if batch.attempts or batch.stamp_flags & FLAG_RISK:
+            if batch.attempts or batch.stamp_flags & (FLAG_CUT | FLAG_RISK):
                 tell(self._local.failed(self._arena, batch.entry, maybe))
         tell(self._local.abandon(error))
         tell(self.handover.fail([*self._parked, *self._rest[self._at :], *self.handover.take()], error))

@@ -47,7 +47,9 @@ def test_the_halves_have_all_records_their_senders_and_places_of_their_own_in_th
     assert values(arena, first.entry) + values(arena, second.entry) == [(b"k%d" % n, 11 + n) for n in range(10)]
     assert [batch.entry for batch in arena.recovered()] == [before, entry, second.entry, after]
     assert (arena.sealed_batches, arena.stamped_batches, arena.buffered_records) == (4, 0, 16)
-    assert (first.producer_id, second.attempts, second.stamp_flags) == (-1, 0, 1)
+    assert (first.producer_id, first.producer_epoch, first.base_sequence) == (7, 1, 40)
+    assert (second.producer_id, second.producer_epoch, second.base_sequence) == (7, 1, 40 + first.record_count)
+    assert (first.attempts, second.attempts, first.stamp_flags, second.stamp_flags) == (0, 0, 1, 1)
     assert first.created_ms == second.created_ms == arena.batch(before).created_ms
     arena.stamp(second.entry, 7, 1, 40 + first.record_count, 1, NOW_MS)
     with arena.view(second.entry) as view:
@@ -57,6 +59,20 @@ def test_the_halves_have_all_records_their_senders_and_places_of_their_own_in_th
     arena.done(second.entry)
     arena.done(_stamped(arena, first.entry))
     assert balanced(arena)
+
+
+def test_the_numbers_of_halves_wrap_with_their_sequence() -> None:
+    arena = small_arena(None)
+    entry = fill(arena, sent(10))
+    arena.stamp(entry, 7, 1, (1 << 31) - 2, 0, NOW_MS)
+    first, second = split(arena, entry, 0)
+    assert (first.base_sequence, second.base_sequence) == ((1 << 31) - 2, first.record_count - 2)
+
+
+def test_halves_of_what_never_had_numbers_have_none() -> None:
+    arena = small_arena(None)
+    for half in split(arena, fill(arena, sent(10)), 0):
+        assert (half.producer_id, half.producer_epoch, half.base_sequence, half.first_send_ms) == (-1, -1, -1, 0)
 
 
 def _stamped(arena: Arena, entry: int) -> int:

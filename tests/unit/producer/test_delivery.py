@@ -466,6 +466,20 @@ def test_a_limit_that_changes_loses_nothing_and_hides_no_duplicate(seed: int) ->
     assert world.splits
 
 
+def test_a_limit_that_changes_makes_no_duplicate_while_batches_come() -> None:
+    """But where a quarter of all requests is lost or refused, and half a minute of asking in vain is over."""
+    at_risk = 0
+    for seed in range(150):
+        world = World(seed, 80, limits=(1, 3, 7), endless=True)
+        world.run()
+        world.judge()
+        assert (world.failed, world.suspicions) == ([], 0)
+        assert world.splits
+        at_risk += bool(world.risky)
+        assert world.risky or world.written == list(range(world.records))
+    assert at_risk <= 5
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_batches_that_expire_in_flight_hold_the_others_back_and_leave_no_gap(seed: int) -> None:
     world = World(seed, 120, timeout_ms=(4000, 20_000)[seed % 2], refusals=seed % 3 == 0)

@@ -3,9 +3,9 @@
 import pytest
 
 from ingestd.metrics import Failed
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Item, Split
-from tests.fakes.lane_world import LOST, NOW_MS, make_batch, make_lane
+from ingestd.producer.delivery import PART_ATTEMPTS_MAX, Lane
+from ingestd.producer.item import FLAG_CUT, Item, Split
+from tests.fakes.lane_world import LOST, NOW_MS, make_batch, make_item, make_lane
 
 
 def take_all(lane: Lane, tick_ms: int = 0) -> list[Item]:
@@ -36,7 +36,8 @@ def test_a_batch_that_is_too_large_becomes_two_that_tile_its_numbers() -> None:
     assert take_all(lane, lane.retry_at_ms) == lane.window[:1]
 
 
-def test_a_batch_in_doubt_that_is_too_large_becomes_two_at_risk_under_new_numbers() -> None:
+def in_doubt_and_split() -> Lane:
+    """One batch that may be in the log, as two, of which the first is refused for order."""
     lane = make_lane(1, confirmed=True, records=5)
     [head] = take_all(lane)
     refuse(lane, head, LOST)
@@ -46,6 +47,49 @@ def test_a_batch_in_doubt_that_is_too_large_becomes_two_at_risk_under_new_number
     [step] = lane.resolve(10_000)
     assert step == Split(head, 10, maybe=True)
     lane.divided(step, make_batch(0, (0, 1)), make_batch(0, (2, 3, 4)))
+    assert [(item.epoch, item.sequence, item.risk) for item in lane.renumbering] == [(0, 0, False), (0, 2, False)]
+    assert [item.flags for item in lane.renumbering] == [FLAG_CUT, FLAG_CUT]
+    lane.renumbered()
+    [first] = take_all(lane, lane.retry_at_ms)
+    assert first is lane.window[0]
+    refuse(lane, first, 45)
+    return lane
+
+
+def test_a_part_that_is_taken_shows_that_the_whole_is_not_in_the_log() -> None:
+    lane = in_doubt_and_split()
+    first, second = lane.window
+    lane.resolve(0)
+    assert take_all(lane, lane.retry_at_ms) == [first]
+    lane.succeeded(first, 100, NOW_MS)
+    assert take_all(lane) == [second]
+    assert (second.in_doubt, second.flags) == (False, 0)
+    lane.succeeded(second, 102, NOW_MS)
+    assert (first.risk, second.risk) == (False, False)
+
+
+def test_parts_of_what_is_in_the_log_as_a_whole_are_proven_by_the_next_batch() -> None:
+    lane = in_doubt_and_split()
+    first, second = lane.window
+    lane.enqueue(make_item(1, 3, first=5))
+    assert lane.resolve(0) == []
+    [witness] = take_all(lane, lane.retry_at_ms)
+    assert (witness.epoch, witness.sequence) == (0, 5)
+    assert lane.succeeded(witness, 105, NOW_MS) == [first, second, witness]
+    assert (first.risk, second.risk, lane.has_work) == (False, False, False)
+
+
+def test_parts_that_nothing_proves_go_out_again_at_risk() -> None:
+    lane = in_doubt_and_split()
+    steps = []
+    for _ in range(PART_ATTEMPTS_MAX):
+        if lane.must_resolve:
+            steps += lane.resolve(lane.retry_at_ms)
+        if lane.renumbering:
+            break
+        [first] = take_all(lane, lane.retry_at_ms)
+        refuse(lane, first, 45)
+    assert steps == [], "no loss is suspected"
     assert [(item.epoch, item.sequence, item.risk) for item in lane.renumbering] == [(1, 0, True), (1, 2, True)]
 
 

@@ -11,6 +11,7 @@ from ingestd.hotpath.snapshots import Batch, BatchState
 from ingestd.producer.delivery import Lane
 from ingestd.producer.item import (
     EPOCH_MAX,
+    FLAG_CUT,
     FLAG_RISK,
     FLAG_RISK_BEHIND,
     SEQUENCE_MASK,
@@ -117,6 +118,41 @@ def test_a_repair_cut_in_half_goes_in_front_at_the_next_epoch() -> None:
     assert entries(sealed) == [4]
 
 
+def sealed_again(number: int, numbers: tuple[int, int, int], **changes: Any) -> Item:
+    return make(number, numbers, state=BatchState.SEALED, attempts=0, **changes)
+
+
+def test_halves_and_what_is_behind_them_keep_their_numbers_in_whatever_arenas_they_are() -> None:
+    halves = [sealed_again(1, (7, 0, 40)), sealed_again(2, (7, 0, 42))]
+    for arenas in ([[*halves], [make(3, (7, 0, 44)), make(4)]], [[make(3, (7, 0, 44)), make(4)], [*halves]]):
+        [run], sealed = plan(joined(arenas))
+        assert stamps(run.items) == [(7, 0, 40), (7, 0, 42), (7, 0, 44)]
+        assert entries(run.renumbered) == [1, 2]
+        assert entries(sealed) == [4]
+
+
+def test_halves_of_a_batch_in_doubt_are_in_doubt() -> None:
+    half = sealed_again(1, (7, 0, 40), stamp_flags=FLAG_CUT)
+    assert half.in_doubt
+    assert half.flags == FLAG_CUT
+    assert not sealed_again(1, (7, 0, 40)).in_doubt
+
+
+def test_a_repair_in_one_arena_goes_before_what_is_behind_it_in_another() -> None:
+    for first in (0, 1):
+        arenas = [[sealed_again(1, (7, 0, 40), record_count=1)], [make(2, (7, 0, 42))]]
+        [run], _ = plan(joined((arenas[first], arenas[1 - first])))
+        assert entries(run.items) == [1, 2]
+        assert stamps(run.items) == [(7, 1, 0), (7, 1, 1)]
+        assert entries(run.renumbered) == [1, 2]
+        assert [item.risk for item in run.items] == [False, True]
+
+
+def test_a_repair_with_nothing_behind_it_keeps_its_first_number() -> None:
+    [run], _ = plan([sealed_again(1, (7, 0, 40), record_count=1), make(2)])
+    assert (stamps(run.items), entries(run.renumbered)) == ([(7, 0, 40)], [1])
+
+
 def test_a_repair_cut_in_half_without_idempotence_goes_in_front() -> None:
     [run], sealed = plan([make(1), make(2, (-1, -1, -1)), make(3)])
     assert entries(run.items) == [1, 2]
@@ -162,6 +198,8 @@ def test_what_was_never_sent_of_one_arena_is_no_repair_cut_in_half_in_another() 
 
 SECOND = 1000
 """Added to the entry of a batch: that of its second half."""
+ARENA = 2
+"""So many batches, and the next ones are in another arena."""
 
 
 def ids_of(batch: Batch) -> bytes:
@@ -173,17 +211,14 @@ def ids_of(batch: Batch) -> bytes:
 
 
 def half(batch: Batch, entry: int, flags: int) -> Batch:
-    """As the arena has it once it is split: sealed again, the risk of a duplicate still told."""
+    """As the arena has it once it is split: sealed again, with its part of the numbers."""
     return batch._replace(
         entry=entry,
         number=entry % SECOND + entry // SECOND / 2,  # type: ignore[arg-type]  # any order will do
         record_count=1,
         state=BatchState.SEALED,
-        producer_id=-1,
-        producer_epoch=-1,
-        base_sequence=-1,
+        base_sequence=batch.base_sequence + entry // SECOND,
         attempts=0,
-        first_send_ms=0,
         stamp_flags=flags,
     )
 
@@ -223,8 +258,10 @@ class Life:
 
     def live(self) -> None:
         lane = Lane("t", 0, lambda _: 0)
-        items = [recovered_item(None, batch, 0) for batch in sorted(self.arena.values(), key=lambda b: b.number)]
-        runs, sealed = plan(items)
+        arenas: dict[int, list[Item]] = {}
+        for batch in sorted(self.arena.values(), key=lambda b: b.number):
+            arenas.setdefault(batch.entry % SECOND // ARENA, []).append(recovered_item(None, batch, 0))
+        runs, sealed = plan(joined(arenas.values()))
         for run in runs:
             lane.add_run(*run)
         for item in sealed:
@@ -312,9 +349,10 @@ class Life:
 
     def split(self, lane: Lane, step: Split) -> None:
         entry = step.item.batch.entry
-        flags = FLAG_RISK if step.maybe or step.item.risk else 0
+        flags = (FLAG_CUT if step.maybe else 0) | (FLAG_RISK if step.item.risk else 0)
+        whole = self.arena[entry]
         for each in (entry, entry + SECOND):
-            self.arena[each] = half(step.item.batch, each, flags)
+            self.arena[each] = half(whole, each, flags)
         lane.divided(step, self.arena[entry], self.arena[entry + SECOND])
 
     def answer(self, lane: Lane, item: Item, answer: tuple[int, int]) -> None:
