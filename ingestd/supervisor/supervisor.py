@@ -278,7 +278,10 @@ class Supervisor:
     def _on_status(self, slot: Slot, child: PidfdChild) -> None:
         if slot.child is not child:
             return
+        before = slot.state
         slot.read_status(_tick_ms(), _now_ms())
+        if slot.state is State.READY and before is not State.READY:
+            self._samples = 0  # what it takes of memory was looked at before it had imported anything
         if not child.status_open:
             self._selector.unregister(child.status_fd)
         if not self._ready_told and all(other.state is State.READY for other in self._slots):

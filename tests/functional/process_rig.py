@@ -66,6 +66,11 @@ class Rig:
         with Reader.open(self.state / "scoreboard") as board:
             return read_row(board.rows[worker])
 
+    def resident_bytes(self, worker: int = 0) -> int:
+        """What the scoreboard says of its memory."""
+        with Reader.open(self.state / "scoreboard") as board:
+            return board.rows[worker].get(Word.RSS_BYTES)
+
     def books(self, worker: int = 0) -> tuple[Balance, list[Counted]]:
         """What a worker has published: its books summed up, and its reasons."""
         with Reader.open(self.state / "scoreboard") as board:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ingestd.supervisor.processes import PidfdChild
@@ -217,3 +218,13 @@ def test_systemd_is_told(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
         while not systemd.recv(4096).startswith(b"STOPPING=1"):
             pass
     assert rig.wait_end() == 0
+
+
+def test_the_memory_of_a_worker_is_looked_at_once_it_is_ready(make_rig: Callable[..., Rig]) -> None:
+    """At its start it has imported nothing yet, and the next look would be seconds away."""
+    rig = make_rig()
+    rig.start()
+    pid = rig.wait_ready()
+    began = time.monotonic()
+    rig.wait_for(lambda: rig.resident_bytes() > 0.7 * psutil.Process(pid).memory_info().rss, "its memory")
+    assert time.monotonic() - began < 2.5
