@@ -219,7 +219,10 @@ class Session(Generic[Context]):
         answer = messages.sasl_authenticate_response(request.version, frame, at)
         if answer.code != NONE:
             refusal = getattr(mechanism, "refusal", "")
-            text = quoted("; ".join(part for part in (answer.text, refusal) if part), mechanism.secret)
+            said = answer.text or ""
+            if refusal and said.startswith("{"):
+                said = ""  # Kafka's own: the JSON once more that the refusal was read from
+            text = quoted("; ".join(part for part in (said, refusal) if part), mechanism.secret)
             name = error_of(answer.code).name
             raise AuthenticationError(f"{name}: {text or 'no reason given'}", credentials=True)
         self.lifetime_ms = answer.lifetime_ms

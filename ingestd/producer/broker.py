@@ -254,9 +254,9 @@ class Broker:
             self.last_error = reason
             self.phase = Phase.IDLE
             self._count_failure()
-            if connection.fault is not None or not (connection.closing or connection.served):
+            if connection.failed:
                 self._is_away()
-            elif connection.closing:
+            else:
                 self.forgive()
             if not self._closed:
                 self.owner.unreachable(self)

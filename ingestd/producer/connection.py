@@ -91,6 +91,8 @@ class Connection(asyncio.Protocol):
         self.closing = False
         self.fault: Exception | None = None
         """What ended it, where it was not the peer's silence."""
+        self._ended_by_peer = False
+        """In TLS's own way."""
         self._admitted = asyncio.Event()
         """Requests may be written: not while a login is being renewed. Set too when the connection is gone."""
         self.served = False
@@ -132,6 +134,7 @@ class Connection(asyncio.Protocol):
             self._fail(error)
             return
         if self._tls is not None and self._tls.closed:
+            self._ended_by_peer = True
             self._fail(ConnectionLostError("closed by the broker"))
 
     def _decrypted(self, tls: TlsStream, data: bytes) -> bytes:
@@ -281,6 +284,14 @@ class Connection(asyncio.Protocol):
         if self.fault is None:
             self.fault = ConnectionLostError(reason)
         self.close(reason)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the next one is likely to end like this one did: it was cut off before it was of any use, or for a
+        fault. False: we were done with it, or a broker has ended one that had answered."""
+        if self.fault is None or self._ended_by_peer:
+            return not self.served and (self._ended_by_peer or not self.closing)
+        return True
 
     @property
     def stage(self) -> str:

@@ -157,20 +157,24 @@ def test_a_certificate_that_is_not_trusted_shows(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_connections_that_end_by_design_or_come_back_are_no_trouble() -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_connections_that_end_by_design_or_come_back_are_no_trouble(tls: bool, tmp_path: Path) -> None:
     async def scenario() -> None:
-        cluster = FakeCluster(topics={"t": 1})
-        async with running(cluster, connections_max_idle_ms=100) as rig:
+        world = World(tmp_path)
+        cluster = world.cluster() if tls else FakeCluster(topics={"t": 1})
+        changes: dict[str, Any] = world.trusting if tls else {}
+        async with running(cluster, connections_max_idle_ms=100, request_timeout_ms=500, **changes) as rig:
             await again(rig, b"a")
             connections = cluster.brokers[1].connections
             await rig.until(lambda: not rig.producer.brokers_connected)
             assert troubles(rig) == ()
             await again(rig, b"b")
             assert cluster.brokers[1].connections > connections
-            cluster.brokers[1].cut()
-            await asyncio.sleep(0.05)
-            assert troubles(rig) == ()
-            await again(rig, b"c")
+            for end in (cluster.brokers[1].cut, cluster.brokers[1].hang_up):
+                end()
+                await rig.until(lambda: not rig.producer.brokers_connected)
+                assert troubles(rig) == ()
+                await again(rig, b"c")
             assert troubles(rig) == ()
 
     run(scenario())

@@ -165,7 +165,7 @@ class Cluster:
     are added to every node's server.properties; ``protocol`` is what CLIENTS speaks, ``listeners`` are more of them by
     name with their protocols (``port_of`` tells where, on the first node); ``quick`` keeps the JVM at its first
     compiler, which starts faster and serves slower: benchmarks say False; ``release``: of ``artifacts``, another Kafka
-    than the usual one.
+    than the usual one; ``java_options``: more of them, for every node's JVM.
     """
 
     def __init__(
@@ -181,12 +181,13 @@ class Cluster:
         heap_mib: int = 384,
         quick: bool = True,
         release: Path = artifacts.HERE,
+        java_options: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         all_ports = free_ports(3 * nodes)
         self.ports = list(ports) if ports is not None else all_ports[:nodes]
         direct, controllers = all_ports[nodes : 2 * nodes], all_ports[2 * nodes :]
-        java = java_command(heap_mib, quick, release)
+        java = [*java_command(heap_mib, quick, release), *java_options]
         self._java = java
         voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
         more = listeners or {}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingestd.kafka import messages
 from ingestd.kafka.errors import AuthenticationError, ProtocolError
 from ingestd.kafka.messages import API_VERSIONS, INIT_PRODUCER_ID, METADATA
-from ingestd.kafka.sasl import Mechanism, Plain
+from ingestd.kafka.sasl import Mechanism, OAuthBearer, Plain
 from ingestd.kafka.scram import Scram
 from ingestd.kafka.session import Pending, Session, State, produce_version
 from tests.fakes.sasl import SaslServer
@@ -218,6 +218,19 @@ def test_a_refusal_says_what_the_broker_says_and_no_secret() -> None:
     with pytest.raises(AuthenticationError) as caught:
         step(session, authenticate_answer(58, b"Authentication failed"))
     assert str(caught.value) == "SASL_AUTHENTICATION_FAILED: Authentication failed"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(b'{"status":"invalid_token"}', "invalid_token"), (b"it is too old", "it is too old; invalid_token")],
+)
+def test_a_refused_token_is_told_in_plain_words(text: bytes, told: str) -> None:
+    session, _ = negotiated(OAuthBearer("the-token"))
+    step(session, handshake_answer(0, b"OAUTHBEARER"))
+    step(session, authenticate_answer(message=b'{"status":"invalid_token"}'))
+    with pytest.raises(AuthenticationError) as caught:
+        step(session, authenticate_answer(58, text))
+    assert str(caught.value) == f"SASL_AUTHENTICATION_FAILED: {told}"
 
 
 def test_a_broker_without_sasl_authenticate_is_refused() -> None:
