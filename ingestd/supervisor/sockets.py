@@ -300,6 +300,14 @@ def _bind_unix(index: int, listener: Listener, role: Role, worker: int, path: st
     return Bound(index, role, worker, fresh, path, ours=True, inode=os.lstat(path).st_ino)
 
 
+def _cure_of(error_number: int | None, folder: Path) -> str:
+    if error_number == errno.ENOENT:
+        return f": make the directory {folder}, writable for uid {os.geteuid()} (systemd: RuntimeDirectory=)"
+    if error_number == errno.EACCES:
+        return f": make {folder} writable for uid {os.geteuid()}, or choose another path"
+    return ""
+
+
 def bind_path(path: str, kind: socket.SocketKind, mode: int, give: Callable[[], None] = lambda: None) -> socket.socket:
     """A Unix socket on ``path``, a stale one replaced; ``give`` sets its owner. HostError when it cannot be had."""
     remove_stale(path, kind)
@@ -310,7 +318,7 @@ def bind_path(path: str, kind: socket.SocketKind, mode: int, give: Callable[[], 
         fresh.bind(path)
     except OSError as error:
         fresh.close()
-        raise HostError(f"cannot bind {path}: {error.strerror}") from error
+        raise HostError(f"cannot bind {path}: {error.strerror}{_cure_of(error.errno, Path(path).parent)}") from error
     finally:
         os.umask(umask)
     try:
@@ -369,7 +377,7 @@ def remove_stale(path: str, kind: int) -> None:
         except FileNotFoundError:
             return
         except PermissionError as error:
-            raise HostError(f"{path} belongs to somebody else (uid {found.st_uid})") from error
+            raise HostError(f"{path} belongs to somebody else (uid {found.st_uid}): choose another path") from error
         except OSError as error:
             # EPROTOTYPE: live, of the other kind; EAGAIN: live, its backlog is full.
             raise HostResourceInUseError(path, _bound_pid(path)) from error

@@ -106,9 +106,11 @@ def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
-        raise HostError(f"cannot make the directory {directory}: {error.strerror}") from error
+        cure = f"make it, writable for uid {os.geteuid()}, or set state.directory and arena.directory"
+        raise HostError(f"cannot make the directory {directory}: {error.strerror}: {cure}") from error
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise HostError(f"the directory {directory} is not writable for uid {os.geteuid()}")
+        cure = "give it to that user, or set state.directory and arena.directory"
+        raise HostError(f"the directory {directory} is not writable for uid {os.geteuid()}: {cure}")
 
 
 def _raise_open_files() -> None:

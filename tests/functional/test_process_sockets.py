@@ -196,7 +196,7 @@ def test_what_is_no_socket_is_never_touched(tmp_path: Path, what: str) -> None:
 
 
 def test_nothing_stays_behind_when_one_socket_cannot_be_had(tmp_path: Path) -> None:
-    with pytest.raises(HostError):
+    with pytest.raises(HostError, match=f"No such file or directory: make the directory {tmp_path}/missing, writable"):
         bind_all(config(stream(tmp_path / "app"), stream(tmp_path / "missing" / "app", name="b")), {})
     assert list(tmp_path.iterdir()) == []
 
