@@ -45,7 +45,8 @@ OURS = {
     *PRODUCER_FOREIGN,
     *PRODUCER_NOT_YET,
 }
-# Settings of brokers, topics and of other programs that the documents speak of.
+# Settings of brokers, topics and of other programs that the documents speak of. A name that is neither here nor among
+# ours is misspelt, or to be added.
 THEIRS = {
     "advertised.listeners",
     "cleanup.policy",
@@ -60,6 +61,7 @@ THEIRS = {
     "producer.id.expiration.check.interval.ms",
     "producer.id.expiration.ms",
     "replica.lag.time.max.ms",
+    "sasl.oauthbearer.jwt.validator.class",
     "schema.registry.url",
     "segment.bytes",
     "socket.request.max.bytes",
@@ -106,7 +108,7 @@ def test_settings_that_are_named_exist_and_take_what_is_written(document: Path) 
     for span in spans_in(document.read_text()):
         if found := re.fullmatch(r"(?:\[+[\w.]+\]+ )?([a-z][a-z_.]*) = (.+)", span):
             name, value = found[1], found[2]
-            if span.startswith(IDENTITIES):
+            if span.startswith(IDENTITIES) or name in THEIRS:
                 continue
             kinds = [table[name].kind for table in TABLES.values() if name in table]
             assert kinds, f"{name} is no setting"
