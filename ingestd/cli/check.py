@@ -35,11 +35,13 @@ def execute(arguments: argparse.Namespace) -> int:
     files = configuration_files(arguments)
     loaded = reader.load(files)
     load_partitioners(loaded.config)
-    if arguments.live:
-        return _check_live(loaded.config)
     if arguments.print:
         print(to_toml(loaded.config, loaded.sources).rstrip())
-    else:
+    if arguments.live:
+        if arguments.print:
+            print()
+        return _check_live(loaded.config)
+    if not arguments.print:
         print(summary(loaded.config, loaded.notes, files_of(files)))
     return ExitStatus.DONE
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from ingestd.config.ciphers import chosen
+from ingestd.config.ciphers import chosen, unknown
 from ingestd.config.faults import ABSENT, Faults, RefusedError
 from ingestd.config.jaas import credentials
 from ingestd.config.security import NO_SECRET, Security
@@ -124,6 +124,9 @@ def _check_ciphers(settings: Security, faults: Faults) -> None:
     except RefusedError as refused:
         faults.add("producer.ssl.cipher.suites", list(settings.ssl_cipher_suites), refused.text, refused.cure)
         return
+    for name in unknown(settings.ssl_cipher_suites):
+        cure = "Use names that `openssl ciphers -v` lists, or Java's names of those"
+        faults.add("producer.ssl.cipher.suites", name, "not a suite that OpenSSL has here", cure)
     protocols = set(settings.ssl_enabled_protocols)
     if settings.ssl_protocol == "TLSv1.2":
         protocols.discard("TLSv1.3")

@@ -37,6 +37,22 @@ def chosen(names: Sequence[str]) -> Suites:
     return Suites(":".join(older), frozenset(protocols | ({"TLSv1.3"} if newer else set())))
 
 
+def unknown(names: Sequence[str]) -> list[str]:
+    """Those of ``names``, which `chosen` takes, that this host's OpenSSL does not have, or holds for too weak."""
+    # Only who chooses suites pays for it; the supervisor reads configurations, too.
+    import ssl
+
+    found = []
+    for name in names:
+        if name not in TLS_1_3:
+            try:
+                # one by one: in a list OpenSSL passes over what it does not know
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers(openssl_name(name))
+            except ssl.SSLError:
+                found.append(name)
+    return found
+
+
 def openssl_name(name: str) -> str:
     """``TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`` → ``ECDHE-RSA-AES128-GCM-SHA256``; OpenSSL's own names stay."""
     found = _JAVA.fullmatch(name)

@@ -20,6 +20,9 @@ from ingestd.errors import ConfigurationError, Fault
 from ingestd.secret import Concealed
 
 FILE_BYTES_MAX: Final = 4 << 20
+DEPTH_MAX: Final = 32
+"""Of tables and lists in each other; the longest name of a setting has nine parts, its section's included."""
+_DEPTH_SHOWN: Final = 4
 _DROP_INS: Final = "conf.d"
 
 Table = dict[str, Any]
@@ -85,10 +88,30 @@ def _decoded(content: bytes, path: Path) -> str:
 def parse_toml(text: str, name: str) -> Table:
     """The tables of ``text``; ``name`` stands in the fault of one that is not TOML."""
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
     except (ValueError, RecursionError) as refused:  # besides TOMLDecodeError: a number of thousands of digits
         cure = "Every later fault is hidden until this one is mended"
         raise ConfigurationError([Fault(name, "", f"not TOML: {refused}", cure)]) from None
+    if (key := _too_deep(tables)) is not None:
+        text = f"nested more than {DEPTH_MAX} levels deep: {key.rstrip('.')}..."
+        raise ConfigurationError([Fault(name, "", text, "No setting is: look for a name with too many dots")])
+    return tables
+
+
+def _too_deep(tables: Table) -> str | None:
+    """How the name of something begins that is nested too deep for any setting, and for functions that call themselves
+    level by level; None: nothing is."""
+    level: list[tuple[str, object]] = [("", tables)]
+    for depth in range(DEPTH_MAX + 1):
+        below: list[tuple[str, object]] = []
+        for key, value in level:
+            if isinstance(value, dict):
+                named = depth < _DEPTH_SHOWN
+                below += [(f"{key}{toml_key(name)}." if named else key, item) for name, item in value.items()]
+            elif isinstance(value, list):
+                below += [(key, item) for item in value]
+        level = below
+    return next((key for key, value in level if isinstance(value, dict | list)), None)
 
 
 def merged(documents: Sequence[Document], sources: Sources) -> Table:

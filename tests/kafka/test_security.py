@@ -130,7 +130,13 @@ def test_the_login_of_a_java_application_is_taken_and_checked_live(
             [*COMMAND, "check", "--print", "-c", str(toml)], capture_output=True, text=True, check=True
         )
         assert f'sasl.jaas.config = "***"  # {file}:4' in shown.stdout.splitlines()
-        assert password not in done.stdout + shown.stdout
+        both = subprocess.run(
+            [*COMMAND, "check", "--live", "--print", "-c", str(toml)], capture_output=True, text=True, check=False
+        )
+        assert (both.returncode, both.stderr) == (status, "")
+        assert both.stdout.startswith(shown.stdout), "what is in force first, then what the cluster says"
+        assert part in both.stdout.removeprefix(shown.stdout)
+        assert password not in done.stdout + shown.stdout + both.stdout
 
 
 def test_a_client_certificate_in_pkcs12_lets_in(

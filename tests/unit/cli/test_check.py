@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.cli import check
+from ingestd.cli import check, main
 from ingestd.config.reader import parse
 from ingestd.errors import ConfigurationError
 from tests.unit.config.test_reader import FULL
@@ -68,3 +68,31 @@ def test_faults_come_out(file: Path) -> None:
     file.write_text(FULL.replace("linger.ms = 7", "linger.ms = -7"))
     with pytest.raises(ConfigurationError):
         check.execute(arguments(file))
+
+
+@pytest.mark.parametrize("command", ["check", "run", "status"])
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ("a." * 2000 + "x = 1", "nested more than 32 levels deep: producer.a.a.a..."),
+        (f"x = {'[' * 90}{']' * 90}", "nested more than 32 levels deep: producer.x..."),
+    ],
+    ids=["names", "lists"],
+)
+def test_what_is_nested_too_deep_is_a_bad_configuration_and_no_fault_of_ours(
+    file: Path, command: str, setting: str, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FULL.replace("[producer]", f"[producer]\n{setting}"))
+    assert main.main([command, "-c", str(file)]) == 78
+    assert part in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_suite_that_openssl_does_not_have_is_told_before_anybody_connects(
+    file: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setting = 'security.protocol = "SSL"\nssl.cipher.suites = ["ECDHE-RSA-AES128-GCM-SHA256", "NO-SUCH"]'
+    file.write_text(FULL.replace("[producer]", f"[producer]\n{setting}"))
+    assert main.main([command, "-c", str(file)]) == 78
+    part = 'producer.ssl.cipher.suites = "NO-SUCH": not a suite that OpenSSL has here. Use names that'
+    assert part in capsys.readouterr().err

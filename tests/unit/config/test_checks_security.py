@@ -51,6 +51,11 @@ CASES: list[tuple[str, list[str]]] = [
         TLS + 'ssl.enabled.protocols = ["TLSv1.3"]\nssl.cipher.suites = ["ECDHE-RSA-AES128-GCM-SHA256"]\n',
         ["ssl.cipher.suites"],
     ),
+    (TLS + 'ssl.cipher.suites = ["TLS_DHE_ECDSA_WITH_AES_128_GCM_SHA256"]\n', ["ssl.cipher.suites"]),
+    (
+        TLS + 'ssl.cipher.suites = ["ECDHE-RSA-AES128-GCM-SHA256", "NO-SUCH", "NOR-THIS"]\n',
+        ["ssl.cipher.suites", "ssl.cipher.suites"],
+    ),
     ("sasl.login.retry.backoff.ms = 20000\n", ["sasl.login.retry.backoff.ms"]),
     ("sasl.login.refresh.window.factor = 0.4\n", ["sasl.login.refresh.window.factor"]),
 ]

@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from ingestd.config.ciphers import TLS_1_3, chosen, openssl_name
+from ingestd.config.ciphers import TLS_1_3, chosen, openssl_name, unknown
 from ingestd.config.faults import RefusedError
 
 PAIRS = [
@@ -30,6 +30,13 @@ def test_names_are_those_that_openssl_knows(java: str, openssl: str) -> None:
 def test_what_cannot_be_had_is_refused(names: list[str]) -> None:
     with pytest.raises(RefusedError):
         chosen(names)
+
+
+def test_openssl_is_asked_for_each_name_alone() -> None:
+    known = [java for java, _ in PAIRS]
+    assert unknown([*known, *TLS_1_3]) == []
+    absent = ["TLS_DHE_ECDSA_WITH_AES_128_GCM_SHA256", "NO-SUCH"]
+    assert unknown([known[0], *absent, known[1]]) == absent
 
 
 def test_a_list_tells_which_protocols_it_leaves() -> None:

@@ -1,5 +1,6 @@
 """Several files laid over each other: later ones count, listeners add up, every value and fault knows its file."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,31 @@ def test_the_last_file_that_says_something_counts(tables: list[dict[str, Any]]) 
     for table in tables:
         expected.update(flattened(table))
     assert dict(flattened(whole["producer"])) == expected if expected else not whole.get("producer")
+
+
+@pytest.mark.parametrize("levels", [40, 900, 3000])
+@pytest.mark.parametrize("form", ["producer.{dots}x = 1", "[producer.{dots}x]", "[[listeners]]\n{dots}x = 1"])
+def test_what_is_nested_deeper_than_any_setting_is_a_fault(base: Path, levels: int, form: str) -> None:
+    write(base, form.format(dots="a." * levels))
+    with pytest.raises(ConfigurationError) as caught:
+        reader.load([base])
+    (fault,) = caught.value.faults
+    assert fault.key == str(base)
+    assert "nested more than 32 levels deep: " in fault.text
+    assert len(fault.text) < 100
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a=", "}")])
+@pytest.mark.parametrize("levels", [40, 100, 150, 3000])
+def test_lists_and_tables_in_each_other_are_no_better(base: Path, levels: int, opening: str, closing: str) -> None:
+    write(base, f"producer.x = {opening * levels}1{closing * levels}")
+    with pytest.raises(ConfigurationError) as caught:
+        reader.load([base])
+    assert re.search("nested more than 32 levels deep: producer.x|not TOML: .*recursion", caught.value.faults[0].text)
+
+
+def test_long_names_of_settings_are_not_too_deep(base: Path) -> None:
+    name = "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms"
+    with pytest.raises(ConfigurationError) as caught:
+        reader.load([write(base, f"{BASE}\n[topics.a.b.c.d.e]\n{name} = 1\n")])
+    assert not any("nested more" in fault.text for fault in caught.value.faults)
