@@ -16,7 +16,7 @@ import pytest
 from ingestd import producer as library
 from ingestd.cli import main as command_line
 from ingestd.client import Producer
-from ingestd.config.settings import DAEMON, LISTENER, NO_FIELD, PRODUCER, TOPIC
+from ingestd.config.settings import DAEMON, LISTENER, NO_FIELD, OWN_DEFAULTS, PRODUCER, TOPIC
 from ingestd.config.settings_ignored import PRODUCER_IGNORED
 from ingestd.config.settings_refused import PRODUCER_FOREIGN, PRODUCER_NOT_YET
 from tests.documents import DOCUMENTS, ROOT, Step, blocks_of, commands_in, spans_in, steps_of
@@ -36,6 +36,7 @@ listen = "udp:127.0.0.1:5514"
 format = "raw"
 topic = "orders"
 """
+README = (ROOT / "README.md").read_text()
 CREDENTIALS = ("client-secret", "kafka-password", "key-password")
 PROPERTIES = "/etc/orders/producer.properties"
 TABLES = {"daemon": DAEMON, "producer": PRODUCER, "topics": TOPIC, "listeners": LISTENER}
@@ -145,6 +146,19 @@ def test_the_arguments_of_the_client_are_those_of_its_page() -> None:
     for names, default in told.items():
         numbers = [str(parameters[name].default) for name in names.split(", ")]
         assert default == ", ".join(numbers) or not any(number.isdigit() for number in numbers), names
+
+
+def test_the_readme_names_every_default_that_is_not_kafkas() -> None:
+    [table] = re.findall(r"^\| setting \| default \| Kafka's \| why \|\n(.*?)\n\n", README, re.M | re.S)
+    told = {
+        name: (row[1].strip(' `"'), row[2].strip(" `"))
+        for row in (line.strip("|").split("|") for line in table.splitlines()[1:])
+        for name in re.findall(r"`([^`]+)`", row[0])
+    }
+    assert told.keys() == OWN_DEFAULTS.keys()
+    for name, (ours, theirs) in told.items():
+        for text, value in ((ours, PRODUCER[name].default), (theirs, OWN_DEFAULTS[name])):
+            assert text.split()[0] == str(value) or not isinstance(value, int), name
 
 
 def test_the_figures_of_the_library_are_those_of_its_page() -> None:
