@@ -1,42 +1,23 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """What intake does to an arena, one verb at a time, for tests; with planted ordering bugs. And a single-stepper that
 stops a process after each store into a mapped file."""
+import os
+import signal
+
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from ingestd.hotpath.arena cimport ARENA_FULL, Arena, OpenBatch
 from ingestd.hotpath.intent cimport intent_apply, intent_clear, intent_publish
 
-cdef extern from *:
-    """
-    #include <errno.h>
-    #include <signal.h>
-    #include <string.h>
-    #include <sys/ptrace.h>
-    #include <sys/wait.h>
-
-    /* Steps the stopped child until `bytes` at `watched` differ from `seen`. 1: they do; 0: the child stopped itself
-       (SIGSTOP); -1: it is gone, or -errno - 1. `steps` counts instructions. */
-    static long step_until_store(int pid, const char *watched, const char *seen, size_t bytes, long *steps)
-    {
-        int status;
-        for (;;) {
-            if (ptrace(PTRACE_SINGLESTEP, pid, 0, 0) != 0)
-                return -(long)errno - 1;
-            if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
-                return -1;
-            ++*steps;
-            if (WSTOPSIG(status) == SIGSTOP)
-                return 0;
-            if (WSTOPSIG(status) != SIGTRAP)
-                return -1;
-            if (memcmp(watched, seen, bytes) != 0)
-                return 1;
-        }
-    }
-    static int trace_me(void) { return (int)ptrace(PTRACE_TRACEME, 0, 0, 0); }
-    """
-    long step_until_store(int pid, const char* watched, const char* seen, size_t size, long* steps) nogil
+cdef extern from "stepping.h":
+    enum:
+        STORE
+        LOST
+    int step(int pid) nogil
+    int step_until_store(int pid, const char* watched, const char* seen, size_t size) nogil
+    int run_until_store(int pid, char* base, const char* watched, const char* seen, size_t size, int* open) nogil
+    int write_protect(char* base, size_t size)
     int trace_me()
 
 PLANT_NOTHING = 0
@@ -45,24 +26,57 @@ PLANT_APPLY_BEFORE_PUBLISH = 2
 PLANT_CLEAR_BEFORE_APPLY = 3
 
 
-def trace():
-    """In the child: lets the parent step through us from the next stop on."""
-    if trace_me() != 0:
-        raise OSError("this system does not let a process be traced by its parent")
-
-
-def until_store(int pid, const unsigned char[::1] watched not None, bytearray seen not None):
-    """Lets the child go on until the watched bytes differ from `seen`, which is updated then. True: a store; False:
-    the child stopped.
+def trace(Arena arena=None):
+    """In the child: lets the parent step through us from the next stop on. With the arena that the parent will watch, only what stores
+    in it is stepped (on x86-64; elsewhere every instruction is).
     """
-    cdef long steps = 0
-    cdef unsigned char[::1] last = seen
-    cdef long outcome = step_until_store(pid, <const char*>&watched[0], <const char*>&last[0], watched.shape[0], &steps)
-    if outcome < 0:
-        raise OSError(f"the stepped process is gone: {-1 - outcome}")
-    if outcome:
-        memcpy(&last[0], &watched[0], watched.shape[0])
-    return bool(outcome)
+    cdef int error = trace_me()
+    if error == 0 and arena is not None:
+        error = write_protect(<char*>arena.base, arena.file_bytes)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def steps(int pid):
+    """Whether one instruction of a stopped child can be stepped."""
+    return step(pid) == signal.SIGTRAP
+
+
+cdef class Stops:
+    """The stores of a traced, stopped child into the memory that `watched` shows; `arena` is what the child gave to `trace`."""
+    cdef int pid
+    cdef const unsigned char[::1] watched
+    cdef char* base
+    cdef int open
+
+    def __init__(self, int pid, const unsigned char[::1] watched not None, Arena arena=None):
+        self.pid = pid
+        self.watched = watched
+        self.base = NULL if arena is None else <char*>arena.base
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.watched = None
+
+    def until_store(self, bytearray seen not None):
+        """Lets the child go on until the watched bytes differ from `seen`, which is updated then. True: a store; False:
+        the child stopped.
+        """
+        cdef unsigned char[::1] last = seen
+        cdef const char* now = <const char*>&self.watched[0]
+        cdef const char* before = <const char*>&last[0]
+        cdef int outcome
+        if self.base == NULL:
+            outcome = step_until_store(self.pid, now, before, self.watched.shape[0])
+        else:
+            outcome = run_until_store(self.pid, self.base, now, before, self.watched.shape[0], &self.open)
+        if outcome == LOST:
+            raise OSError("the stepped process is gone; what it said is on stderr")
+        if outcome == STORE:
+            memcpy(&last[0], now, self.watched.shape[0])
+        return outcome == STORE
 
 
 cdef class Writer:

@@ -28,7 +28,7 @@ def _compile(target: Path) -> None:
     extension = Extension(
         "arena_driver",
         [str(source)],
-        include_dirs=[str(HOTPATH)],
+        include_dirs=[str(HOTPATH), str(HERE)],
         define_macros=[("_GNU_SOURCE", None)],
         extra_compile_args=arguments,
         extra_link_args=links,
@@ -46,7 +46,7 @@ def load() -> ModuleType:
     """The driver, compiled now if need be."""
     if "arena_driver" in sys.modules:
         return sys.modules["arena_driver"]
-    sources = [HERE / "arena_driver.pyx", *HOTPATH.glob("*.pxd"), *HOTPATH.glob("*.h")]
+    sources = [HERE / "arena_driver.pyx", HERE / "stepping.h", *HOTPATH.glob("*.pxd"), *HOTPATH.glob("*.h")]
     digest = hashlib.sha256(sys.version.encode() + os.environ.get("INGESTD_SANITIZE", "").encode())
     for path in sorted(sources):
         digest.update(path.read_bytes())

@@ -9,14 +9,16 @@ from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.salvage import salvage
 from ingestd.metrics import Dropped
 from tests.model.arena_kit import ACCEPTED, NOW_MS, RECEIVED, recover_image, small_arena
-from tests.model.stepping import images_of_crashes
+from tests.model.stepping import images_of_crashes, refusal
 from tests.model.test_arena_crash import Bench, commit_two
+
+pytestmark = pytest.mark.skipif(bool(refusal()), reason=refusal())
 
 
 def test_after_any_store_the_books_are_those_that_opening_it_would_find(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "a.arena")
     seen = set()
-    for image in images_of_crashes(tmp_path / "a.arena", lambda: commit_two(bench)):
+    for image in images_of_crashes(tmp_path / "a.arena", lambda: commit_two(bench), bench.arena):
         path = tmp_path / "image.arena"
         path.write_bytes(image)
         salvaged = salvage(path)
@@ -41,7 +43,7 @@ def test_taking_over_books_once_wherever_it_is_cut(tmp_path: Path) -> None:
     own = small_arena(tmp_path / "own.arena")
     found: list[dict[str, Any]] = []
     for image in images_of_crashes(
-        tmp_path / "own.arena", lambda: own.take_over(salvaged, Dropped.SET_ASIDE, now_ms=NOW_MS)
+        tmp_path / "own.arena", lambda: own.take_over(salvaged, Dropped.SET_ASIDE, now_ms=NOW_MS), own
     ):
         path = tmp_path / "image.arena"
         outcome = recover_image(image, path)
