@@ -367,14 +367,14 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: Exception) -> None:
         """The peer, or we, cannot go on."""
+        if isinstance(error, AuthenticationError) and error.credentials and (blamed := self.broker.security.refused()):
+            error = AuthenticationError(f"{error}; {blamed}", credentials=True)
         if self.fault is None:
             self.fault = error
             again = self.ready.done()
             # behind the handshake, too: a broker of TLS 1.3 refuses a client's certificate then
             if isinstance(error, AuthenticationError) or (isinstance(error, ssl.SSLError) and not again):
                 self.broker.owner.refused(error, again=again)
-        if isinstance(error, AuthenticationError) and error.credentials:
-            self.broker.security.refused()
         # flushed: the alert of a refused handshake goes out before the end
         self.close(explain(error, self.stage, self.broker.settings), flushed=True)
 

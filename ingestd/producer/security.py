@@ -71,10 +71,9 @@ class Security:
             raise CredentialsError(f"sasl.login.password.file = {path} does not hold a password")
         return text
 
-    def refused(self) -> None:
-        """A login was refused: a token is not used again."""
-        if self._tokens is not None:
-            self._tokens.forget()
+    def refused(self) -> str:
+        """A login was refused: a token is not used again. Returns what may be to blame, see `Tokens.forget`."""
+        return self._tokens.forget() if self._tokens is not None else ""
 
     def close(self) -> None:
         if self._tokens is not None:

@@ -13,6 +13,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -95,9 +96,14 @@ class Tokens:
             self._token = None
         return token.text.reveal()
 
-    def forget(self) -> None:
-        """A broker has refused the token: the next one who needs one asks anew."""
-        self._token = None
+    def forget(self) -> str:
+        """A broker has refused the token: the next one who needs one asks anew. Returns what may be to blame, if
+        anything that is seen from here; else nothing."""
+        token, self._token = self._token, None
+        if token is None or not 0 < token.expires_ms <= self._clock.now_ms():
+            return ""
+        ended = datetime.fromtimestamp(token.expires_ms / 1000, UTC).isoformat(timespec="seconds")
+        return f"the token ended at {ended.replace('+00:00', 'Z')}"
 
     def close(self) -> None:
         """Nothing is renewed any more: the loop may be a program's, and live on."""

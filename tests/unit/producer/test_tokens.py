@@ -166,6 +166,23 @@ def test_a_token_that_has_ended_when_it_comes_is_not_asked_for_without_a_pause()
     assert delays[0] > 9
 
 
+@pytest.mark.parametrize(
+    ("expires_ms", "blamed"),
+    [(NOW, "the token ended at 2023-11-14T22:13:20Z"), (1 << 50, ""), (0, "")],
+    ids=["ended", "good", "of unknown end"],
+)
+def test_a_refused_token_that_had_ended_is_to_blame(expires_ms: int, blamed: str) -> None:
+    async def refuse() -> list[str]:
+        loop = asyncio.get_running_loop()
+        kept = Tokens(Security(), lambda _: Token(Secret("t"), NOW - 20, expires_ms), loop, SystemClock(), Random(0))
+        await kept.get()
+        found = [kept.forget(), kept.forget()]
+        kept.close()
+        return found
+
+    assert asyncio.run(refuse()) == [blamed, ""]
+
+
 def test_a_token_that_comes_behind_the_end_is_not_renewed() -> None:
     """The loop may be a program's, which goes on for days."""
     answering = threading.Event()
