@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from traceback import extract_tb
 from types import TracebackType
-from typing import Final, Literal, TextIO
+from typing import Final, TextIO
 
-LogFormat = Literal["text", "json"]
 LEVELS: Final = ("debug", "info", "warning", "error")
 LEVEL_VARIABLE: Final = "INGESTD_LOG_LEVEL"
 FORMAT_VARIABLE: Final = "INGESTD_LOG_FORMAT"

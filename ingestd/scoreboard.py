@@ -25,7 +25,6 @@ from ingestd.metrics import LEDGER_WORDS
 Board = TypeVar("Board", bound="_Mapped")
 
 ROW_BYTES: Final = 4096
-ROW_WORDS: Final = ROW_BYTES // 8
 MAGIC: Final = int.from_bytes(b"INGSCORE", "little")
 VERSION: Final = 3
 FILE_NAME: Final = "scoreboard"

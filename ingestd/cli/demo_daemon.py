@@ -80,7 +80,6 @@ class DemoDaemon:
             )
         )
         self._process: subprocess.Popen[bytes] | None = None
-        self._cpu_seconds = 0.0
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "ingestd", "run", "-c", str(self._configuration)]

@@ -6,7 +6,6 @@ Made for millions of them: no lock, no condition of its own; what waits for it i
 import os
 import threading
 from collections.abc import Callable
-from time import monotonic
 
 from ingestd.client.errors import IllegalStateException, KafkaException, TimeoutException
 from ingestd.client.records import RecordMetadata
@@ -180,8 +179,3 @@ def closed_lock() -> threading.Lock:
 def acquire_within(lock: threading.Lock, timeout: float | None) -> bool:
     """Whether somebody released it within `timeout` seconds (None: for ever)."""
     return lock.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX))
-
-
-def deadline_after(timeout: float | None) -> float | None:
-    """The monotonic time at which a timeout in seconds is over."""
-    return None if timeout is None else monotonic() + max(timeout, 0.0)

@@ -15,6 +15,7 @@ from typing import Protocol
 from ingestd.kafka.errors import AuthenticationError
 
 _SEPARATOR = "\x01"
+_REFUSAL_CHARACTERS_MAX = 200
 
 
 class Mechanism(Protocol):
@@ -82,7 +83,7 @@ class OAuthBearer:
             return None
         if self.refusal:
             raise AuthenticationError(f"the token was refused: {self.refusal}", credentials=True)
-        self.refusal = quoted(_refusal(challenge), self.secret) or "no reason given"
+        self.refusal = quoted(_refusal(challenge), self.secret)[:_REFUSAL_CHARACTERS_MAX] or "no reason given"
         return _SEPARATOR.encode()
 
 
@@ -98,4 +99,4 @@ def _refusal(challenge: bytes) -> str:
         found = [str(members[key]) for key in ("status", "scope") if members.get(key)]
     except (ValueError, AttributeError, RecursionError):
         found = []
-    return " ".join(found)[:200]
+    return " ".join(found)

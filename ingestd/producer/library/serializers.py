@@ -15,8 +15,6 @@ from ingestd.client.errors import SerializationException
 from ingestd.client.records import Header
 from ingestd.client.serializers import BytesSerializer, StringSerializer, serialize
 
-Serialize = Callable[[str, Any, tuple[Header, ...]], bytes | None]
-
 
 class NumberSerializer:
     """A number as Java writes it: big-endian. ``format`` is one of struct's: ``>i`` for IntegerSerializer."""

@@ -25,6 +25,12 @@ def test_a_bearer_token_goes_with_its_extensions() -> None:
     assert mechanism.respond(b"") is None
 
 
+def test_one_that_repeats_a_token_is_not_quoted_however_long_that_is() -> None:
+    mechanism = OAuthBearer("c4n4ry" * 200)
+    mechanism.respond(b'{"status":"you said %s"}' % (b"c4n4ry" * 200))
+    assert mechanism.refusal == "no reason given"
+
+
 @pytest.mark.parametrize(
     ("challenge", "reason"),
     [
