@@ -19,7 +19,7 @@ from ingestd.hotpath.input cimport (
     FLAG_SEALED, FLAG_TOPIC_WAIT, Input, Listener, Origin, SessionCursor, Slot, Topic,
 )
 from ingestd.hotpath.layout cimport (
-    BATCH_HEADER_BYTES, LEDGER_ACCEPTED, LEDGER_ACCEPTED_BYTES, LEDGER_KERNEL_DROPPED, LEDGER_RECEIVED, LEDGER_RECEIVED_BYTES,
+    BATCH_HEADER_BYTES, BATCH_NUMBERS, LEDGER_ACCEPTED, LEDGER_ACCEPTED_BYTES, LEDGER_KERNEL_DROPPED, LEDGER_RECEIVED, LEDGER_RECEIVED_BYTES,
     LEDGER_REJECTED, LEDGER_REPEATED, LEDGER_TIMESTAMPS_REPLACED, PAGE_BYTES, REJECTED_INVALID_PARTITION, REJECTED_PARTITIONER_FAILED, REJECTED_PARTITION_SHARE, REJECTED_RECORD_TOO_LARGE,
     REJECTED_SHED, REJECTED_TIMESTAMP_OUT_OF_BOUNDS, REJECTED_TOPIC_UNKNOWN, SESSION_REJECTIONS_MAX,
 )
@@ -204,7 +204,8 @@ cdef class Appender:
             if origin.has_sequence:
                 gap = sequence - slot.last_sequence - 1
                 back_bytes = varint_bytes(gap)
-        if <uint64_t>front + back_bytes > batch.back or (front > slot.topic.batch_bytes and batch.record_count):
+        if <uint64_t>front + back_bytes > batch.back or (front > slot.topic.batch_bytes and batch.record_count) \
+                or batch.record_count >= BATCH_NUMBERS:  # each record has a number, should the batch be split
             return False
         if not batch.touched:
             if self.touched_count == TOUCHED_MAX:

@@ -15,7 +15,8 @@ cdef enum:
     CLUSTER_ID_BYTES_MAX = 120
     ABSORBED_MAX = 32              # arenas remembered as absorbed
     DROPPED_QUARANTINED = 2        # reason, behind LEDGER_DROPPED
-    BATCH_NUMBERS = 1 << 20        # from one opened batch to the next, so that the parts of a split one have room
+    # From one opened batch to the next, so that the parts of a split one have room; and records that a batch may have.
+    BATCH_NUMBERS = 1 << 20
 
 # page numbers of the regions whose place never changes; then topics (two copies), sessions, directory, data
 cdef enum:

@@ -114,7 +114,7 @@ class BatchProducer:
         self._surveys_left = 0
         threads = len(os.sched_getaffinity(0))
         self._compressor = Compressor(loop, self._compressed, events.on_freed, self._on_fault, threads)
-        outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter, self._shrink, on_data_loss)
+        outcomes = Outcomes(events, self.dead_letters, self._clock, self.meter, self._shrink, self._codec, on_data_loss)
         self._sender = Sender(settings, self._accumulator, outcomes, events, self.meter, loop, self._clock)
         self._sender.relieve = self._shares.relieve
         self._cluster = Cluster(
@@ -203,6 +203,9 @@ class BatchProducer:
             self._shares.look()
 
     def _compressed(self, job: Job) -> None:
+        if job.item is not None:
+            self._enter(job.item, job)
+            return
         self._go_on(self._attachments[job.arena], [(job.lane, job.batch, job.plain_bytes)], job.now_ms, job.tick_ms)
 
     def _go_on(
@@ -414,9 +417,32 @@ class BatchProducer:
             runs, sealed = plan(joined(arenas))
             for run in runs:
                 lane.add_run(*run)
-            for item in sealed:
-                lane.enqueue(item)
+            self._compress_recovered(lane, sealed)
             self._sender.wake(lane)
+
+    def _compress_recovered(self, lane: Lane, sealed: Sequence[Item]) -> None:
+        """What a dead process had sealed and never sent enters its lane as its topic's codec makes it."""
+        now_ms, tick_ms = self._clock.now_ms(), self._clock.tick_ms()
+        # What was sealed here meanwhile, and is being compressed, comes behind it.
+        codec = PLAIN if self._compressor.holds(lane) else self._codec(lane, PLAIN)
+        for item in sealed:
+            if codec is PLAIN:
+                lane.enqueue(item)
+                continue
+            job = Job(lane, item.arena, item.batch, codec, now_ms, tick_ms)
+            job.item = item
+            self._compressor.put(job)
+
+    def _enter(self, item: Item, job: Job) -> None:
+        item.batch = job.batch
+        item.size_bytes = job.batch.size_bytes
+        job.lane.enqueue(item)
+        self._sender.wake(job.lane)
+
+    def _codec(self, lane: Lane, otherwise: Codec) -> Codec:
+        """What the lane's topic is compressed with; ``otherwise`` where that is nothing."""
+        settings = self._topics.get(lane.topic.name)
+        return settings.codec if settings and settings.codec is not PLAIN else otherwise
 
     def _recovered(self, attachment: Attachment, waiting: Sequence[Any]) -> dict[Lane, list[Item]]:
         """The batches as items by lane, except those that are left in the arena."""

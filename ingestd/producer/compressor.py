@@ -19,6 +19,7 @@ from ingestd.limits import BATCH_OVERHEAD_BYTES
 from ingestd.producer.common import log
 from ingestd.producer.compression import Codec, Compressed, compress, put_compressed, worth_compressing
 from ingestd.producer.delivery import Lane
+from ingestd.producer.item import Item
 
 INLINE_NS_MAX: Final = 300_000
 """Compressed on the event loop in each of its milliseconds, by estimate: for a small batch a thread costs more."""
@@ -41,6 +42,7 @@ class Job:
         "done",
         "error",
         "in_thread",
+        "item",
         "lane",
         "now_ms",
         "payload",
@@ -52,6 +54,8 @@ class Job:
         self.lane = lane
         self.arena = arena
         self.batch = batch
+        self.item: Item | None = None
+        """Of a batch that recovery found sealed: what is known of it; None: one just sealed."""
         self.codec = codec
         self.now_ms = now_ms
         self.tick_ms = tick_ms
@@ -122,6 +126,10 @@ class Compressor:
     def busy(self) -> bool:
         """Some batch has not been given on."""
         return bool(self._lines)
+
+    def holds(self, lane: Lane) -> bool:
+        """Some batch of ``lane`` has not been given on."""
+        return lane in self._lines
 
     def jobs(self) -> Iterator[Job]:
         """What has not been given on."""

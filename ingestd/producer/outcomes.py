@@ -10,7 +10,7 @@ from ingestd.kafka.errors import error_of
 from ingestd.log import counted
 from ingestd.metrics import Failed, Ledger
 from ingestd.producer.common import Clock, log
-from ingestd.producer.compression import compress_batch, decompress, default_codec
+from ingestd.producer.compression import Codec, compress_batch, decompress, default_codec
 from ingestd.producer.dead_letters import DeadLetters, Letter
 from ingestd.producer.delivery import Lane
 from ingestd.producer.item import (
@@ -60,7 +60,7 @@ class DeliveryEvents(Protocol):
 
 class Outcomes:
     """Ends batches and applies the steps of a lane. ``shrink(lane, arena, bytes)``: the next batches of its topic shall
-    not be larger.
+    not be larger. ``codec_of(lane, otherwise)``: what other bytes for its batches are compressed with.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Outcomes:
         clock: Clock,
         meter: Meter,
         shrink: Callable[[Lane, Any, int], None],
+        codec_of: Callable[[Lane, Codec], Codec],
         on_data_loss: Callable[[str], object] | None = None,
     ) -> None:
         self._events = events
@@ -77,6 +78,7 @@ class Outcomes:
         self._clock = clock
         self._meter = meter
         self._shrink = shrink
+        self._codec_of = codec_of
         self._on_data_loss = on_data_loss
         self._repairs: dict[Item, int] = {}
         """Attempts so far at those that found no room."""
@@ -201,7 +203,7 @@ class Outcomes:
             self._tell_refused(lane, step, texts, reason)
 
         batch = arena.repair(old.entry, list(texts), reason, decompress, tell)
-        batch = compress_batch(arena, batch, default_codec(old.codec))
+        batch = compress_batch(arena, batch, self._codec_of(lane, default_codec(old.codec)))
         self._meter.refused(lane.topic.name, len(texts), item.size_bytes - batch.size_bytes)
         lane.waiting_bytes += batch.size_bytes - item.size_bytes
         item.size_bytes = batch.size_bytes
@@ -227,7 +229,8 @@ class Outcomes:
         )
         self._meter.add(Count.BATCHES_SPLIT)
         self._shrink(lane, arena, max(first.size_bytes, second.size_bytes))
-        lane.divided(step, *(compress_batch(arena, half, default_codec(old.codec)) for half in (first, second)))
+        codec = self._codec_of(lane, default_codec(old.codec))
+        lane.divided(step, *(compress_batch(arena, half, codec) for half in (first, second)))
 
     def _tell_refused(self, lane: Lane, step: Repair, texts: dict[int, str], reason: int) -> None:
         item = step.item

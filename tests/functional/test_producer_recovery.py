@@ -10,6 +10,7 @@ import uvloop
 
 from ingestd.figures import Count
 from ingestd.hotpath.arena import Arena
+from ingestd.producer.compression import ZSTD, Codec, decompress, encode
 from tests.fakes.broker import NOTHING, PRODUCE, FakeCluster, Nothing, Request
 from tests.functional.producer_rig import Rig, clock, lines_of
 
@@ -207,6 +208,28 @@ def test_what_a_draining_arena_holds_goes_before_what_came_later(tmp_path: Path)
             rig.send(b"5")
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"1", b"2", b"3", b"4", b"5"]
+            await rig.close()
+
+    run(scenario())
+
+
+def test_what_was_never_sent_goes_out_compressed_in_its_order(tmp_path: Path) -> None:
+    """Small batches are compressed at once and large ones by a thread, whichever arena they are in."""
+
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            lines = [b"%04d " % number + b"the same words again " * (500 if number % 3 else 20) for number in range(40)]
+            arenas = [left(cluster, tmp_path / name, *part) for name, part in (("a", lines[:20]), ("b", lines[20:30]))]
+            rig = Rig(cluster.bootstrap, draining=tuple(arenas), compression_type="zstd", compression_zstd_level=1)
+            for line in lines[30:]:
+                rig.send(line)
+            await rig.idle()
+            log = cluster.log("t")
+            assert lines_of(log, ZSTD) == lines
+            assert [batch.payload for batch in log.batches] == [
+                encode(Codec(ZSTD, 1), memoryview(decompress(ZSTD, batch.payload))) for batch in log.batches
+            ]
+            assert all(rig.producer.drained(arena) for arena in arenas)
             await rig.close()
 
     run(scenario())

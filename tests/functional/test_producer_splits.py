@@ -12,6 +12,7 @@ import uvloop
 
 from ingestd.figures import Count
 from ingestd.metrics import Failed
+from ingestd.producer.compression import GZIP, Codec, decompress, encode
 from tests.fakes.broker import CLOSE, PRODUCE, SILENCE, Close, FakeCluster, Request, Silence
 from tests.functional.producer_rig import lines_of, running
 
@@ -54,6 +55,21 @@ def test_a_batch_that_is_too_large_is_split_until_it_fits(codec: str, code: int)
             assert rig.events.failed == []
             assert rig.arena.ledger()["possible_duplicates"] == 0
             assert len(rig.events.splits) == rig.producer.meter.figures.counts[Count.BATCHES_SPLIT] > 0
+
+    run(scenario())
+
+
+def test_parts_are_compressed_at_the_level_of_their_topic() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, compression_type="gzip", compression_gzip_level=1) as rig:
+            limit(cluster, 1500)
+            rig.send(*lines(64))
+            await rig.idle()
+            assert rig.events.splits
+            for batch in cluster.log("t").batches:
+                plain = memoryview(decompress(GZIP, batch.payload))
+                assert batch.payload == encode(Codec(GZIP, 1), plain) != encode(Codec(GZIP, -1), plain)
 
     run(scenario())
 

@@ -49,6 +49,17 @@ def test_batch_size_holds() -> None:
     assert min(rig.sizes[:-1]) > 5000 - 120
 
 
+def test_a_batch_has_no_more_records_than_it_could_be_split_into() -> None:
+    rig = Rig(buffer_bytes=256 << 20, partitions=1, batch_bytes=64 << 20)
+    stream = rig.stream("lines")
+    for _ in range(80):
+        stream.feed(b"x\n" * 65536, NOW_MS, TICK_MS)
+    rig.intake.seal_all()
+    counts = [batch.record_count for batch in rig.arena.take_sealed()]
+    assert sum(counts) == 80 * 65536
+    assert max(counts) == 1 << 20
+
+
 def test_a_batch_takes_its_first_record_whatever_its_size() -> None:
     rig = Rig(partitions=1, batch_bytes=0)
     values = [b"a", b"x" * 300_000, b"b"]
