@@ -94,8 +94,9 @@ class Lane(ExpiringLane):
         parts = head.action is Action.OUT_OF_ORDER and self._has_parts
         before = head
         for item in self.window[1:]:
-            if item.cut and item.cut == before.cut and before.action is Action.OUT_OF_ORDER:
-                # what follows a refused part of the same whole is refused with it
+            if item.cut and item.cut == before.cut and before.action in _NO_ANSWER:
+                # What follows a refused part of the same whole is refused with it, or taken ahead of it by a broker
+                # without memory: neither tells of the whole.
                 continue
             if item.action not in _NO_ANSWER:
                 if item.in_doubt or parts:
@@ -274,10 +275,13 @@ class Lane(ExpiringLane):
             return
         hidden = False
         for item in reversed(window):
-            # In doubt and refused for itself: what is behind the one that failed may be in the log with it.
-            hidden = hidden or (item.in_doubt and item.action is Action.REFUSED)
+            # In doubt, and refused for itself, or in another cut than it may have in the log, or behind a success that
+            # proved nothing: what is behind the one that failed may be there with it.
+            unknown = item.action is Action.REFUSED or item.cut or item.overtaken
+            hidden = hidden or bool(item.in_doubt and unknown)
             item.risk = item.risk or (item.in_doubt and hidden)
-            item.in_doubt = item.in_doubt and hidden
+            # Under numbers that a broker may know nothing of, none of them may go ahead to tell of those before it.
+            item.in_doubt = False
         self._renumber(list(window), fresh=False)
 
     def _renumber_at_risk(self, tick_ms: int, *, fresh: bool) -> None:

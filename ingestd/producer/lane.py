@@ -255,10 +255,6 @@ class LaneQueue:
             self.cursor += 1
         if item.in_doubt and (self._plain or item.overtaken or self._is_old(now_ms)):
             item.risk = True
-        elif item.cut and not item.attempts and item is self.window[0] and numbers.confirmed:
-            # Right behind the last success, so what it was cut from is not in the log.
-            item.cut = 0
-            item.in_doubt = False
         item.outdated = False
         self._fly(item, now_ms)
         return item
@@ -395,7 +391,17 @@ class LaneQueue:
         self.waiting_bytes -= item.size_bytes
         if not window:
             self._oldest_ms = NEVER_MS
+        if item.cut and not item.risk:
+            self._whole_is_not_there(item)
         return (item,)
+
+    def _whole_is_not_there(self, part: Item) -> None:
+        """The broker has ``part`` by itself, so nothing that it was cut from is in the log. A success of what stands
+        before a whole shows no such thing: it may have been a repeat, with the whole behind it."""
+        for other in self.window:
+            if other.cut == part.cut:
+                other.cut = 0
+                other.in_doubt = False
 
     def _resolved_up_to(self, item: Item) -> None:
         """The broker has ``item``, and so those before it, though they were given up."""
