@@ -101,7 +101,7 @@ PRODUCER: Final[Mapping[str, str]] = {
 }
 
 TOPIC: Final[Mapping[str, str]] = {
-    "partitions": f"{_DAEMON}::test_what_was_accepted_survives_the_death_of_everything",
+    "partitions": f"{_DAEMON}::test_senders_of_an_unknown_topic_wait_and_are_refused",
 }
 """What only a topic has. That its others go before those of ``[producer]``: ``unit/config/test_reader.py``."""
 
@@ -110,7 +110,7 @@ DAEMON: Final[Mapping[str, str]] = {
     "state.directory": "functional/test_process_supervisor.py::test_a_second_daemon_names_the_first",
     "arena.directory": f"{_DAEMON}::test_an_arena_of_another_daemon_is_named",
     "durability": f"{_DAEMON}::test_durability_memory_leaves_no_arena",
-    "stop.timeout.ms": "kafka/test_outage.py::test_a_stopped_daemon_keeps_what_it_accepted",
+    "stop.timeout.ms": f"{_SETTINGS}::test_stop_timeout_ms_is_how_long_a_stop_waits_for_kafka",
     "pressure.high": f"{_SETTINGS}::test_pressure_high_is_the_level_at_which_senders_wait",
     "pressure.low": "unit/supervisor/test_pressure.py::test_steps",
     "admin.listen": "functional/test_admin.py::test_every_scrape_balances_while_load_runs",
@@ -122,7 +122,7 @@ DAEMON: Final[Mapping[str, str]] = {
 }
 
 LISTENER: Final[Mapping[str, str]] = {
-    "name": "functional/test_dead_letters.py::test_list_counts_by_day_topic_and_reason",
+    "name": "kafka/test_dead_letters.py::test_one_record_of_ten_thousand_is_refused_kept_and_replayed",
     "listen": f"{_SOCKETS}::test_udp_has_a_socket_per_worker_on_one_port",
     "format": f"{_SOCKETS}::test_only_a_format_with_sessions_needs_own_paths",
     "topic": "kafka/test_end_to_end.py::test_three_sockets_two_workers",

@@ -2,6 +2,8 @@
 
 import datetime
 import io
+import subprocess
+import sys
 import uuid
 from importlib import import_module
 from typing import Any
@@ -16,6 +18,14 @@ from ingestd.kafka import messages
 from ingestd.kafka.errors import ProtocolError
 
 metadata_v13: Any = import_module("kio.schema.metadata.v13.response")
+
+
+def test_hypothesis_is_not_brought_in_and_stays_to_be_had() -> None:
+    script = (
+        "import sys; from ingestd.kafka import messages as m; m.metadata_request(12, 1, 'c', ['t'], False);"
+        "assert not [name for name in sys.modules if name.startswith('hypothesis')]; import hypothesis.strategies"
+    )
+    subprocess.run([sys.executable, "-c", script], timeout=60, check=True)
 
 
 def test_api_versions_requests_are_golden() -> None:
