@@ -98,6 +98,9 @@ class Lane(ExpiringLane):
                 # What follows a refused part of the same whole is refused with it, or taken ahead of it by a broker
                 # without memory: neither tells of the whole.
                 continue
+            if item.cut and not item.attempts and not self.numbers.known:
+                # No broker has it as it is, and one without memory would take it ahead of those before it.
+                continue
             if item.action not in _NO_ANSWER:
                 if item.in_doubt or parts:
                     return item

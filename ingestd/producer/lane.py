@@ -316,10 +316,9 @@ class LaneQueue:
         self.cursor = 0
         self._oldest_ms = min(item.oldest_ms for item in items)
         self._restamp(list(renumbered))
-        if numbers.epoch > EPOCH_MAX and not self._plain:
+        if numbers.epoch > EPOCH_MAX and not (self._plain and numbers.producer_id < 0):
             self._renumber(list(items), fresh=True)
-            return False
-        return not self.renumbering
+        return not self.renumbering and self.wants_identity is not _FRESH
 
     @property
     def numbers(self) -> Numbers:

@@ -104,6 +104,19 @@ def test_a_part_is_no_witness_for_the_one_before_it() -> None:
     assert second.risk
 
 
+def test_a_part_that_was_never_sent_is_no_witness_for_a_broker_without_memory() -> None:
+    """Found by a successor, which does not know any more which parts belong together."""
+    lane = lost(1)
+    answered(lane, TOO_LARGE)
+    split(lane)
+    first, second = lane.window
+    second.cut += 1
+    answered(lane, REFUSED)
+    [step] = lane.resolve(0)
+    assert isinstance(step, Fail)
+    assert (step.item, second.risk) == (first, True)
+
+
 def test_what_a_success_behind_it_has_not_proven_may_be_there_twice() -> None:
     lane = lost(3)
     head, overtaken, _ = lane.window

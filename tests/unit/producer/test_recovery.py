@@ -148,6 +148,21 @@ def test_a_repair_in_one_arena_goes_before_what_is_behind_it_in_another() -> Non
         assert [item.risk for item in run.items] == [False, True]
 
 
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_repair_cut_in_half_at_the_last_epoch_never_has_one_that_cannot_be(idempotent: bool) -> None:
+    [run], _ = plan([sealed_again(1, (7, EPOCH_MAX, 40), record_count=1), make(2, (7, EPOCH_MAX, 42))])
+    lane = Lane("t", 0, lambda _: 0, idempotent=idempotent)
+    lane.add_run(*run)
+    assert lane.take(NOW_MS, 0) is None
+    if idempotent:
+        assert lane.wants_identity is Want.FRESH
+        lane.identity(9, 0)
+    assert entries(lane.renumbering) == [1, 2]
+    assert stamps(lane.renumbering) == ([(9, 0, 0), (9, 0, 1)] if idempotent else [(-1, -1, -1)] * 2)
+    lane.renumbered()
+    assert lane.take(NOW_MS, 0) is run.items[0]
+
+
 def test_a_repair_with_nothing_behind_it_keeps_its_first_number() -> None:
     [run], _ = plan([sealed_again(1, (7, 0, 40), record_count=1), make(2)])
     assert (stamps(run.items), entries(run.renumbered)) == ([(7, 0, 40)], [1])
