@@ -161,7 +161,7 @@ def test_batches_in_doubt_that_are_too_large_by_now_are_written_once(written: in
 
     async def scenario() -> None:
         cluster = FakeCluster(topics={"t": 1})
-        async with running(cluster, batch_size=2000) as rig:
+        async with running(cluster, batch_size=2000, request_timeout_ms=400) as rig:
             rig.send(b"first")
             await rig.idle()
             requests = 0

@@ -306,31 +306,33 @@ def test_logins_and_their_renewals_are_counted(
     daemon.wait_for(lambda: logins(address)["in"] > found["in"], 5, "another login")
 
 
-@pytest.mark.parametrize("listener", ["EXPIRED", "MUTUAL", "DIRECT"])
 def test_failed_handshakes_are_counted_and_plain_connections_are_no_logins(
-    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str, listener: str
+    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str
 ) -> None:
     cluster = secure.cluster
     cluster.create_topic(topic_name, 1)
-    address = f"127.0.0.1:{free_ports(1)[0]}"
     tls = {"security.protocol": "SSL", "ssl.truststore.location": str(secure.ca)}
-    plain = listener == "DIRECT"
-    daemon = make_daemon(
-        cluster.direct if plain else f"127.0.0.1:{cluster.port_of(listener)}",
-        [line_listener(topic_name)],
-        topics={topic_name: {"partitions": 1}},
-        producer={} if plain else tls,
-        settings={"admin.listen": address},
-        workers=1,
-    )
-    daemon.start()
-    LineSender.send_all(f"{daemon.sockets}/lines", b"k\tv\n")
-    if plain:
-        daemon.wait_settled(1)
-        made = 'ingestd_producer_connection_creation_total{worker="0"}'
-        daemon.wait_for(lambda: scrape(address)[made] >= 1, 5, "a connection counted")
-        assert set(logins(address).values()) == {0}
-        return
-    daemon.wait_for(lambda: logins(address)["handshakes"] >= 2, 15, "failed handshakes")
-    found = logins(address)
-    assert found == {**dict.fromkeys(LOGINS, 0), "refused": found["handshakes"], "handshakes": found["handshakes"]}
+    daemons: dict[str, tuple[Daemon, str]] = {}
+    for listener in ("EXPIRED", "MUTUAL", "DIRECT"):
+        address = f"127.0.0.1:{free_ports(1)[0]}"
+        daemon = make_daemon(
+            cluster.direct if listener == "DIRECT" else f"127.0.0.1:{cluster.port_of(listener)}",
+            [line_listener(topic_name)],
+            topics={topic_name: {"partitions": 1}},
+            producer={} if listener == "DIRECT" else tls,
+            settings={"admin.listen": address},
+            workers=1,
+        )
+        daemon.start()
+        LineSender.send_all(f"{daemon.sockets}/lines", b"k\tv\n")
+        daemons[listener] = daemon, address
+    daemon, plain = daemons.pop("DIRECT")
+    daemon.wait_settled(1)
+    made = 'ingestd_producer_connection_creation_total{worker="0"}'
+    daemon.wait_for(lambda: scrape(plain)[made] >= 1, 5, "a connection counted")
+    assert set(logins(plain).values()) == {0}
+    for name, (daemon, address) in daemons.items():
+        daemon.wait_for(lambda address=address: logins(address)["handshakes"] >= 2, 15, f"{name}: failed handshakes")  # type: ignore[misc]
+        found = logins(address)
+        failed = found["handshakes"]
+        assert found == {**dict.fromkeys(LOGINS, 0), "refused": failed, "handshakes": failed}, name
