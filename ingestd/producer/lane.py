@@ -512,8 +512,9 @@ class LaneQueue:
         self._shown_tick_ms = tick_ms
         numbers = self.numbers
         numbers.known = True
-        if item is self.window[0]:
-            # it would have been taken, or recognised, if the broker's memory ended right before it
+        if item is self.window[0] and not item.overtaken:
+            # It would have been taken, or recognised, if the broker's memory ended right before it. Nor does that end
+            # with one taken ahead of it, which may be older.
             numbers.seen_ms = NEVER_MS
 
     # -- new numbers

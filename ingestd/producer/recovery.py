@@ -96,8 +96,9 @@ def plan(items: Sequence[Item]) -> tuple[list[Run], list[Item]]:
                 at_risk = item.risk_behind
             run.items.append(item)
         else:
-            runs.append(Run([item], Numbers(item.producer_id, item.epoch), []))
+            runs.append(Run([], Numbers(item.producer_id, item.epoch, item.sequence), []))
             _go_on(runs[-1], item)
+            runs[-1].items.append(item)
             at_risk = item.risk_behind
     return runs, sealed
 
@@ -134,6 +135,10 @@ def _settle_doubt(item: Item, at_risk: bool) -> None:
 
 def _go_on(run: Run, item: Item) -> None:
     """``item`` keeps its numbers; the arena still has to be told where it is sealed."""
+    if item.sequence != run.numbers.next_sequence:
+        # What had the numbers between was taken ahead of those before it, which proved nothing of them.
+        for before in run.items:
+            before.overtaken = True
     _follow(run.numbers, item)
     if not item.stamped:
         run.renumbered.append(item)

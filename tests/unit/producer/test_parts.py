@@ -134,6 +134,22 @@ def test_what_a_success_behind_it_has_not_proven_may_be_there_twice() -> None:
     assert overtaken.risk
 
 
+def test_a_refusal_of_one_that_was_overtaken_tells_nothing_of_the_age_of_what_the_broker_remembers() -> None:
+    lane = lost(3)
+    _, taken, _ = lane.window
+    taken.oldest_ms -= 1
+    answered(lane, OUT_OF_ORDER)
+    assert lane.resolve(0) == []
+    lane.numbers.seen_ms = 0
+    answered(lane, 0)
+    assert lane.resolve(0) == []
+    head, last = lane.window
+    assert answered(lane, LOST) is last
+    assert lane.resolve(0) == []
+    assert answered(lane, OUT_OF_ORDER) is head
+    assert lane.numbers.seen_ms == taken.oldest_ms
+
+
 @pytest.mark.parametrize("epoch", [0, EPOCH_MAX])
 def test_under_new_numbers_none_goes_ahead_of_another(epoch: int) -> None:
     lane = lost(3)

@@ -148,6 +148,11 @@ def test_a_repair_in_one_arena_goes_before_what_is_behind_it_in_another() -> Non
         assert [item.risk for item in run.items] == [False, True]
 
 
+def test_what_was_taken_ahead_of_others_has_not_proven_them() -> None:
+    [run], _ = plan([make(1, (7, 0, 40)), make(2, (7, 0, 42)), make(3, (7, 0, 46)), make(4, (7, 0, 48))])
+    assert [item.overtaken for item in run.items] == [True, True, False, False]
+
+
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_a_repair_cut_in_half_at_the_last_epoch_never_has_one_that_cannot_be(idempotent: bool) -> None:
     [run], _ = plan([sealed_again(1, (7, EPOCH_MAX, 40), record_count=1), make(2, (7, EPOCH_MAX, 42))])
