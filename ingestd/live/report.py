@@ -1,21 +1,22 @@
 """The text of ``ingestd check --live``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ingestd.config.model import Config
 from ingestd.kafka.describe import DESCRIBE, READ, WRITE, TopicDescription
 from ingestd.kafka.errors import NONE
 from ingestd.live.view import Finding, Reached, View, Weight
-from ingestd.log import counted
+from ingestd.log import counted, printable
 
+_LINE_CHARACTERS_MAX = 2000
 _RIGHTS = ((WRITE, "write"), (DESCRIBE, "describe"), (READ, "read"))
 
 
 def report(config: Config, view: View, findings: Sequence[Finding]) -> str:
-    """Brokers, topics, findings, one a line, and a last line that sums up."""
+    """Brokers, topics, findings, one a line, and a last line that sums up; safe for a terminal, whoever says it."""
     lines = [f"bootstrap.servers {_reached(seed)}" for seed in view.seeds]
     if not view.reachable:
-        return "\n".join([*lines, "no bootstrap server can be reached"])
+        return _text([*lines, "no bootstrap server can be reached"])
     lines.append(f"cluster {view.cluster_id}")
     lines += [f"  broker {node} {_reached(broker)}" for node, broker in sorted(view.nodes.items())]
     lines += [_topic(topic) for topic in _present(config, view)]
@@ -23,7 +24,11 @@ def report(config: Config, view: View, findings: Sequence[Finding]) -> str:
     fails = sum(finding.weight is Weight.FAILS for finding in findings)
     notes = len(findings) - fails
     lines.append(f"{counted(fails, 'finding')} that will cost records, {notes} to think about")
-    return "\n".join(lines)
+    return _text(lines)
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(printable(line, _LINE_CHARACTERS_MAX) for line in lines)
 
 
 def _reached(broker: Reached) -> str:

@@ -41,3 +41,12 @@ def test_nobody_reached() -> None:
 def test_numbers_of_settings() -> None:
     told = {"a": "5", "b": None, "c": "x"}
     assert [number(told, name) for name in ("a", "b", "c", "d")] == [5, None, None, None]
+
+
+def test_what_a_broker_says_stays_on_its_line_and_away_from_the_terminal() -> None:
+    evil = "\x1b[2J no\nfails: x: forged"
+    lines = report(CONFIG, View([Reached("a:1", evil)]), []).splitlines()
+    assert lines == [r"bootstrap.servers a:1: \x1b[2J no\nfails: x: forged", "no bootstrap server can be reached"]
+    text = report(CONFIG, View([Reached("a:1")], evil), [Finding(Weight.NOTE, "y", evil, "See")])
+    assert len(text.splitlines()) == 4
+    assert all(line.isprintable() for line in text.splitlines())
