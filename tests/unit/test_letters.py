@@ -190,3 +190,20 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     letters.append(tmp_path, line(), Bounds(len(line()), 1), NOW_MS)
     assert len(list(tmp_path.iterdir())) == 4
     assert letters.days(tmp_path) == [letters.day_of(NOW_MS)]
+
+
+def test_marks_are_for_whom_the_letters_are(tmp_path: Path) -> None:
+    """Also where a superuser with a narrow umask replays: the daemon's user goes on with them, its group reads them."""
+    letters.append(tmp_path, line(), ROOMY, NOW_MS)
+    day = letters.day_of(NOW_MS)
+    kept = letters.file_of(tmp_path, day)
+    kept.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(kept, 65534, 65534)
+    umask = os.umask(0o077)
+    try:
+        letters.mark_replayed(tmp_path, day, ["aaaa-0"])
+    finally:
+        os.umask(umask)
+    found, wanted = letters.marks_of(tmp_path, day).stat(), kept.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode) == (wanted.st_uid, wanted.st_gid, wanted.st_mode)
