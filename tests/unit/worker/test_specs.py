@@ -15,6 +15,8 @@ listen = "unix-stream:/run/app.sock"
 format = "frames"
 topics = ["orders", "clicks"]
 timestamp_out_of_bounds = "refuse"
+timestamp_past_ms = 60000
+timestamp_future_ms = 1000
 
 [[listeners]]
 name = "devices"
@@ -33,6 +35,7 @@ def test_listeners_in_numbers(tmp_path: Path) -> None:
     topics = {"orders": 4, "clicks": 5, "readings": 6}
     spec = listener_spec(0, app, topics)
     assert (spec.topic, spec.topics, spec.key, spec.timestamp, spec.timestamp_refuse) == (-1, (4, 5), 0, 1, True)
+    assert (spec.timestamp_past_ms, spec.timestamp_future_ms) == (60_000, 1000)
     assert (spec.shed, spec.header_count) == (False, 0)
     assert spec.record_bytes_max == app.record_bytes_max + 82 == 1 << 20
     spec = listener_spec(1, devices, topics)
