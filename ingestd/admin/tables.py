@@ -129,7 +129,8 @@ def troubles(status: Status, tick_ms: int) -> list[str]:
             met.setdefault((trouble.address, trouble.reason), []).append((worker.index, trouble))
     lines = []
     for (address, reason), found in met.items():
-        told = f"worker{'s' if len(found) > 1 else ''} {', '.join(str(index) for index, _ in found)}"
+        who = dict.fromkeys(str(index) for index, _ in found)
+        told = f"worker{'s' if len(who) > 1 else ''} {', '.join(who)}"
         age_ms = tick_ms - min(trouble.since_tick_ms for _, trouble in found)
         tried_ms = tick_ms - max(trouble.tried_tick_ms for _, trouble in found)
         tried = f", last tried {duration_text(tried_ms)} ago" if tried_ms > TRIED_LATELY_MS else ""

@@ -139,3 +139,12 @@ def test_a_process_that_only_inherited_the_number_is_not_the_supervisor(path: Pa
     Writer.create(path, workers=1, supervisor_pid=os.getpid(), now_ms=1_000).close()
     with pytest.raises(HostDaemonAbsentError, match="is gone"):
         read_status(path)
+
+
+def test_brokers_with_one_address_are_one_line_of_a_worker(board: Writer, path: Path) -> None:
+    """Proxies let every broker have theirs."""
+    figures = Figures()
+    figures.troubles = [Trouble(TICK_MS - age_ms, TICK_MS - 500, "proxy:9092", "away") for age_ms in (2000, 5000)]
+    figures.gauges[Gauge.BROKERS_UNREACHABLE] = 2
+    store_block(board.block(1), memoryview(figures.pack()))
+    assert tables.troubles(read_status(path), TICK_MS) == ["no way to proxy:9092 for 5s (worker 1): away"]
