@@ -164,5 +164,6 @@ def _add_unnumbered(runs: list[Run], items: Sequence[Item]) -> None:
     if not runs or runs[-1].numbers.epoch <= EPOCH_MAX:
         runs.append(Run([], Numbers(-1, EPOCH_MAX + 1), []))
     for item in items:
-        item.risk = item.risk or item.in_doubt
+        # Under the numbers to come, no attempt was made.
+        _settle_doubt(item, at_risk=True)
         runs[-1].items.append(item)
