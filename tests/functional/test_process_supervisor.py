@@ -227,4 +227,4 @@ def test_the_memory_of_a_worker_is_looked_at_once_it_is_ready(make_rig: Callable
     pid = rig.wait_ready()
     began = time.monotonic()
     rig.wait_for(lambda: rig.resident_bytes() > 0.7 * psutil.Process(pid).memory_info().rss, "its memory")
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 3.5
