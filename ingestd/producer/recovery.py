@@ -7,6 +7,9 @@ numbers). What such an operation had decided stays decided: those batches cannot
 unless the renumbering was one at risk (FLAG_RISK_BEHIND), or a repair, of which nothing tells. The halves of a split
 have their numbers from the beginning, and are only stamped here.
 
+A gap between stamped batches of one epoch: what had those numbers was taken ahead of what is before the gap, by a
+broker that had shown no memory. No success behind proves that (``Item.overtaken``).
+
 A batch that is sealed once more without numbers was sent without idempotence.
 """
 
