@@ -93,11 +93,6 @@ def _encode_headers(headers: Sequence[Header]) -> bytes:
     return b"".join(parts)
 
 
-def encode_frame(first_sequence: int, records: Sequence[bytes], topic: str | None, topic_id: int = 0) -> bytes:
-    """A RECORDS frame around records that are encoded already."""
-    return frame_head(first_sequence, records, topic, topic_id) + b"".join(records)
-
-
 def frame_head(first_sequence: int, records: Sequence[bytes], topic: str | None, topic_id: int = 0) -> bytes:
     """What goes in front of `records`: head and, if the topic goes by name, its name."""
     name = b""

@@ -138,9 +138,6 @@ class Room:
         """Whether somebody waits for pages."""
         return bool(self._for_pages)
 
-    def waits_for_topic(self, index: int) -> bool:
-        return bool(self._for_topic.get(index))
-
     def topic_settled(self, index: int) -> None:
         """The partition count is known now, or the topic is refused from now on."""
         for reader in self._for_topic.pop(index, ()):

@@ -18,6 +18,7 @@ from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.hotpath.publisher import store_block
 from ingestd.letters import Bounds
+from ingestd.limits import HOLD_BYTES_MAX, READ_WINDOW_BYTES
 from ingestd.listeners.room import Hooks, Room, clock
 from ingestd.log import counted
 from ingestd.producer.batch_producer import BatchProducer
@@ -105,7 +106,9 @@ class Worker:
         """Builds the parts; nothing is read yet."""
         plan = self._plan
         own = self._arenas.own
-        self._intake = Intake(own, self._row.view, seed=int.from_bytes(os.urandom(8), "little"))
+        seed = int.from_bytes(os.urandom(8), "little")
+        bounds = {"window_bytes": READ_WINDOW_BYTES, "hold_bytes": HOLD_BYTES_MAX}
+        self._intake = Intake(own, self._row.view, seed=seed, **bounds)
         self._topics = Topics(plan.config, own, self._intake, self._loop, self._partitioners)
         hooks = Hooks(
             sealed=self._sealed,

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestd.client.encoding import DecodedRecord, Records, decode_records, encode_frame, encode_record
+from ingestd.client.encoding import DecodedRecord, Records, decode_records, encode_record, frame_head
 from ingestd.client.frame import FrameError, FrameReader
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -18,6 +18,10 @@ RECORDS = st.builds(
 
 def encoded(record: DecodedRecord) -> bytes:
     return encode_record(record.value, record.key, record.partition, record.timestamp_ms, record.headers)
+
+
+def encode_frame(first_sequence: int, records: list[bytes], topic: str | None, topic_id: int = 0) -> bytes:
+    return frame_head(first_sequence, records, topic, topic_id) + b"".join(records)
 
 
 @given(

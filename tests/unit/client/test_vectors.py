@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from ingestd.client import answers, frame
-from ingestd.client.encoding import DecodedRecord, Records, decode_records, encode_frame, encode_record
+from ingestd.client.encoding import DecodedRecord, Records, decode_records, encode_record
 from ingestd.client.errors import FAILED_REASONS, REJECTED_REASONS
 from ingestd.client.frame import FrameReader
+from tests.unit.client.test_encoding import encode_frame
 
 ROOT = Path(__file__).parents[3]
 VECTORS: list[dict[str, Any]] = json.loads((ROOT / "tests/vectors/protocol.json").read_text())["vectors"]
