@@ -151,7 +151,8 @@ def _make_room(directory: Path, today: str, more_bytes: int, bounds: Bounds, now
     """Removes the oldest days as far as the bounds ask for it, and marks whose letters have gone in any case."""
     removed = []
     for day in {*_days(directory, REPLAYED_SUFFIX)} - {*days(directory), today}:
-        marks_of(directory, day).unlink(missing_ok=True)
+        with suppress(OSError):
+            marks_of(directory, day).unlink()
     horizon = f"{datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(days=bounds.days_max):%Y%m%d}"
     sizes = {day: _size(directory, day) for day in days(directory)}
     for day in sorted(sizes):

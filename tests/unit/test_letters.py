@@ -207,3 +207,9 @@ def test_marks_are_for_whom_the_letters_are(tmp_path: Path) -> None:
         os.umask(umask)
     found, wanted = letters.marks_of(tmp_path, day).stat(), kept.stat()
     assert (found.st_uid, found.st_gid, found.st_mode) == (wanted.st_uid, wanted.st_gid, wanted.st_mode)
+
+
+def test_marks_that_cannot_be_removed_cost_no_letter(tmp_path: Path) -> None:
+    letters.marks_of(tmp_path, "20200101").mkdir()
+    letters.append(tmp_path, line(), ROOMY, NOW_MS)
+    assert letters.days(tmp_path) == [letters.day_of(NOW_MS)]
