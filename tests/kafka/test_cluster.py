@@ -42,6 +42,7 @@ def test_clients_are_led_through_the_proxy(start_cluster: Callable[..., Cluster]
         assert proxy.forwarded_bytes == proxied
 
 
+@pytest.mark.soak  # test_broker_restart.py does the same with a daemon
 @pytest.mark.three_nodes
 def test_another_node_leads_when_the_leader_is_killed(start_cluster: Callable[..., Cluster], topic_name: str) -> None:
     cluster = start_cluster(3)
