@@ -120,8 +120,8 @@ class Intake:
     def datagram_fed(self, listener_index: int, path: bytes, udp: bool) -> Datagram:
         """A datagram socket without a socket, for ``Datagram.feed``."""
     def seal_due(self, tick_ms: int) -> int:
-        """Seals batches whose linger time is over, those that may grow left out, and with them those that have lingered
-        half of it: one request takes them all. Returns milliseconds until the next one is due, -1: none is."""
+        """Seals batches whose linger time is over, those that may grow left out, and with them up to 128 that have
+        lingered half of it: one request takes them all. Returns milliseconds until the next one is due, -1: none is."""
     def seal_all(self) -> None:
         """Seals every open batch."""
     def seal_batches(self, entries: Collection[int]) -> int:

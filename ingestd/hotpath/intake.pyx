@@ -33,6 +33,9 @@ from ingestd.hotpath.datagram import Datagram
 from ingestd.hotpath.listener_spec import ListenerSpec
 from ingestd.hotpath.stream import Stream
 
+cdef enum:
+    COMPANIONS_MAX = 128               # batches that are sealed before their time, at once: the event loop has others to serve
+
 READ_MORE = FLAG_READ_MORE
 SEALED = FLAG_SEALED
 OPENED = FLAG_OPENED
@@ -324,7 +327,7 @@ cdef class Intake:
         cdef Slot* following
         cdef uint32_t index
         cdef int64_t left_ms, next_ms = -1
-        cdef bint due = self._any_due(tick_ms)
+        cdef uint32_t companions = COMPANIONS_MAX if self._any_due(tick_ms) else 0
         for index in range(appender.topic_capacity):
             topic = appender.topics[index]
             if topic == NULL:
@@ -334,9 +337,11 @@ cdef class Intake:
                 following = slot.open_next
                 if not slot.growing:
                     left_ms = slot.batch.opened_tick_ms + topic.linger_ms - tick_ms
-                    if left_ms > 0 and not (due and left_ms <= topic.linger_ms // 2):
-                        next_ms = left_ms if next_ms < 0 else min(next_ms, left_ms)
-                        break
+                    if left_ms > 0:
+                        if companions == 0 or left_ms > topic.linger_ms // 2:
+                            next_ms = left_ms if next_ms < 0 else min(next_ms, left_ms)
+                            break
+                        companions -= 1
                     appender.seal(slot)
                 slot = following
         return next_ms

@@ -95,6 +95,18 @@ def test_what_has_lingered_half_its_time_goes_along_with_what_is_due() -> None:
     assert rig.intake.seal_due(1015) == 1
 
 
+def test_no_more_than_128_go_along() -> None:
+    rig = Rig(buffer_bytes=32 << 20, partitions=200, linger_ms=10)
+    stream = rig.stream("frames")
+    for opened_ms, partitions in ((1000, [0]), (1005, range(1, 200))):
+        items = [WireRecord(b"v", partition=each) for each in partitions]
+        stream.feed(records_frame(items, topic=b"t0"), NOW_MS, opened_ms)
+    assert rig.intake.seal_due(1010) == 5
+    assert [batch.partition for batch in rig.arena.take_sealed()] == list(range(129))
+    assert rig.intake.seal_due(1015) == -1
+    assert len(rig.arena.take_sealed()) == 71
+
+
 def test_sealed_in_the_middle_of_a_read() -> None:
     rig = Rig(partitions=1)
     stream = rig.stream("lines")
