@@ -8,6 +8,7 @@ import os
 import re
 import socket
 from collections import deque
+from contextlib import suppress
 from enum import Enum
 from random import Random
 from typing import Any, Final
@@ -241,7 +242,8 @@ class Broker:
             await self.loop.sock_connect(sock, address.address)
             _, connection = await self.loop.create_connection(make, sock=sock)
         except BaseException:
-            sock.close()
+            with suppress(OSError):  # a transport that was made has closed the descriptor already
+                sock.close()
             raise
         return connection
 

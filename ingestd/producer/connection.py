@@ -110,6 +110,14 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         # Told about every byte that the kernel does not take at once: requests are built when it has taken all.
         self._transport.set_write_buffer_limits(high=0)  # type: ignore[union-attr]
+        self.broker.loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        """The first bytes. Not from within ``connection_made``: a peer that has gone already would end the transport
+        before uvloop has returned it, and then the Python socket it was made of does not learn that its descriptor is
+        closed: once collected, it closes whatever has the number by then (uvloop's issue 738)."""
+        if self.closing or self.session.state is State.CLOSED:
+            return
         if self._tls is None:
             self._write([self.session.start(None, self.broker.clock.tick_ms())])
             return

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import struct
 from collections.abc import Coroutine
 from random import Random
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 import uvloop
 
+from ingestd.kafka.session import State
 from ingestd.producer import batch_producer
 from ingestd.producer import broker as broker_module
 from ingestd.producer import brokers as brokers_module
 from ingestd.producer import sender as sender_module
+from ingestd.producer.connection import Connection
 from tests.fakes.broker import API_VERSIONS, CLOSE, METADATA, PRODUCE, SILENCE, FakeCluster
 from tests.functional.producer_rig import Rig, lines_of, running
 
@@ -67,6 +70,30 @@ def test_an_idle_connection_is_closed_and_comes_back_when_needed() -> None:
             rig.send(b"b")
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"a", b"b"]
+
+    run(scenario())
+
+
+def test_a_peer_that_has_gone_already_leaves_no_descriptor_that_is_closed_twice() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            broker = rig.producer._brokers.by_node[1]
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                sock = socket.create_connection(server.getsockname())
+                peer, _ = server.accept()
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.close()
+            sock.setblocking(False)
+            transport, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(broker, "client", "1"), sock=sock
+            )
+            await rig.until(lambda: connection.session.state is State.CLOSED)
+            await asyncio.sleep(0)
+            assert transport.is_closing()
+            assert sock.fileno() == -1
 
     run(scenario())
 
