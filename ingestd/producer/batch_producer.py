@@ -167,7 +167,7 @@ class BatchProducer:
         self._attachments[arena] = attachment
         for batch in arena.recovered():
             attachment.wait(batch)
-            self._waiting = True
+        self._waiting = self._waiting or bool(attachment.waiting)
         if self._cluster.cluster_id:
             self._release()
 

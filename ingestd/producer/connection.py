@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         """In TLS's own way."""
         self._admitted = asyncio.Event()
         """Requests may be written: not while a login is being renewed. Set too when the connection is gone."""
-        self.served = False
+        self._served = False
         """Some request has been answered, behind those that let us in."""
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
     def _answered(self, request: "Pending[Any]", frame: bytes, at: int) -> None:
         self._last_ms = self.broker.clock.tick_ms()
         if request.api_key == produce.API_KEY:
-            self.served = True
+            self._served = True
             if self.broker.failures:
                 self.broker.recovered()
             try:
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         elif request.api_key in (SASL_HANDSHAKE, SASL_AUTHENTICATE):
             self._go_on(self.session.sasl_answered(request, frame, at, self._last_ms))
         else:
-            self.served = True
+            self._served = True
             if not request.context.done():
                 request.context.set_result((request.version, frame, at))
                 if self.broker.failures:
@@ -298,7 +298,7 @@ class Connection(asyncio.Protocol):
         """Whether the next one is likely to end like this one did: it was cut off before it was of any use, or for a
         fault. False: we were done with it, or a broker has ended one that had answered."""
         if self.fault is None or self._ended_by_peer:
-            return not self.served and (self._ended_by_peer or not self.closing)
+            return not self._served and (self._ended_by_peer or not self.closing)
         return True
 
     @property
@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
         """What it is at, for people; "" where requests go to and fro."""
         if self._tls is not None and not self._tls.established:
             return "TLS handshake"
-        if self.session.state is State.READY and not self.served:
+        if self.session.state is State.READY and not self._served:
             return "first request"
         return _STAGES.get(self.session.state, "")
 
