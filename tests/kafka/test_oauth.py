@@ -127,20 +127,24 @@ def test_tokens_of_a_file_are_renewed_with_the_login_while_records_flow(
     assert [place for token in tokens for place in places_with(token, flow.daemon)] == []
 
 
+def of_endpoint(world: World, endpoint: TokenEndpoint) -> dict[str, Any]:
+    """[producer]: TLS, and tokens of ``endpoint``."""
+    return {
+        "security.protocol": "SASL_SSL",
+        "ssl.truststore.location": str(world.ca),
+        "sasl.oauthbearer.token.endpoint.url": endpoint.url,
+        "sasl.oauthbearer.client.credentials.client.id": CLIENT_ID,
+        "sasl.oauthbearer.client.credentials.client.secret": SECRET,
+    }
+
+
 def test_tokens_of_an_endpoint_are_renewed_with_the_login_over_tls(
     world: World, make_daemon: Callable[..., Daemon], topic_name: str, seed: int
 ) -> None:
     cluster = world.cluster
     cluster.create_topic(topic_name, 2)
     with TokenEndpoint(world.issuer, SECRET, TOKEN_SECONDS) as endpoint:
-        producer = {
-            "security.protocol": "SASL_SSL",
-            "ssl.truststore.location": str(world.ca),
-            "sasl.oauthbearer.token.endpoint.url": endpoint.url,
-            "sasl.oauthbearer.client.credentials.client.id": CLIENT_ID,
-            "sasl.oauthbearer.client.credentials.client.secret": SECRET,
-        }
-        flow = Flow(make_daemon, cluster.bootstrap, topic_name, producer, seed)
+        flow = Flow(make_daemon, cluster.bootstrap, topic_name, of_endpoint(world, endpoint), seed)
         time.sleep(OVER_SECONDS)
         flow.daemon.wait_for(lambda: flow.logins()["renewed"] >= RENEWED, RENEWED_SECONDS_MAX, "renewed logins")
         found = flow.logins()
@@ -162,14 +166,7 @@ def test_an_endpoint_that_refuses_and_comes_back_is_told_and_nothing_is_lost(
     cluster = world.cluster
     cluster.create_topic(topic_name, 2)
     with TokenEndpoint(world.issuer, SECRET, TOKEN_SECONDS) as endpoint:
-        producer = {
-            "security.protocol": "SASL_SSL",
-            "ssl.truststore.location": str(world.ca),
-            "sasl.oauthbearer.token.endpoint.url": endpoint.url,
-            "sasl.oauthbearer.client.credentials.client.id": CLIENT_ID,
-            "sasl.oauthbearer.client.credentials.client.secret": SECRET,
-            "sasl.login.retry.backoff.max.ms": 500,
-        }
+        producer = of_endpoint(world, endpoint) | {"sasl.login.retry.backoff.max.ms": 500}
         flow = Flow(make_daemon, cluster.bootstrap, topic_name, producer, seed)
         daemon = flow.daemon
         daemon.wait_for(lambda: daemon.ledger()["delivered"] > 0, 15, "records delivered")
