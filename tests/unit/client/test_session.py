@@ -193,6 +193,21 @@ def test_resume_sends_again_what_was_not_accepted() -> None:
     assert [future.done() for future in futures] == [True] * 3 + [False] * 3
 
 
+def test_an_unknown_outcome_of_what_has_its_answer_is_ignored() -> None:
+    kit = Kit()
+    kit.connect()
+    futures = kit.add(4)
+    kit.sent()
+    kit.say(Accepted(1, 4), Delivered(0, 9, -1, "t", (Run(2, 1),)), Failed(0, 5, 44, False, "t", "text", (Run(3, 1),)))
+    failed = futures[2].exception(0)
+    kit.session.disconnected()
+    kit.connect(resumed=1, last_accepted=4)
+    kit.say(Accepted(1, 4), OutcomeUnknown(1, 4))
+    assert futures[1].result(0).offset == 9
+    assert futures[2].exception(0) is failed
+    assert errors([futures[0], futures[3]]) == [OutcomeUnknownException] * 2
+
+
 def test_resume_reports_rejections_and_unknown_outcomes() -> None:
     kit = Kit()
     kit.connect()

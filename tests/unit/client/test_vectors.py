@@ -7,10 +7,19 @@ from typing import Any
 
 import pytest
 
+from ingestd import config
 from ingestd.client import answers, frame
 from ingestd.client.encoding import DecodedRecord, Records, decode_records, encode_record
 from ingestd.client.errors import FAILED_REASONS, REJECTED_REASONS
 from ingestd.client.frame import FrameReader
+from ingestd.limits import (
+    DATAGRAM_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    HOLD_BYTES_MAX,
+    RECORD_OVERHEAD_BYTES_MAX,
+    SESSION_REJECTIONS_MAX,
+)
+from ingestd.listeners.connection import PARTIAL_MS, TURN_MS
 from tests.unit.client.test_encoding import encode_frame
 
 ROOT = Path(__file__).parents[3]
@@ -108,6 +117,14 @@ def test_every_frame_type_has_a_vector() -> None:
     assert {vector["frame"] for vector in VECTORS} == {*ANSWERS, "HELLO", "RECORDS", "TOPIC", "CONFIRM", "CLOSE"}
 
 
+def test_grants_say_what_a_daemon_with_default_settings_says() -> None:
+    listener = next(found for found in config.load(ROOT / "configs/ingestd.toml").listeners if found.format == "frames")
+    for vector in named("GRANT"):
+        fields = vector.values[0]["fields"]
+        limits = (fields["frame_bytes_max"], fields["record_bytes_max"])
+        assert limits == (FRAME_BYTES_MAX, listener.record_bytes_max)
+
+
 def test_the_documents_examples_are_vectors() -> None:
     text = (ROOT / "PROTOCOL.md").read_text()
     examples = re.findall(r"(?m)^`([^`]+)`:\n\n((?:    [0-9a-f ]+\n)+)", text)
@@ -117,6 +134,18 @@ def test_the_documents_examples_are_vectors() -> None:
     known = {vector["hex"] for vector in VECTORS}
     blocks = re.findall(r"(?m)((?:^    [0-9a-f ]+\n)+)", text)
     assert {re.sub(r"\s", "", block) for block in blocks} <= known
+
+
+def test_the_documents_bounds_are_the_daemons() -> None:
+    text = " ".join((ROOT / "PROTOCOL.md").read_text().split())
+    for said in (
+        f"nothing taken for {PARTIAL_MS // 1000} seconds; {SESSION_REJECTIONS_MAX} rejections without a CONFIRM",
+        f"hold {HOLD_BYTES_MAX >> 20} MiB of what is not finished, each gets in its turn {TURN_MS // 1000} seconds",
+        f"A datagram above {DATAGRAM_BYTES_MAX} bytes",
+        f"| `truncated` | a datagram above {DATAGRAM_BYTES_MAX} bytes |",
+        f"may have up to `record_bytes_max` + {RECORD_OVERHEAD_BYTES_MAX} bytes",
+    ):
+        assert said in text
 
 
 def test_the_documents_reasons_are_the_clients() -> None:

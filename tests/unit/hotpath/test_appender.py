@@ -1,11 +1,14 @@
 """Open batches: commit per read, sealing, prediction of runs, sticky partitions, provenance."""
 
+import re
 from collections import Counter
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestd.hotpath.intake import OPENED, SEALED
+from ingestd.limits import BATCH_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES_MAX
 from ingestd.metrics import Rejected
 from tests.reference.native_frame import WireRecord, records_frame
 from tests.reference.record_encoder import PlainRecord, encode_record, murmur2
@@ -230,3 +233,19 @@ def test_equal_keys_keep_their_order(keys: list[bytes], partitions: int) -> None
         mine = [(item.partition, item.value) for item in found if item.key == key]
         partition = (murmur2(key) & 0x7FFFFFFF) % partitions
         assert mine == [(partition, b"%d" % at) for at, other in enumerate(keys) if other == key]
+
+
+def test_the_protocols_example_of_the_largest_record() -> None:
+    text = " ".join((Path(__file__).parents[3] / "PROTOCOL.md").read_text().split())
+    found = re.search(
+        r"Where `record_bytes_max` is (\d+), the largest value is (\d+) bytes without a key and (\d+) with a key",
+        text,
+    )
+    assert found
+    granted, keyless, keyed = map(int, found.groups())
+    for key, largest in ((None, keyless), (b"k", keyed)):
+        for size, fits in ((largest, True), (largest + 1, False)):
+            rig = Rig()
+            stream = rig.stream("frames", record_bytes_max=granted + BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES_MAX)
+            push(stream, records_frame([WireRecord(b"x" * size, key, None, NOW_MS)], topic=b"t0"))
+            assert len(rig.drain()) == fits
