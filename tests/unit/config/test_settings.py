@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ REFERENCE = Path(__file__).parents[3] / "configs/ingestd.toml"
 TABLES = {"daemon": DAEMON, "producer": PRODUCER, "topics": TOPIC, "listeners": LISTENER}
 
 
-def uncommented() -> str:
-    """The reference with every default written out; only what names another file stays a comment."""
-    others = "|".join(map(re.escape, NO_FIELD))
+EXAMPLES = {"properties.file", "partitions", "owner", "group", "receive_buffer_bytes"}
+"""Settings without a default, of which the reference shows an example."""
+
+
+def uncommented(but: Collection[str] = NO_FIELD) -> str:
+    """The reference with every default written out; what is in ``but`` stays a comment."""
+    others = "|".join(map(re.escape, but))
     return re.sub(rf"^# (?!(?:{others}) )([a-z0-9_.]+ = )", r"\1", REFERENCE.read_text(), flags=re.MULTILINE)
 
 
@@ -88,15 +93,19 @@ def test_the_reference_says_when_to_change_it_and_in_which_unit_it_is(setting: S
 
 
 def test_the_reference_with_every_default_written_out_means_the_same() -> None:
-    short, long = config.load(REFERENCE), parse(uncommented())
+    short, long = config.load(REFERENCE), parse(uncommented(EXAMPLES))
     assert long.daemon == short.daemon
     assert long.producer == short.producer
     assert [long.topic_settings(topic) for topic in long.topics] == [short.topic_settings(t) for t in short.topics]
     assert long.topics[0].delivery_timeout_ms == NEVER_MS
-    neutral = {"owner": None, "group": None, "receive_buffer_bytes": None}
-    assert [msgspec.structs.replace(listener, **neutral) for listener in long.listeners] == [
-        msgspec.structs.replace(listener, **neutral) for listener in short.listeners
-    ]
+    assert long.listeners == short.listeners
+
+
+def test_the_reference_marks_what_is_an_example_and_no_default() -> None:
+    commented = re.findall(r"^# ([a-z0-9_.]+) = .*?(  # example.*)?$", REFERENCE.read_text(), flags=re.MULTILINE)
+    assert {name for name, mark in commented if mark} == EXAMPLES
+    settings = {name: setting for table in TABLES.values() for name, setting in table.items()}
+    assert all(settings[name].default is UNSET for name in EXAMPLES)
 
 
 # Where our range is narrower than Kafka's, and why.
