@@ -78,7 +78,12 @@ BOOKS: Final = (
     Metric("ingestd_arena_bytes", "gauge", "what intake may fill of the arena", _WORKER),
     Metric("ingestd_arena_free_bytes", "gauge", "what is free of it", _WORKER),
     Metric("ingestd_arena_level_ratio", "gauge", "share of it in use, 0 to 1", _WORKER),
-    Metric("ingestd_drain_only_arenas", "gauge", "arenas of an earlier layout that are being emptied", _WORKER),
+    Metric(
+        "ingestd_drain_only_arenas",
+        "gauge",
+        "arenas of another size or of a removed worker that are being emptied",
+        _WORKER,
+    ),
     Metric("ingestd_drain_only_arena_bytes", "gauge", "what is in them", _WORKER),
 )
 
