@@ -116,7 +116,7 @@ REASON_TEXT: Final[Mapping[Reason, str]] = {
     Rejected.TOO_MANY_HEADERS: "more than 64 headers",
     Rejected.INVALID_TOPIC: "not a legal topic name",
     Rejected.TOPIC_NOT_ALLOWED: "a topic outside the listener's allow-list",
-    Rejected.TOPIC_UNKNOWN: "a topic that the cluster does not have",
+    Rejected.TOPIC_UNKNOWN: "a topic that the cluster does not have, or that is not known while it is away",
     Rejected.INVALID_PARTITION: "a partition that the topic does not have",
     Rejected.TIMESTAMP_OUT_OF_BOUNDS: "a timestamp outside the listener's bounds",
     Rejected.TRUNCATED: "a datagram larger than its buffer",

@@ -42,8 +42,9 @@ def address_argument(text: str) -> Address:
 
 def error_text(error: Exception) -> str:
     """What became of a record, safe for a terminal; a reason of the daemon's is explained."""
+    told = printable(error)
     text = REASONS.get(error.reason, "") if isinstance(error, ApiException) else ""
-    return f"{printable(error)} ({text})" if text else printable(error)
+    return f"{told} ({text})" if text and text not in told else told
 
 
 def probe(address: Address) -> None:

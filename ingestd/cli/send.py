@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is waited for; delivered prints topic, partition and offset of every record"
         " (default: accepted, on datagrams and with the format lines none)",
     )
-    parser.add_argument("--format", choices=("frames", "lines"), default="frames", help="default: frames")
+    parser.add_argument(
+        "--format", choices=("frames", "lines"), help="what the listener reads; raw ones take lines (default: frames)"
+    )
     parser.add_argument("--rate", metavar="N", type=_rate, default=0.0, help="records per second at most")
     parser.add_argument("files", metavar="FILE", nargs="*", default=[STDIN], help="default: stdin, also named -")
     parser.set_defaults(refuse=parser.error)
@@ -75,6 +77,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """What argparse cannot tell: contradictions between arguments end the command with status 2."""
+    chosen = arguments.format is not None
+    arguments.format = arguments.format or "frames"
     if arguments.format == "frames" and not arguments.topic:
         arguments.refuse("the format frames needs --topic")
     if arguments.format == "lines" and (arguments.topic or arguments.key is not None):
@@ -85,6 +89,9 @@ def _check(arguments: argparse.Namespace) -> None:
         # Before anything is sent: a misspelt second file must not leave the first one shipped.
         if name != STDIN and not os.access(name, os.R_OK):
             raise OperatorError(f"cannot read {printable(name)}")
+    if not chosen and arguments.to.kind != "unix-stream":
+        # Nothing is answered there: a listener of another format takes frames for records, and nobody hears of it.
+        print("ingestd send: note: sends frames; a listener of raw or lines takes --format lines", file=sys.stderr)
 
 
 class Pace:

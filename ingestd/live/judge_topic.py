@@ -66,6 +66,7 @@ def judge_topic(topic: Topic, config: Config, view: View) -> Found:
 def _absent(case: Case) -> Found:
     code = case.there.code
     limit_ms = case.config.producer.topic_denied_timeout_ms
+    block_ms = case.config.producer.max_block_ms
     if code == TOPIC_AUTHORIZATION_FAILED:
         what = f"not to be seen (TOPIC_AUTHORIZATION_FAILED): its records are given up after {limit_ms} ms"
         yield case.find(FAILS, what, "Grant WRITE and DESCRIBE on it")
@@ -74,10 +75,13 @@ def _absent(case: Case) -> Found:
         yield case.find(FAILS, f"refused with {error_of(code).name}", "Ask who runs the cluster")
         return
     if any(one.get("auto.create.topics.enable") == "true" for one in case.view.broker_settings.values()):
-        what = "not there: the cluster makes it with its defaults when the first record comes"
+        what = "not there: the cluster makes it with its defaults as soon as the daemon asks for it, at its start"
         yield case.find(NOTE, what, "Create it with the partitions and replicas that it should have")
         return
-    what = f"not there: its streams wait, its datagrams are refused, and what waits is given up after {limit_ms} ms"
+    what = (
+        f"not there: its records are refused, those of streams after {block_ms} ms; what has been accepted before is"
+        f" given up after {limit_ms} ms"
+    )
     yield case.find(FAILS, what, "Create it, correct its name, or grant DESCRIBE on it")
 
 

@@ -128,6 +128,14 @@ class Item:
         self.action, self.errors, self.text = None, (), ""
         return behind
 
+    def append_time_ms(self, answered_ms: int) -> int:
+        """When the log appended it; -1: the topic keeps the records' own times. ``answered_ms``: what the broker said.
+
+        A repeat is answered with the stored batch's timestamp (docs/kafka.md 1), which is its latest record's where the
+        records keep theirs.
+        """
+        return -1 if self.attempts > 1 and answered_ms == self.batch.max_timestamp_ms else answered_ms
+
     @property
     def is_numbered(self) -> bool:
         """It has been stamped, or has kept numbers since."""

@@ -302,7 +302,8 @@ class Sender:
         elif answer.code == NONE or error_of(answer.code).action is Action.DONE:
             for settled in lane.succeeded(item, answer.base_offset, now_ms):
                 if settled is item:
-                    self._outcomes.deliver(lane, item, answer.base_offset, answer.log_append_time_ms)
+                    append_time_ms = item.append_time_ms(answer.log_append_time_ms)
+                    self._outcomes.deliver(lane, item, answer.base_offset, append_time_ms)
                 else:
                     self._outcomes.deliver(lane, settled, -1, -1)
             if lane.regressions:

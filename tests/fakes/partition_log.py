@@ -39,6 +39,8 @@ class PartitionLog:
 
     batches: list[Batch] = field(default_factory=list)
     producers: dict[int, Producer] = field(default_factory=dict)
+    own_time_ms: int = -1
+    """Its clock, which replaces the records' own times (message.timestamp.type = LogAppendTime); -1: it does not."""
 
     @property
     def end_offset(self) -> int:
@@ -49,7 +51,8 @@ class PartitionLog:
     ) -> tuple[int, int, int]:
         """Returns (error code, base offset, log append time): 0 with the first one's offset for a repeat, 45, 47."""
         if producer_id < 0:
-            return 0, self._write(producer_id, epoch, sequence, count, timestamp_ms, payload).base_offset, -1
+            batch = self._write(producer_id, epoch, sequence, count, timestamp_ms, payload)
+            return 0, batch.base_offset, self.own_time_ms
         state = self.producers.get(producer_id)
         if state is not None:
             if epoch < state.epoch:
@@ -69,11 +72,13 @@ class PartitionLog:
             self.producers[producer_id] = Producer(epoch, [batch])
         else:
             state.batches = [*state.batches, batch][-REMEMBERED:]
-        return 0, batch.base_offset, -1
+        return 0, batch.base_offset, self.own_time_ms
 
     def _write(
         self, producer_id: int, epoch: int, sequence: int, count: int, timestamp_ms: int, payload: bytes
     ) -> Batch:
+        if self.own_time_ms >= 0:
+            timestamp_ms = self.own_time_ms
         batch = Batch(self.end_offset, producer_id, epoch, sequence, count, timestamp_ms, payload)
         self.batches.append(batch)
         return batch

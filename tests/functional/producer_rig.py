@@ -54,6 +54,8 @@ class Events:
 
     def __init__(self) -> None:
         self.delivered: list[tuple[int, int, int]] = []
+        self.append_times_ms: list[int] = []
+        """The log's append time of each; -1: the records have their own."""
         self.failed: list[tuple[int, int, bool]] = []
         self.refused: list[tuple[dict[int, str], int, int]] = []
         self.splits: list[tuple[int, int]] = []
@@ -61,7 +63,7 @@ class Events:
         self.freed = 0
 
     def on_delivered(self, arena: Any, batch: Any, base_offset: int, log_append_time_ms: int) -> None:
-        assert log_append_time_ms >= -1
+        self.append_times_ms.append(log_append_time_ms)
         assert arena.provenance(batch.entry)
         self.delivered.append((batch.partition, base_offset, batch.record_count))
 

@@ -103,6 +103,23 @@ def test_a_fault_of_one_request_neither_loses_nor_repeats_nor_reorders(fault: An
     run(scenario())
 
 
+@pytest.mark.parametrize("own_time_ms", [-1, 1_500_000_000_000], ids=["CreateTime", "LogAppendTime"])
+def test_a_repeat_tells_the_time_that_the_first_answer_would_have_told(own_time_ms: int) -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        cluster.log("t").own_time_ms = own_time_ms
+        async with running(cluster) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, taken_but_unanswered, times=1)
+            rig.send(b"second")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"first", b"second"]
+            assert rig.events.append_times_ms == [own_time_ms] * 2
+
+    run(scenario())
+
+
 def test_a_restarted_broker_that_knows_only_the_last_batch_gets_no_duplicates() -> None:
     async def scenario() -> None:
         cluster = FakeCluster(topics={"t": 1})

@@ -55,6 +55,20 @@ def test_lines_reach_a_stream_as_they_are_and_files_do_not_run_together(
     assert ended.stderr == b"ingestd send: 6 sent, 0 failed\n"
 
 
+def test_a_datagram_without_a_format_is_a_frame_and_that_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "d"))
+        server.settimeout(10)
+        to = ("--to", f"unix-datagram:{tmp_path}/d", "--topic", "t")
+        silent, told = send(*to, "--format", "frames", stdin=b"a"), send(*to, stdin=b"a")
+        frames = server.recv(1000), server.recv(1000)
+    assert len(frames[0]) == len(frames[1]) > len(b"a")
+    assert silent.stderr == b"ingestd send: 1 sent, 0 failed\n"
+    assert told.stderr.startswith(
+        b"ingestd send: note: sends frames; a listener of raw or lines takes --format lines\n"
+    )
+
+
 @pytest.mark.parametrize("kind", ["unix-datagram", "udp"])
 def test_a_line_is_a_datagram(kind: str, tmp_path: Path) -> None:
     family = socket.AF_UNIX if kind == "unix-datagram" else socket.AF_INET

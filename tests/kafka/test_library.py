@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from typing import Final
@@ -19,7 +20,8 @@ from ingestd.producer import partition_for_key as keyed
 from tests.documents import ROOT, Step, steps_of
 from tests.kafka.cluster import Cluster
 from tests.kafka.load import make_lines
-from tests.kafka.reader import SentRecord, judge, read_topic
+from tests.kafka.proxy import FaultProxy
+from tests.kafka.reader import SentRecord, judge, read_topic, read_until
 from tests.kafka.test_readme import Records
 
 PAGE: Final = ROOT / "docs" / "library.md"
@@ -51,6 +53,31 @@ EXAMPLES: Final[Mapping[str, tuple[str, Records, str]]] = {
         r"no broker: TimeoutException, retriable: True \(.*127\.0\.0\.1:1\).*\n",
     ),
 }
+
+
+@pytest.mark.parametrize("kept", ["CreateTime", "LogAppendTime"])
+def test_a_repeat_tells_the_times_that_are_in_the_log(
+    start_cluster: Callable[..., Cluster], topic_name: str, kept: str
+) -> None:
+    """A broker answers a repeat with its batch's timestamp, whichever times the topic keeps."""
+    with FaultProxy() as proxy:
+        cluster = start_cluster(advertised=[proxy.port])
+        proxy.target = cluster.ports[0]
+        cluster.create_topic(topic_name, config={"message.timestamp.type": kept})
+        now_ms = time.time_ns() // 1_000_000
+        with Producer({"bootstrap.servers": f"127.0.0.1:{proxy.port}", "linger.ms": 20}) as producer:
+            first = producer.send(ProducerRecord(topic_name, b"0")).result(30)
+            proxy.withhold_answers()
+            sent = [
+                producer.send(ProducerRecord(topic_name, b"%d" % hours, timestamp_ms=now_ms - hours * 3_600_000))
+                for hours in (1, 2)
+            ]
+            assert len(read_until(cluster.direct, topic_name, 3)) == 3
+            proxy.cut()
+            proxy.heal()
+            told = [first, *(future.result(30) for future in sent)]
+    log = read_topic(cluster.direct, topic_name)
+    assert [(record.offset, record.timestamp_ms) for record in log] == [(one.offset, one.timestamp_ms) for one in told]
 
 
 def do(step: Step, bootstrap: str) -> tuple[str, Records]:

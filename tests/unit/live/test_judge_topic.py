@@ -51,8 +51,8 @@ def test_a_topic_with_kafkas_defaults_needs_no_word(listener: str) -> None:
     ("there", "weight", "part"),
     [
         (TopicDescription("t", 29), FAILS, "TOPIC_AUTHORIZATION_FAILED"),
-        (TopicDescription("t", 3), FAILS, "not there: its streams wait"),
-        (TopicDescription("other", 0), FAILS, "not there: its streams wait"),
+        (TopicDescription("t", 3), FAILS, "not there: its records are refused, those of streams after 60000 ms"),
+        (TopicDescription("other", 0), FAILS, "not there: its records are refused, those of streams after 60000 ms"),
         (TopicDescription("t", 17), FAILS, "refused with INVALID_TOPIC_EXCEPTION"),
         (GOOD._replace(operations=1 << DESCRIBE), FAILS, "WRITE is not granted"),
         (GOOD._replace(operations=1 << WRITE), FAILS, "DESCRIBE is not granted"),
