@@ -6,6 +6,7 @@ Exit status: 0 well, 1 degraded, 75 not running.
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ingestd.admin import tables
 from ingestd.admin.status import Status, WorkerStatus, read_status
 from ingestd.admin.text import table
 from ingestd.cli.common import add_configuration, configuration_files
-from ingestd.config import reader
+from ingestd.config import arena_files, reader
 from ingestd.config.checks import notes
 from ingestd.config.model import Config
 from ingestd.errors import ConfigurationError, ExitStatus
@@ -42,14 +43,15 @@ def execute(arguments: argparse.Namespace) -> int:
     status = read_status(Path(daemon.state_directory) / scoreboard.FILE_NAME)
     now_ms, tick_ms = time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
     complaints = status.complaints(tick_ms)
+    set_aside = arena_files.in_no_books(Path(daemon.arena_directory))
     if arguments.json:
-        print(json.dumps(as_json(status, complaints, tick_ms), indent=2))
+        print(json.dumps(as_json(status, complaints, tick_ms, set_aside), indent=2))
     else:
-        print(as_text(status, complaints, loaded, now_ms, tick_ms))
+        print(as_text(status, complaints, loaded, now_ms, tick_ms, set_aside))
     return ExitStatus.FAILED if complaints else ExitStatus.DONE
 
 
-def as_json(status: Status, complaints: list[str], tick_ms: int) -> dict[str, Any]:
+def as_json(status: Status, complaints: list[str], tick_ms: int, set_aside: Sequence[str] = ()) -> dict[str, Any]:
     """The status for programs; names are those of ``ingestd.metrics`` and ``ingestd.scoreboard``."""
     return {
         "status": "degraded" if complaints else "well",
@@ -61,6 +63,7 @@ def as_json(status: Status, complaints: list[str], tick_ms: int) -> dict[str, An
         "workers": [_worker_json(worker, tick_ms) for worker in status.workers],
         "producer": {count.name.lower(): status.count(count) for count in Count},
         "errors": status.errors,
+        "set_aside": list(set_aside),
         "topics": {name: _topic_json(status, name) for name in status.topics if any(status.topic(name))},
         "admin": _admin_json(status),
     }
@@ -144,7 +147,14 @@ def _reasons_json(counted: list[Counted], kind: type[Reason]) -> dict[str, int]:
     return {name_of(reason): count for reason, _, count in counted if isinstance(reason, kind)}
 
 
-def as_text(status: Status, complaints: list[str], loaded: Config | None, now_ms: int, tick_ms: int) -> str:
+def as_text(
+    status: Status,
+    complaints: list[str],
+    loaded: Config | None,
+    now_ms: int,
+    tick_ms: int,
+    set_aside: Sequence[str] = (),
+) -> str:
     """The status for people; ``loaded`` None: of the configuration only [daemon] is known."""
     workers = "\n".join([table(tables.workers(status, tick_ms)), *tables.drains(status)])
     parts = [tables.title(status, now_ms), workers, table(tables.books(status))]
@@ -159,5 +169,7 @@ def as_text(status: Status, complaints: list[str], loaded: Config | None, now_ms
         parts.append("note: the configuration cannot be read in full here; `ingestd check` lists why")
     elif loaded.producer.acks != -1:
         parts += [f"note: {note}" for note in notes(loaded)[:1]]
+    if set_aside:
+        parts.append(f"note: arenas that were set aside and are in no books (docs/errors.md): {', '.join(set_aside)}")
     parts.append("\n".join(f"degraded: {complaint}" for complaint in complaints) or "well")
     return "\n\n".join(parts)

@@ -12,6 +12,7 @@ from typing import Final
 from ingestd.config.plan import keeper
 
 _SET_ASIDE: Final = re.compile(r"worker-(\d+)(?:\.drain-\d+)?\.arena\.set-aside-\d+")
+_IN_NO_BOOKS: Final = re.compile(r"worker-\d+(?:\.drain-\d+)?\.arena(?:\.set-aside-\d+)+")
 _BOOKED: Final = ".booked"
 
 
@@ -29,6 +30,14 @@ def waiting(directory: Path, worker: int, workers: int) -> list[Path]:
     """Arenas of ``worker`` (and of those it is the heir of) that were set aside and are in nobody's books."""
     found = ((_SET_ASIDE.fullmatch(path.name), path) for path in directory.iterdir())
     return sorted(path for match, path in found if match and keeper(int(match[1]), workers) == worker)
+
+
+def in_no_books(directory: Path) -> list[str]:
+    """Names of all arenas in there that were set aside and not booked; none where the directory cannot be read."""
+    try:
+        return sorted(path.name for path in directory.iterdir() if _IN_NO_BOOKS.fullmatch(path.name))
+    except OSError:
+        return []
 
 
 def booked(path: Path) -> Path:

@@ -95,6 +95,7 @@ def test_an_arena_of_which_nothing_can_be_read_does_not_stop_the_daemon(make_dae
         assert (daemon.state_directory / "worker-0.arena.set-aside-1").exists()
         connect(f"{daemon.sockets}/lines").sendall(b"x\n")
         wait_accepted(daemon, accepted)
+        assert daemon.status()["set_aside"] == ["worker-0.arena.set-aside-1"]
         daemon.stop()
         assert daemon.log.read_text().count("nothing can be read of") == accepted
 

@@ -125,6 +125,19 @@ def test_who_does_not_let_us_in_is_shown(
     assert line in top.as_text(status, status, 1.0, 0, TICK_MS).splitlines()
 
 
+def test_arenas_in_no_books_are_named(
+    beating: Callable[[], None], configuration: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration.write_text(configuration.read_text().replace("/dev/shm/ingestd", str(configuration.parent)))
+    for name in ("worker-0.arena", "worker-0.arena.set-aside-2", "worker-1.arena.set-aside-1.booked"):
+        (configuration.parent / name).touch()
+    beating()
+    assert command.execute(arguments(configuration, "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["set_aside"] == ["worker-0.arena.set-aside-2"]
+    assert command.execute(arguments(configuration)) == 0
+    assert "in no books (docs/errors.md): worker-0.arena.set-aside-2\n\nwell\n" in capsys.readouterr().out
+
+
 def test_void_promises_are_told(board: Writer, path: Path) -> None:
     weak = parse(FULL.replace('acks = "all"\nenable.idempotence = true', "acks = 1\nenable.idempotence = false"))
     assert "voids the promises" in command.as_text(read_status(path), [], weak, 0, TICK_MS)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ingestd.config.arena_files import booked, set_aside, waiting
+from ingestd.config.arena_files import booked, in_no_books, set_aside, waiting
 
 
 def make(path: Path) -> Path:
@@ -26,7 +26,10 @@ def test_what_waits_is_found_by_its_worker_or_the_heir_until_it_is_booked(tmp_pa
     own = set_aside(tmp_path / "worker-0.arena")
     adopted = set_aside(tmp_path / "worker-3.drain-1.arena")
     assert (waiting(tmp_path, 0, 2), waiting(tmp_path, 1, 2)) == ([own], [adopted])
+    assert in_no_books(tmp_path) == [own.name, adopted.name]
     booked(own)
     # What kills its reader three times is renamed by the supervisor like any other arena, and then left alone.
-    set_aside(adopted)
+    given_up = set_aside(adopted)
     assert (waiting(tmp_path, 0, 2), waiting(tmp_path, 1, 2)) == ([], [])
+    assert in_no_books(tmp_path) == [given_up.name]
+    assert in_no_books(tmp_path / "nowhere") == []
