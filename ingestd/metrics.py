@@ -119,7 +119,7 @@ REASON_TEXT: Final[Mapping[Reason, str]] = {
     Rejected.TOPIC_UNKNOWN: "a topic that the cluster does not have, or that is not known while it is away",
     Rejected.INVALID_PARTITION: "a partition that the topic does not have",
     Rejected.TIMESTAMP_OUT_OF_BOUNDS: "a timestamp outside the listener's bounds",
-    Rejected.TRUNCATED: "a datagram larger than its buffer",
+    Rejected.TRUNCATED: "a datagram longer than 65535 bytes",
     Rejected.CUT: "the unfinished end of a connection that was closed by ingestd",
     Rejected.EMPTY: "nothing in it",
     Rejected.SHED: "no room, and the listener sheds",
