@@ -1,14 +1,11 @@
 """What the tests of TLS and logins share: an authority and clusters that it vouches for, logins, a token endpoint."""
 
 import asyncio
-import json
 import logging
 import os
 import ssl
-import threading
 import time
 from collections.abc import Coroutine
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from ingestd.secret import Secret
 from tests.certificates import Authority, Issued
 from tests.fakes.broker import FakeCluster
 from tests.fakes.sasl import SaslServer
+from tests.fakes.token_endpoint import Answer, TokenServer
 from tests.functional.producer_rig import Rig
 
 CANARY = "hunter2-canary"
@@ -89,46 +87,23 @@ async def again(rig: Rig, line: bytes) -> None:
     await rig.idle()
 
 
-class Endpoint:
-    """A token endpoint on a thread of its own. ``answers``: what the next requests get, the last one for ever."""
+class Endpoint(TokenServer):
+    """A token endpoint. ``answers``: what the next requests get, the last one for ever."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(tls)
         self.answers: list[tuple[int, dict[str, Any]]] = []
         self.asked: list[str] = []
         self.logins: list[str] = []
         """What stands in Authorization."""
         self.times: list[float] = []
-        endpoint = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                endpoint.times.append(time.monotonic())
-                endpoint.logins.append(self.headers["Authorization"])
-                endpoint.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-                status, members = endpoint.answers.pop(0) if len(endpoint.answers) > 1 else endpoint.answers[0]
-                body = json.dumps(members).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> "Endpoint":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def answer(self, form: str, login: str) -> Answer:
+        """The next one."""
+        self.times.append(time.monotonic())
+        self.logins.append(login)
+        self.asked.append(form)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 def bearer(url: str, **changes: Any) -> dict[str, Any]:

@@ -6,15 +6,15 @@ allowed to read (``allowed_by``); without a validator of its own a listener take
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.fakes.token_endpoint import Answer, TokenServer
 
 MODULE = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
 VALIDATOR = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
@@ -97,46 +97,23 @@ def put(path: Path, token: str) -> None:
     draft.rename(path)
 
 
-class TokenEndpoint:
-    """The client credentials grant over HTTP on the loopback interface: tokens of ``issuer`` that live ``seconds``."""
+class TokenEndpoint(TokenServer):
+    """The client credentials grant: tokens of ``issuer`` that live ``seconds``."""
 
     def __init__(self, issuer: Issuer, secret: str, seconds: float) -> None:
+        super().__init__()
+        self.url = f"http://127.0.0.1:{self.port}/oauth2/token"
         self.issued: list[str] = []
         self.refused = 0
         self.secret = secret
-        endpoint = self
+        self._issuer = issuer
+        self._seconds = seconds
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                pair = base64.b64encode(f"{CLIENT_ID}:{endpoint.secret}".encode()).decode()
-                if self.headers["Authorization"] == f"Basic {pair}" and form == "grant_type=client_credentials":
-                    endpoint.issued.append(issuer.token(seconds))
-                    members = {"access_token": endpoint.issued[-1], "token_type": "Bearer", "expires_in": seconds}
-                    self._answer(200, members)
-                else:
-                    endpoint.refused += 1
-                    self._answer(401, {"error": "invalid_client", "error_description": "who are you"})
-
-            def _answer(self, status: int, members: Mapping[str, Any]) -> None:
-                body = json.dumps(members).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/oauth2/token"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> "TokenEndpoint":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def answer(self, form: str, login: str) -> Answer:
+        """A token for whoever knows the secret."""
+        pair = base64.b64encode(f"{CLIENT_ID}:{self.secret}".encode()).decode()
+        if login == f"Basic {pair}" and form == "grant_type=client_credentials":
+            self.issued.append(self._issuer.token(self._seconds))
+            return 200, {"access_token": self.issued[-1], "token_type": "Bearer", "expires_in": self._seconds}
+        self.refused += 1
+        return 401, {"error": "invalid_client", "error_description": "who are you"}

@@ -218,11 +218,8 @@ def shown(daemon: Daemon) -> list[dict[str, Any]]:
 
 def only_trouble(daemon: Daemon) -> dict[str, Any]:
     """As soon as the worker, which stores it once a second, has done so."""
-    deadline = time.monotonic() + STATUS_SECONDS_MAX
-    while not (found := shown(daemon)):
-        assert time.monotonic() < deadline, "no trouble is shown"
-        time.sleep(0.1)
-    (one,) = found
+    daemon.wait_for(lambda: bool(shown(daemon)), STATUS_SECONDS_MAX, "a status with a trouble")
+    (one,) = shown(daemon)
     return one
 
 
