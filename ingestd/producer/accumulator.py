@@ -1,9 +1,6 @@
 """All partitions' lanes, and which of them has a turn: batches drained by leader, one per partition and request."""
 
-from collections.abc import Callable
-
 from ingestd.producer.broker import Broker
-from ingestd.producer.cluster import Topic
 from ingestd.producer.connection import Connection
 from ingestd.producer.delivery import Lane
 from ingestd.producer.item import Item
@@ -11,24 +8,18 @@ from ingestd.producer.lane import Want
 
 
 class Accumulator:
-    """``make_lane(topic, partition)`` makes a lane when its first batch comes.
+    """A request holds at most ``request_bytes_max`` of batches, or one that is larger by itself."""
 
-    A request holds at most ``request_bytes_max`` of batches, or one that is larger by itself.
-    """
-
-    def __init__(self, make_lane: Callable[[Topic, int], Lane], request_bytes_max: int) -> None:
+    def __init__(self, request_bytes_max: int) -> None:
         self.lanes: dict[tuple[str, int], Lane] = {}
+        """By topic's name and partition."""
         self.stalled: list[Lane] = []
         """Lanes whose batches need new numbers before they can have a turn."""
-        self._make_lane = make_lane
         self._request_bytes_max = request_bytes_max
 
-    def lane(self, topic: Topic, partition: int) -> Lane:
-        key = (topic.name, partition)
-        lane = self.lanes.get(key)
-        if lane is None:
-            lane = self.lanes[key] = self._make_lane(topic, partition)
-        return lane
+    def add(self, lane: Lane) -> None:
+        """The first batch of its partition is about to come."""
+        self.lanes[lane.topic.name, lane.partition] = lane
 
     def working(self) -> list[Lane]:
         """The lanes with work, and those called crowded. Of ten thousand, most are idle: they are looked at without a

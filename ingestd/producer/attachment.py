@@ -3,6 +3,7 @@
 from typing import Any
 
 from ingestd.producer.budget import Budget
+from ingestd.producer.common import log
 from ingestd.producer.compression import Codec
 from ingestd.producer.delivery import Lane
 from ingestd.producer.meter import Meter
@@ -14,7 +15,8 @@ class Attachment:
     def __init__(self, arena: Any, intake: Any) -> None:
         self.arena = arena
         self.intake = intake
-        self.topic_names: dict[int, str] = {}
+        self._topic_names: dict[int, str] = {}
+        self._read_topics()
         self.lanes: dict[tuple[int, int], tuple[Lane, Codec]] = {}
         """(topic index, partition) → (lane, codec)."""
         self.keys: dict[Lane, tuple[int, int]] = {}
@@ -28,6 +30,33 @@ class Attachment:
         """The cluster is another one than the arena's header names."""
         self.parked = 0
         """Stamped batches of another cluster: not sent, left in the arena."""
+
+    def topic_name(self, index: int) -> str:
+        """The arena gains topics while it is attached."""
+        if index not in self._topic_names:
+            self._read_topics()
+        return self._topic_names[index]
+
+    def _read_topics(self) -> None:
+        self._topic_names = {topic.index: topic.name for topic in self.arena.topics()}
+
+    def remember(self, key: tuple[int, int], lane: Lane, codec: Codec) -> None:
+        """Batches with ``key``, a (topic index, partition) of this arena, go to ``lane``."""
+        self.lanes[key] = (lane, codec)
+        self.keys[lane] = key
+
+    def shrink(self, lane: Lane, batch_bytes: int) -> None:
+        """Batches of ``batch_bytes`` may fit where one of twice as much did not: this process fills no larger ones."""
+        if self.intake is None:
+            return
+        topic, _ = self.keys[lane]
+        if self.intake.shrink_batches(topic, batch_bytes):
+            log.warning(
+                "%s: batch.size is %d for this topic until the next start; lower it in the configuration, or raise the"
+                " topic's max.message.bytes",
+                lane.topic.name,
+                batch_bytes,
+            )
 
     def wait(self, batch: Any) -> None:
         self.waiting.append(batch)
@@ -45,4 +74,4 @@ class Attachment:
     def survey(self, meter: Meter) -> None:
         """What waits here, by topic."""
         for topic, found in self._waiting_of.items():
-            meter.waits(self.topic_names.get(topic, ""), *found)
+            meter.waits(self._topic_names.get(topic, ""), *found)

@@ -22,12 +22,13 @@ def make_lane(topic: Topic, partition: int) -> Lane:
 
 class World:
     def __init__(self, partitions: int, batches: int, size_bytes: int = 100, request_bytes_max: int = 1000) -> None:
-        self.accumulator = Accumulator(make_lane, request_bytes_max)
+        self.accumulator = Accumulator(request_bytes_max)
         self.broker: Any = SimpleNamespace(ready_lanes=deque())
         self.connection: Any = object()
         topic = Topic("t")
         for partition in range(partitions):
-            lane = self.accumulator.lane(topic, partition)
+            lane = make_lane(topic, partition)
+            self.accumulator.add(lane)
             lane.route = self.broker
             for number in range(batches):
                 batch = SimpleNamespace(record_count=1, size_bytes=size_bytes, max_timestamp_ms=NOW_MS, name=number)
