@@ -17,7 +17,7 @@ _SETTINGS: Final = "functional/test_settings.py"
 _SOCKETS: Final = "functional/test_process_sockets.py"
 _TLS: Final = "functional/test_producer_tls.py"
 _EVERY_STORE: Final = f"{_TLS}::test_a_client_certificate_from_every_kind_of_store"
-_WINDOW: Final = "unit/producer/test_tokens.py::test_the_window_is_kafkas"
+_WINDOW: Final = "unit/producer/network/test_tokens.py::test_the_window_is_kafkas"
 
 PRODUCER: Final[Mapping[str, str]] = {
     "bootstrap.servers": f"{_CONNECTION}"
@@ -66,11 +66,11 @@ PRODUCER: Final[Mapping[str, str]] = {
     "receive.buffer.bytes": f"{_CONNECTION}::test_buffers_are_set_before_connecting_and_nagle_is_off",
     "security.protocol": f"{_TLS}::test_tls_and_plain_text_that_meet_each_other_are_told",
     "ssl.truststore.location": f"{_TLS}::test_records_go_through_tls",
-    "ssl.truststore.type": "unit/producer/test_stores.py::test_the_type_that_is_set_counts_and_not_the_content",
+    "ssl.truststore.type": "unit/producer/network/test_stores.py::test_the_type_that_is_set_counts_and_not_the_content",
     "ssl.truststore.password": _EVERY_STORE,
     "ssl.truststore.certificates": _EVERY_STORE,
     "ssl.keystore.location": _EVERY_STORE,
-    "ssl.keystore.type": "unit/producer/test_stores.py::test_the_type_that_is_set_counts_and_not_the_content",
+    "ssl.keystore.type": "unit/producer/network/test_stores.py::test_the_type_that_is_set_counts_and_not_the_content",
     "ssl.keystore.password": _EVERY_STORE,
     "ssl.keystore.key": _EVERY_STORE,
     "ssl.keystore.certificate.chain": _EVERY_STORE,
@@ -95,7 +95,7 @@ PRODUCER: Final[Mapping[str, str]] = {
     "sasl.login.retry.backoff.ms": f"{_SETTINGS}::test_a_token_endpoint_that_fails_is_asked_again_by_the_formula",
     "sasl.login.retry.backoff.max.ms": f"{_SETTINGS}::test_a_token_endpoint_that_fails_is_asked_again_by_the_formula",
     "sasl.login.refresh.window.factor": _WINDOW,
-    "sasl.login.refresh.window.jitter": "unit/producer/test_tokens.py::test_the_jitter_is_a_share_of_the_life",
+    "sasl.login.refresh.window.jitter": "unit/producer/network/test_tokens.py::test_the_jitter_is_a_share_of_the_life",
     "sasl.login.refresh.min.period.seconds": _WINDOW,
     "sasl.login.refresh.buffer.seconds": _WINDOW,
 }

@@ -38,6 +38,11 @@ ALLOWED: dict[str, Set[str]] = {
     "cli": LEAVES | {"supervisor", "client", "admin", "config", "live", "partitioner"},
     "__main__": frozenset({"cli"}),
 }
+# Rooms inside of a room: what of that room they may import besides themselves.
+INNER: dict[str, Set[str]] = {
+    "ingestd.producer.lanes": frozenset(),
+    "ingestd.producer.network": frozenset({"ingestd.producer.common"}),
+}
 # The one address grammar lives in the client, which imports nothing; who else needs addresses takes it from there.
 ADDRESS = "ingestd.client.address"
 ADDRESS_USERS = frozenset({"config", "listeners", "supervisor", "worker"})
@@ -115,7 +120,18 @@ def import_faults(module: str, text: str, compiled: bool = False) -> list[str]:
             faults.append(f"{module} imports {target}, which {home} must do without")
         elif top == "ingestd" and not _allowed(home, target):
             faults.append(f"{module} imports {target}: {home or 'the root'} may not")
+        elif not _allowed_inside(module, target):
+            faults.append(f"{module} imports {target}: that room may not")
     return sorted(set(faults))
+
+
+def _allowed_inside(module: str, target: str) -> bool:
+    """Whether a module of an inner room keeps to what it may have of the room around it."""
+    inner = ".".join(module.split(".")[:3])
+    outer = inner.rpartition(".")[0]
+    if inner not in INNER or not target.startswith(f"{outer}."):
+        return True
+    return any(f"{target}.".startswith(f"{allowed}.") for allowed in (inner, *INNER[inner]))
 
 
 def _allowed(home: str, target: str) -> bool:

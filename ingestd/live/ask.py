@@ -12,11 +12,11 @@ from ingestd.config.model import Config
 from ingestd.kafka import describe, messages, produce
 from ingestd.kafka.errors import NONE, ProtocolError, error_of
 from ingestd.live.view import Reached, View
-from ingestd.producer.broker import Broker
-from ingestd.producer.brokers import Brokers
-from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import SystemClock, log
-from ingestd.producer.connection import Connection, ConnectionLostError
+from ingestd.producer.network.broker import Broker
+from ingestd.producer.network.brokers import Brokers
+from ingestd.producer.network.cluster import Cluster
+from ingestd.producer.network.connection import Connection, ConnectionLostError
 
 ANSWER_SECONDS_MAX: Final = 15.0
 IDENTITY_ATTEMPTS: Final = 10

@@ -1,10 +1,10 @@
 """All partitions' lanes, and which of them has a turn: batches drained by leader, one per partition and request."""
 
-from ingestd.producer.broker import Broker
-from ingestd.producer.connection import Connection
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Item
-from ingestd.producer.lane import Want
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item
+from ingestd.producer.lanes.lane import Want
+from ingestd.producer.network.broker import Broker
+from ingestd.producer.network.connection import Connection
 
 
 class Accumulator:

@@ -5,7 +5,7 @@ from typing import Any
 from ingestd.producer.budget import Budget
 from ingestd.producer.common import log
 from ingestd.producer.compression import Codec
-from ingestd.producer.delivery import Lane
+from ingestd.producer.lanes.delivery import Lane
 from ingestd.producer.meter import Meter
 
 

@@ -13,25 +13,25 @@ from ingestd.config.model import Producer, Topic
 from ingestd.errors import ClusterError
 from ingestd.figures import Count, Figures
 from ingestd.letters import Bounds
-from ingestd.producer import cluster as metadata
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.attachment import Attachment
-from ingestd.producer.brokers import Brokers
 from ingestd.producer.budget import RELAXED_LEVEL
-from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import Clock, SystemClock
 from ingestd.producer.compression import PLAIN
 from ingestd.producer.compressor import Compressor, Job
 from ingestd.producer.dead_letters import UNBOUNDED, DeadLetters
 from ingestd.producer.deadlines import Deadlines
-from ingestd.producer.delivery import Lane
-from ingestd.producer.identity import Identity
 from ingestd.producer.in_force import InForce
-from ingestd.producer.item import Item
 from ingestd.producer.lane_finder import LaneFinder
 from ingestd.producer.lane_maker import LaneMaker
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item
 from ingestd.producer.loads import queue_lengths
 from ingestd.producer.meter import Meter
+from ingestd.producer.network import cluster as metadata
+from ingestd.producer.network.brokers import Brokers
+from ingestd.producer.network.cluster import Cluster
+from ingestd.producer.network.identity import Identity
 from ingestd.producer.outcomes import DeliveryEvents, Outcomes
 from ingestd.producer.sender import Sender
 from ingestd.producer.shares import CROWD, Shares

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any, Final
 
 from ingestd.limits import PAGE_BYTES
-from ingestd.producer.delivery import Lane
+from ingestd.producer.lanes.delivery import Lane
 
 RELAXED_LEVEL: Final = 0.3
 """Below this level of the arena nobody is held, and nobody is looked at."""

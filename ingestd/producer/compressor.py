@@ -18,8 +18,8 @@ from typing import Any, Final
 from ingestd.limits import BATCH_OVERHEAD_BYTES
 from ingestd.producer.common import log
 from ingestd.producer.compression import Codec, Compressed, compress, put_compressed, worth_compressing
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Item
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item
 
 INLINE_NS_MAX: Final = 300_000
 """Compressed on the event loop in each of its milliseconds, by estimate: for a small batch a thread costs more."""

@@ -1,10 +1,10 @@
 """What ends a wait without an answer: delivery.timeout.ms, and topic.denied.timeout.ms where the cluster denies it."""
 
 from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NETWORK_EXCEPTION
-from ingestd.producer.broker import Broker
-from ingestd.producer.brokers import Brokers
-from ingestd.producer.delivery import Lane
 from ingestd.producer.in_force import InForce
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.network.broker import Broker
+from ingestd.producer.network.brokers import Brokers
 from ingestd.producer.sender import Sender
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ingestd.config.model import Producer, Topic, topic_settings
 from ingestd.producer.compression import CODECS, PLAIN, Codec
-from ingestd.producer.delivery import Lane
+from ingestd.producer.lanes.delivery import Lane
 
 
 class InForce:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ingestd.producer.attachment import Attachment
-from ingestd.producer.brokers import Brokers
-from ingestd.producer.cluster import Topic
 from ingestd.producer.compression import Codec
-from ingestd.producer.delivery import Lane
 from ingestd.producer.in_force import InForce
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.network.brokers import Brokers
+from ingestd.producer.network.cluster import Topic
 from ingestd.producer.sender import Sender
 
 

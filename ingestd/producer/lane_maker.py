@@ -4,10 +4,10 @@ from random import Random
 
 from ingestd.config.model import Producer
 from ingestd.figures import Figures
-from ingestd.producer.backoff import Backoff
-from ingestd.producer.cluster import Topic
-from ingestd.producer.delivery import Lane
-from ingestd.producer.identity import Identity
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.network.backoff import Backoff
+from ingestd.producer.network.cluster import Topic
+from ingestd.producer.network.identity import Identity
 
 
 class LaneMaker:

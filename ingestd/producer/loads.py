@@ -9,8 +9,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ingestd.producer.cluster import Topic
-from ingestd.producer.delivery import Lane
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.network.cluster import Topic
 
 LEFT_OUT: Final = -1
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from ingestd.figures import Count, Figures, Histogram, TopicWord
 from ingestd.kafka.errors import error_of
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Item
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item
 
 _BATCHES_SENT: Final = int(Count.BATCHES_SENT)
 _BYTES_SENT: Final = int(Count.BYTES_SENT)

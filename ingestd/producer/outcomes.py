@@ -12,8 +12,8 @@ from ingestd.metrics import Failed, Ledger
 from ingestd.producer.common import Clock, log
 from ingestd.producer.compression import Codec, compress_batch, decompress, default_codec
 from ingestd.producer.dead_letters import DeadLetters, Letter
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import (
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import (
     FLAG_CUT,
     FLAG_ELSEWHERE,
     FLAG_RISK,

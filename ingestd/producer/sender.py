@@ -1,6 +1,6 @@
 """Drains batches into produce requests and reads their answers (in Kafka: the Sender). Runs on the event loop only.
 
-    sealed batch -> lane (delivery.py) -> turn at its leader (accumulator.py) -> request (broker.py) -> answer
+    sealed batch -> lane (lanes/) -> turn at its leader (accumulator.py) -> request (network/) -> answer
 
 Per batch: stamp and note the attempt in the arena, one view, one buffer in the request; nothing is copied.
 """
@@ -17,16 +17,16 @@ from ingestd.kafka.errors import NETWORK_EXCEPTION, NONE, Action, error_of
 from ingestd.kafka.produce import TOPIC_ID_NONE, TOPIC_ID_SINCE, Answer, TopicRow
 from ingestd.log import counted
 from ingestd.producer.accumulator import Accumulator
-from ingestd.producer.broker import Broker
-from ingestd.producer.brokers import SILENT_MS, Brokers
-from ingestd.producer.cluster import Topic
 from ingestd.producer.common import Clock, log
-from ingestd.producer.connection import Connection
-from ingestd.producer.delivery import Lane
-from ingestd.producer.identity import Identity
-from ingestd.producer.item import Item, Step
-from ingestd.producer.lane import Want
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item, Step
+from ingestd.producer.lanes.lane import Want
 from ingestd.producer.meter import Meter
+from ingestd.producer.network.broker import Broker
+from ingestd.producer.network.brokers import SILENT_MS, Brokers
+from ingestd.producer.network.cluster import Topic
+from ingestd.producer.network.connection import Connection
+from ingestd.producer.network.identity import Identity
 from ingestd.producer.outcomes import DeliveryEvents, Outcomes, write_numbers
 
 VIEW_WAIT_MS: Final = 20

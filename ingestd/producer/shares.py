@@ -13,7 +13,7 @@ from typing import Any, Final
 from ingestd.producer.attachment import Attachment
 from ingestd.producer.budget import RELAXED_LEVEL
 from ingestd.producer.common import Clock
-from ingestd.producer.delivery import Lane
+from ingestd.producer.lanes.delivery import Lane
 
 CROWD: Final = 2
 """With so many batches waiting in a partition, its open one grows."""

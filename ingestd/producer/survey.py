@@ -6,10 +6,10 @@ from typing import Any, Final
 from ingestd.figures import Count, Gauge
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.attachment import Attachment
-from ingestd.producer.brokers import Brokers
 from ingestd.producer.compressor import Compressor
 from ingestd.producer.dead_letters import DeadLetters
 from ingestd.producer.meter import Meter
+from ingestd.producer.network.brokers import Brokers
 
 SURVEYED_LANES: Final = 2000
 """With so many partitions, what waits is added up every second time only, and so on."""

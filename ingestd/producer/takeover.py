@@ -10,16 +10,16 @@ from typing import Any
 from ingestd.figures import Count
 from ingestd.log import counted
 from ingestd.producer.attachment import Attachment
-from ingestd.producer.cluster import Cluster
 from ingestd.producer.common import Clock, log
 from ingestd.producer.compression import PLAIN
 from ingestd.producer.compressor import Compressor, Job
-from ingestd.producer.delivery import Lane
 from ingestd.producer.in_force import InForce
-from ingestd.producer.item import Item, recovered_item
 from ingestd.producer.lane_finder import LaneFinder
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item, recovered_item
+from ingestd.producer.lanes.recovery import joined, plan
 from ingestd.producer.meter import Meter
-from ingestd.producer.recovery import joined, plan
+from ingestd.producer.network.cluster import Cluster
 from ingestd.producer.sender import Sender
 
 

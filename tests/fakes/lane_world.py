@@ -10,9 +10,9 @@ from random import Random
 from types import SimpleNamespace
 
 from ingestd.kafka.errors import NETWORK_EXCEPTION
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import EPOCH_MAX, Fail, Item, Repair, Split, Step, Suspicion
-from ingestd.producer.lane import Want
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import EPOCH_MAX, Fail, Item, Repair, Split, Step, Suspicion
+from ingestd.producer.lanes.lane import Want
 from tests.fakes.partition_log import PartitionLog
 
 NOW_MS = 1_700_000_000_000

@@ -18,7 +18,8 @@ TESTS = {
 
 def files_named(name: str) -> list[Path]:
     """A name is relative to the root, to the package, or to the folder named before it in the same cell."""
-    return [path for base in ("", "ingestd", "ingestd/*") for path in ROOT.glob(f"{base}/{name}".lstrip("/"))]
+    bases = ("", "ingestd", "ingestd/*", "ingestd/*/*")
+    return [path for base in bases for path in ROOT.glob(f"{base}/{name}".lstrip("/"))]
 
 
 def test_the_diagram_of_worker_states_is_the_table() -> None:

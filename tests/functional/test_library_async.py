@@ -15,9 +15,9 @@ from ingestd.client.errors import (
     TimeoutException,
 )
 from ingestd.producer import AsyncProducer, Future, ProducerRecord
-from ingestd.producer.broker import Broker
-from ingestd.producer.brokers import Brokers
 from ingestd.producer.library.engine import Engine
+from ingestd.producer.network.broker import Broker
+from ingestd.producer.network.brokers import Brokers
 from ingestd.producer.sender import Sender
 from tests.fakes.broker import PRODUCE, FakeCluster, error
 from tests.functional.producer_rig import lines_of

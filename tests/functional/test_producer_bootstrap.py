@@ -12,9 +12,9 @@ import pytest
 import uvloop
 from kio.schema.errors import ErrorCode
 
-from ingestd.producer import broker as broker_module
-from ingestd.producer import brokers as brokers_module
-from ingestd.producer import resolver
+from ingestd.producer.network import broker as broker_module
+from ingestd.producer.network import brokers as brokers_module
+from ingestd.producer.network import resolver
 from tests.fakes.broker import API_VERSIONS, METADATA, PRODUCE, SILENCE, FakeBroker, FakeCluster, body_of
 from tests.functional.producer_rig import Rig, lines_of, running
 

@@ -13,10 +13,10 @@ import uvloop
 
 from ingestd.kafka.session import State
 from ingestd.producer import batch_producer
-from ingestd.producer import broker as broker_module
-from ingestd.producer import brokers as brokers_module
 from ingestd.producer import sender as sender_module
-from ingestd.producer.connection import Connection
+from ingestd.producer.network import broker as broker_module
+from ingestd.producer.network import brokers as brokers_module
+from ingestd.producer.network.connection import Connection
 from tests.fakes.broker import API_VERSIONS, CLOSE, METADATA, PRODUCE, SILENCE, FakeCluster
 from tests.functional.producer_rig import Rig, lines_of, running
 

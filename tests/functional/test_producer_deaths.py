@@ -16,7 +16,7 @@ import uvloop
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.splitting import split
 from ingestd.producer import outcomes, sender
-from ingestd.producer.item import Item
+from ingestd.producer.lanes.item import Item
 from ingestd.producer.outcomes import write_numbers
 from tests.fakes.broker import PRODUCE, FakeCluster
 from tests.functional.producer_rig import Rig, clock, lines_of

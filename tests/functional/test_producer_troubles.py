@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ingestd.figures import Gauge, Reading, Trouble, read
-from ingestd.producer.broker import Broker
 from ingestd.producer.common import SystemClock
-from ingestd.producer.security import Security
+from ingestd.producer.network.broker import Broker
+from ingestd.producer.network.security import Security
 from tests.fakes.broker import API_VERSIONS, METADATA, PRODUCE, SILENCE, FakeCluster
 from tests.fakes.sasl import Said, SaslServer
 from tests.functional.producer_rig import Rig, running, settings

@@ -23,7 +23,7 @@ from typing import Any, Final
 import pytest
 
 from ingestd import __version__
-from ingestd.producer.pkcs12 import unpack
+from ingestd.producer.network.pkcs12 import unpack
 from tests.documents import DOCUMENTS, ROOT, Step, steps_of
 from tests.kafka.cluster import Cluster
 from tests.kafka.daemon import free_udp_port

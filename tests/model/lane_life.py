@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 from ingestd.hotpath.snapshots import BatchState
 from ingestd.kafka.errors import NETWORK_EXCEPTION
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import (
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import (
     EPOCH_MAX,
     FLAG_CUT,
     FLAG_RISK,
@@ -25,8 +25,8 @@ from ingestd.producer.item import (
     Suspicion,
     recovered_item,
 )
-from ingestd.producer.lane import Want
-from ingestd.producer.recovery import joined, plan
+from ingestd.producer.lanes.lane import Want
+from ingestd.producer.lanes.recovery import joined, plan
 from tests.fakes.partition_log import PartitionLog, Producer
 
 NOW_MS = 1_700_000_000_000

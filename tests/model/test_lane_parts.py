@@ -4,8 +4,8 @@ import pytest
 
 from ingestd.kafka.errors import Action
 from ingestd.metrics import Failed
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import EPOCH_MAX, Fail, Item, Split
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import EPOCH_MAX, Fail, Item, Split
 from tests.fakes.lane_world import LOST, NOW_MS, REFUSED, TOO_LARGE, make_batch, make_lane
 
 OUT_OF_ORDER = 45

@@ -44,6 +44,8 @@ def test_imports_run_one_way() -> None:
         ("ingestd.producer.x", "from ingestd.client.session import Session", False),
         ("ingestd.worker.x", "from ingestd.client.errors import KafkaException", False),
         ("ingestd.config.x", "from .model import Config", False),
+        ("ingestd.producer.lanes.x", "from ingestd.producer.sender import Sender", False),
+        ("ingestd.producer.network.x", "from ingestd.producer.lanes.item import Item", False),
         ("ingestd.novelty.x", "", False),
     ],
 )

@@ -23,7 +23,7 @@ from ingestd.hotpath.local import LocalIntake
 from ingestd.limits import PAGE_BYTES
 from ingestd.producer.batch_producer import BatchProducer
 from ingestd.producer.common import SystemClock, log
-from ingestd.producer.item import FLAG_CUT, FLAG_RISK
+from ingestd.producer.lanes.item import FLAG_CUT, FLAG_RISK
 from ingestd.producer.library.answers import Answers, tell
 from ingestd.producer.library.metrics import producer_metrics
 from ingestd.producer.library.topics import Topics, topic_capacity

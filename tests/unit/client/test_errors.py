@@ -39,7 +39,7 @@ def test_reasons_are_those_of_the_protocols_text() -> None:
 
 
 def test_every_reason_for_giving_up_is_one_that_the_producer_has() -> None:
-    sources = (Path(__file__).parents[3] / "ingestd/producer").glob("*.py")
+    sources = (Path(__file__).parents[3] / "ingestd/producer").rglob("*.py")
     given = {name for source in sources for name in re.findall(r"\bFailed\.([A-Z_]+)", source.read_text())}
     assert given == {reason.name for reason in metrics.Failed}
 

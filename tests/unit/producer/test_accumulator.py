@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from ingestd.producer.accumulator import Accumulator
-from ingestd.producer.cluster import Topic
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Item
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item
+from ingestd.producer.network.cluster import Topic
 
 NOW_MS = 1_700_000_000_000
 

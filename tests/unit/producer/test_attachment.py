@@ -7,10 +7,10 @@ import pytest
 
 from ingestd.figures import Figures, TopicWord
 from ingestd.producer.attachment import Attachment
-from ingestd.producer.cluster import Topic
 from ingestd.producer.compression import PLAIN
-from ingestd.producer.delivery import Lane
+from ingestd.producer.lanes.delivery import Lane
 from ingestd.producer.meter import Meter
+from ingestd.producer.network.cluster import Topic
 from tests.reference.native_frame import WireRecord, records_frame
 from tests.reference.rig import NOW_MS, TICK_MS, Rig
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestd.producer.budget import RELAXED_LEVEL, Budget, room_bytes
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Item
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item
 
 BUFFER_BYTES = 1_000_000
 

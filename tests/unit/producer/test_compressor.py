@@ -18,7 +18,7 @@ from ingestd.limits import PAGE_BYTES
 from ingestd.producer import compressor as module
 from ingestd.producer.compression import GZIP, LZ4, PLAIN, ZSTD, Codec, decompress
 from ingestd.producer.compressor import INLINE_NS_MAX, THREADS_MAX, Compressor, Job
-from ingestd.producer.delivery import Lane
+from ingestd.producer.lanes.delivery import Lane
 from tests.fakes.lane_world import make_lane
 from tests.reference.native_frame import WireRecord, records_frame
 from tests.reference.rig import NOW_MS, TICK_MS, Rig

@@ -11,12 +11,12 @@ from ingestd.config.model import Topic as Configured
 from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NETWORK_EXCEPTION, UNKNOWN_TOPIC_OR_PARTITION
 from ingestd.metrics import Failed
 from ingestd.producer.deadlines import Deadlines
-from ingestd.producer.delivery import Lane
 from ingestd.producer.in_force import InForce
-from ingestd.producer.item import Fail, Step
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Fail, Step
 from tests.fakes.lane_world import DENIED, NOW_MS, make_item
-from tests.unit.producer.test_cluster import info
-from tests.unit.producer.test_cluster import make as make_cluster
+from tests.unit.producer.network.test_cluster import info
+from tests.unit.producer.network.test_cluster import make as make_cluster
 
 TIMEOUT_MS = 1000
 DENIED_MS = 5000

@@ -4,10 +4,10 @@ import pytest
 
 from ingestd.config.library import read_library_settings
 from ingestd.config.model import NEVER_MS, Topic
-from ingestd.producer.cluster import Topic as KnownTopic
 from ingestd.producer.compression import LZ4, PLAIN, ZSTD, Codec, default_codec
-from ingestd.producer.delivery import Lane
 from ingestd.producer.in_force import InForce
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.network.cluster import Topic as KnownTopic
 
 TIMEOUT_MS = 120_000
 

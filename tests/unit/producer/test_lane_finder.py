@@ -7,12 +7,12 @@ from ingestd.config.library import read_library_settings
 from ingestd.config.model import Topic as Configured
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.attachment import Attachment
-from ingestd.producer.cluster import Topic
 from ingestd.producer.compression import LZ4, PLAIN, default_codec
-from ingestd.producer.delivery import Lane
 from ingestd.producer.in_force import InForce
 from ingestd.producer.lane_finder import LaneFinder
-from tests.unit.producer.test_cluster import make as make_cluster
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.network.cluster import Topic
+from tests.unit.producer.network.test_cluster import make as make_cluster
 
 
 def make_lane(topic: Topic, partition: int) -> Lane:

@@ -8,8 +8,8 @@ import pytest
 
 from ingestd.config.library import read_library_settings
 from ingestd.figures import Figures, TopicWord
-from ingestd.producer.cluster import Topic
 from ingestd.producer.lane_maker import LaneMaker
+from ingestd.producer.network.cluster import Topic
 from tests.fakes.lane_world import LOST, NOW_MS, make_item
 
 

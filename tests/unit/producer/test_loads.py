@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 from typing import Any
 
-from ingestd.producer.cluster import NO_LEADER, Topic
 from ingestd.producer.loads import LEFT_OUT, queue_lengths
+from ingestd.producer.network.cluster import NO_LEADER, Topic
 
 NOW = 100_000
 

@@ -9,13 +9,13 @@ from ingestd.figures import Count, Figures, Gauge, TopicWord, Trouble
 from ingestd.producer import survey as module
 from ingestd.producer.accumulator import Accumulator
 from ingestd.producer.attachment import Attachment
-from ingestd.producer.cluster import Topic
 from ingestd.producer.dead_letters import DeadLetters
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Item
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Item
 from ingestd.producer.meter import Meter
+from ingestd.producer.network.cluster import Topic
 from ingestd.producer.survey import Survey
-from tests.unit.producer.test_cluster import make as make_cluster
+from tests.unit.producer.network.test_cluster import make as make_cluster
 from tests.unit.producer.test_lane_finder import attachment, make_lane
 
 NOW_MS = 1_700_000_000_000

@@ -11,7 +11,7 @@ from ingestd.producer.attachment import Attachment
 from ingestd.producer.common import SystemClock
 from ingestd.producer.compression import ZSTD, put_compressed
 from ingestd.producer.compressor import Job
-from ingestd.producer.delivery import Lane
+from ingestd.producer.lanes.delivery import Lane
 from ingestd.producer.meter import Meter
 from ingestd.producer.takeover import Takeover
 from tests.reference.native_frame import WireRecord, records_frame

@@ -3,9 +3,9 @@
 import pytest
 
 from ingestd.metrics import Failed
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import EPOCH_MAX, Fail, Item, Numbers, Repair, Suspicion
-from ingestd.producer.lane import OLD_MS, TRIES_MAX, Want
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import EPOCH_MAX, Fail, Item, Numbers, Repair, Suspicion
+from ingestd.producer.lanes.lane import OLD_MS, TRIES_MAX, Want
 from tests.fakes.lane_world import LOST, NOW_MS, World, make_item, make_lane
 
 

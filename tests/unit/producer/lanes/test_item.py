@@ -3,8 +3,8 @@
 import pytest
 
 from ingestd.metrics import Failed
-from ingestd.producer.delivery import PART_ATTEMPTS_MAX, Lane
-from ingestd.producer.item import FLAG_CUT, Item, Split
+from ingestd.producer.lanes.delivery import PART_ATTEMPTS_MAX, Lane
+from ingestd.producer.lanes.item import FLAG_CUT, Item, Split
 from tests.fakes.lane_world import LOST, NOW_MS, make_batch, make_item, make_lane
 
 

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from ingestd.producer.backoff import Backoff
+from ingestd.producer.network.backoff import Backoff
 
 
 def test_delays_double_within_jitter_up_to_the_cap() -> None:

@@ -16,12 +16,12 @@ from ingestd.kafka.sasl import Mechanism
 from ingestd.kafka.session import THROTTLE_SINCE, Pending, Session, State
 from ingestd.kafka.tls import TlsStream
 from ingestd.producer.common import log
-from ingestd.producer.offload import in_thread
-from ingestd.producer.reasons import explain, is_tls_alert
-from ingestd.producer.tokens import CredentialsError
+from ingestd.producer.network.offload import in_thread
+from ingestd.producer.network.reasons import explain, is_tls_alert
+from ingestd.producer.network.tokens import CredentialsError
 
 if TYPE_CHECKING:
-    from ingestd.producer.broker import Broker
+    from ingestd.producer.network.broker import Broker
 
 
 REAUTHENTICATE_SHARE: Final = (0.85, 0.95)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ingestd.hotpath.snapshots import Batch, BatchState
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import (
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import (
     EPOCH_MAX,
     FLAG_CUT,
     FLAG_RISK,
@@ -22,8 +22,8 @@ from ingestd.producer.item import (
     Suspicion,
     recovered_item,
 )
-from ingestd.producer.lane import Want
-from ingestd.producer.recovery import Run, joined, plan
+from ingestd.producer.lanes.lane import Want
+from ingestd.producer.lanes.recovery import Run, joined, plan
 from tests.fakes.partition_log import PartitionLog
 
 NOW_MS = 1600

@@ -4,7 +4,7 @@ from random import Random
 from typing import Any
 
 from ingestd.kafka.messages import ClusterInfo, PartitionInfo, TopicInfo
-from ingestd.producer.cluster import FOREVER_MS, UNKNOWN_TOPIC_BACKOFF_MAX_MS, Cluster
+from ingestd.producer.network.cluster import FOREVER_MS, UNKNOWN_TOPIC_BACKOFF_MAX_MS, Cluster
 
 ID_1 = bytes(15) + b"\1"
 ID_2 = bytes(15) + b"\2"

@@ -20,9 +20,9 @@ from typing import Any, Final
 from ingestd.errors import DaemonError
 from ingestd.kafka.errors import Action, error_of
 from ingestd.metrics import Failed
-from ingestd.producer.expiry import ExpiringLane
-from ingestd.producer.item import NEVER_MS, SEQUENCE_MASK, Fail, Item, Repair, Split, Step, Suspicion, address_of
-from ingestd.producer.lane import NO_QUEUE
+from ingestd.producer.lanes.expiry import ExpiringLane
+from ingestd.producer.lanes.item import NEVER_MS, SEQUENCE_MASK, Fail, Item, Repair, Split, Step, Suspicion, address_of
+from ingestd.producer.lanes.lane import NO_QUEUE
 
 SUSPICIONS_MAX: Final = 2
 """Sweeps refused as a whole before data loss is suspected: the first may have asked a stale leader."""

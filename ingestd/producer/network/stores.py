@@ -7,7 +7,7 @@ from ingestd.config.security import NO_SECRET, Security
 from ingestd.secret import Secret
 
 if TYPE_CHECKING:
-    from ingestd.producer.pkcs12 import Unpacked
+    from ingestd.producer.network.pkcs12 import Unpacked
 
 BYTES_MAX: Final = 16 << 20
 _JKS_MAGICS: Final = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
@@ -99,7 +99,7 @@ def _is_pem(setting: str, content: bytes, kind: str, path: str) -> bool:
 
 def _pkcs12(setting: str, content: bytes, password: Secret, password_setting: str) -> "Unpacked":
     # Few have such a store, and every worker would pay for the import.
-    from ingestd.producer.pkcs12 import unpack
+    from ingestd.producer.network.pkcs12 import unpack
 
     text = password.reveal()
     try:

@@ -3,8 +3,8 @@
 import pytest
 
 from ingestd.metrics import Failed
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import Fail, Item
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import Fail, Item
 from tests.fakes.lane_world import LOST, NOW_MS, make_item, make_lane
 
 

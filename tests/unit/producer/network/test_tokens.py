@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 
 from ingestd.config.jaas import Credentials
 from ingestd.config.security import NO_SECRET, Security
-from ingestd.producer import tokens
 from ingestd.producer.common import SystemClock
-from ingestd.producer.tokens import Token, TokenError, Tokens, ask_endpoint, fetcher, read_token_file, refresh_at_ms
+from ingestd.producer.network import tokens
+from ingestd.producer.network.tokens import (
+    Token,
+    TokenError,
+    Tokens,
+    ask_endpoint,
+    fetcher,
+    read_token_file,
+    refresh_at_ms,
+)
 from ingestd.secret import Secret
 
 NOW = 1_700_000_000_000

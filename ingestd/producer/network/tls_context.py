@@ -13,7 +13,7 @@ from typing import Final
 from ingestd.config.ciphers import chosen
 from ingestd.config.security import Security
 from ingestd.producer.common import log
-from ingestd.producer.stores import KeyStore, StoreError, read_key_store, read_trust_store
+from ingestd.producer.network.stores import KeyStore, StoreError, read_key_store, read_trust_store
 
 _VERSIONS: Final = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 

@@ -10,8 +10,8 @@ import pytest
 from ingestd.config.security import Security
 from ingestd.kafka.errors import AuthenticationError, ProtocolError
 from ingestd.kafka.tls import TlsStream
-from ingestd.producer.connection import ConnectionLostError
-from ingestd.producer.reasons import explain, is_tls_alert
+from ingestd.producer.network.connection import ConnectionLostError
+from ingestd.producer.network.reasons import explain, is_tls_alert
 from ingestd.secret import Secret
 from tests.certificates import Authority, tls_contexts
 from tests.unit.kafka.test_tls import Server

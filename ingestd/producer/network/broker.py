@@ -19,11 +19,11 @@ from ingestd.kafka.sasl import Mechanism
 from ingestd.kafka.session import State
 from ingestd.kafka.tls import TlsStream
 from ingestd.log import counted, printable
-from ingestd.producer.backoff import Backoff
 from ingestd.producer.common import Clock, log
-from ingestd.producer.connection import Connection, ConnectionLostError, Owner
-from ingestd.producer.resolver import Address, addresses
-from ingestd.producer.security import Security
+from ingestd.producer.network.backoff import Backoff
+from ingestd.producer.network.connection import Connection, ConnectionLostError, Owner
+from ingestd.producer.network.resolver import Address, addresses
+from ingestd.producer.network.security import Security
 
 KEEPALIVE_IDLE_S: Final = 60
 _BUFFERS: Final = (("send.buffer.bytes", socket.SO_SNDBUF), ("receive.buffer.bytes", socket.SO_RCVBUF))

@@ -21,10 +21,10 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 from ingestd.config.jaas import Credentials
 from ingestd.config.security import Security
-from ingestd.producer.backoff import Backoff
 from ingestd.producer.common import Clock, log
-from ingestd.producer.offload import in_thread
-from ingestd.producer.stores import StoreError, read_trust_store
+from ingestd.producer.network.backoff import Backoff
+from ingestd.producer.network.offload import in_thread
+from ingestd.producer.network.stores import StoreError, read_trust_store
 from ingestd.secret import Secret
 
 _BODY_BYTES_MAX: Final = 1 << 20

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestd.config.security import Security
-from ingestd.producer.stores import StoreError, read_key_store, read_trust_store
-from ingestd.producer.tls_context import make_context
+from ingestd.producer.network.stores import StoreError, read_key_store, read_trust_store
+from ingestd.producer.network.tls_context import make_context
 from ingestd.secret import Secret
 from tests.certificates import Authority
 

@@ -3,9 +3,9 @@
 import pytest
 
 from ingestd.metrics import Failed
-from ingestd.producer.delivery import Lane
-from ingestd.producer.item import EPOCH_MAX, Fail, Item, Numbers
-from ingestd.producer.lane import OLD_MS, SHOWN_MS, Want
+from ingestd.producer.lanes.delivery import Lane
+from ingestd.producer.lanes.item import EPOCH_MAX, Fail, Item, Numbers
+from ingestd.producer.lanes.lane import OLD_MS, SHOWN_MS, Want
 from tests.fakes.lane_world import LOST, NOW_MS, World, make_item, make_lane
 
 LATER_MS = NOW_MS + OLD_MS + 1

@@ -7,9 +7,9 @@ from typing import Final
 
 from ingestd.kafka import messages
 from ingestd.kafka.errors import NONE, ProtocolError, error_of
-from ingestd.producer.backoff import Backoff
 from ingestd.producer.common import log
-from ingestd.producer.connection import Connection, ConnectionLostError
+from ingestd.producer.network.backoff import Backoff
+from ingestd.producer.network.connection import Connection, ConnectionLostError
 
 BACKOFF_MAX_MS: Final = 10_000
 

@@ -16,7 +16,7 @@ A batch that is sealed once more without numbers was sent without idempotence.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ingestd.producer.item import EPOCH_MAX, SEQUENCE_MASK, Item, Numbers
+from ingestd.producer.lanes.item import EPOCH_MAX, SEQUENCE_MASK, Item, Numbers
 
 
 class Run(NamedTuple):

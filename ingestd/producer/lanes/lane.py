@@ -8,7 +8,7 @@ from typing import Any, Final
 from ingestd.errors import DaemonError
 from ingestd.kafka.errors import Action, Effect, error_of
 from ingestd.limits import BATCHES_IN_DOUBT_MAX
-from ingestd.producer.item import EPOCH_MAX, NEVER_MS, SEQUENCE_MASK, Item, Numbers, address_of
+from ingestd.producer.lanes.item import EPOCH_MAX, NEVER_MS, SEQUENCE_MASK, Item, Numbers, address_of
 
 OLD_MS: Final = 23 * 3600 * 1000
 """A broker forgets a producer after producer.id.expiration.ms (24 h by default): an hour less is sure."""

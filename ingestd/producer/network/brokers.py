@@ -9,12 +9,12 @@ from ingestd.config.model import Producer
 from ingestd.figures import Trouble
 from ingestd.kafka import messages
 from ingestd.kafka.errors import NONE, REBOOTSTRAP_REQUIRED, ProtocolError, error_of
-from ingestd.producer.broker import Broker
-from ingestd.producer.cluster import FOREVER_MS, Cluster, Topic
 from ingestd.producer.common import Clock, log
-from ingestd.producer.connection import Connection, ConnectionLostError, Owner
-from ingestd.producer.resolver import canonical_names
-from ingestd.producer.security import Security
+from ingestd.producer.network.broker import Broker
+from ingestd.producer.network.cluster import FOREVER_MS, Cluster, Topic
+from ingestd.producer.network.connection import Connection, ConnectionLostError, Owner
+from ingestd.producer.network.resolver import canonical_names
+from ingestd.producer.network.security import Security
 
 CANONICAL: Final = "resolve_canonical_bootstrap_servers_only"
 SILENT_MS: Final = 3000

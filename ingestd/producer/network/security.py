@@ -11,9 +11,9 @@ from ingestd.config.variables import read_file
 from ingestd.kafka.sasl import Mechanism, OAuthBearer, Plain
 from ingestd.kafka.scram import SaltedKeys, Scram
 from ingestd.producer.common import Clock
-from ingestd.producer.offload import in_thread
-from ingestd.producer.tls_context import TlsContexts
-from ingestd.producer.tokens import CredentialsError, Tokens, fetcher
+from ingestd.producer.network.offload import in_thread
+from ingestd.producer.network.tls_context import TlsContexts
+from ingestd.producer.network.tokens import CredentialsError, Tokens, fetcher
 
 
 class Security:

@@ -8,8 +8,8 @@ import pytest
 
 from ingestd.config import security as config
 from ingestd.producer.common import SystemClock
-from ingestd.producer.security import Security
-from ingestd.producer.tokens import CredentialsError
+from ingestd.producer.network.security import Security
+from ingestd.producer.network.tokens import CredentialsError
 
 
 async def first(path: Path) -> bytes:

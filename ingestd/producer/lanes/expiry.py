@@ -3,8 +3,8 @@
 from ingestd.errors import DaemonError
 from ingestd.kafka.errors import error_of
 from ingestd.metrics import Failed
-from ingestd.producer.item import NEVER_MS, Fail, Item, Step
-from ingestd.producer.lane import LaneQueue
+from ingestd.producer.lanes.item import NEVER_MS, Fail, Item, Step
+from ingestd.producer.lanes.lane import LaneQueue
 
 
 class ExpiringLane(LaneQueue):

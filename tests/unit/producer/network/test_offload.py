@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ingestd.producer import offload, resolver
+from ingestd.producer.network import offload, resolver
 
 
 def test_work_is_done_in_another_thread_and_its_fault_is_the_futures() -> None:

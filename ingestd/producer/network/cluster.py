@@ -11,7 +11,7 @@ from typing import Final
 from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NONE, UNKNOWN_TOPIC_OR_PARTITION, Action, error_of
 from ingestd.kafka.messages import ClusterInfo, TopicInfo
 from ingestd.kafka.produce import TOPIC_ID_NONE, TopicRow, topic_row
-from ingestd.producer.backoff import Backoff
+from ingestd.producer.network.backoff import Backoff
 
 UNKNOWN_TOPIC_BACKOFF_MAX_MS: Final = 5000
 """A topic that the cluster does not have is asked for again at most this rarely."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ingestd.config.security import Security
-from ingestd.producer.stores import StoreError
-from ingestd.producer.tls_context import TlsContexts, make_context
+from ingestd.producer.network.stores import StoreError
+from ingestd.producer.network.tls_context import TlsContexts, make_context
 from ingestd.secret import Secret
 from tests.certificates import Authority
 
