@@ -1,7 +1,7 @@
 """Taking over what dead processes left in the arenas: into the lanes it goes, or it stays for another cluster.
 
 Numbers mean nothing in another cluster (docs/kafka.md 8), so nothing of it moves before the cluster's id is known. The
-order in which it goes out again is made in recovery.py.
+order in which it goes out again is made in lanes/recovery.py.
 """
 
 from collections.abc import Iterable, Sequence

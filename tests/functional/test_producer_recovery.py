@@ -11,7 +11,7 @@ import uvloop
 from ingestd.figures import Count
 from ingestd.hotpath.arena import Arena
 from ingestd.producer.compression import ZSTD, Codec, decompress, encode
-from tests.fakes.broker import NOTHING, PRODUCE, FakeCluster, Nothing, Request
+from tests.fakes.broker import CLOSE, METADATA, NOTHING, PRODUCE, FakeCluster, Nothing, Request
 from tests.functional.producer_rig import Rig, clock, lines_of
 
 
@@ -223,6 +223,8 @@ def test_what_was_never_sent_goes_out_compressed_in_its_order(tmp_path: Path) ->
             rig = Rig(cluster.bootstrap, draining=tuple(arenas), compression_type="zstd", compression_zstd_level=1)
             for line in lines[30:]:
                 rig.send(line)
+            # Behind what is still being compressed here, older batches would go out as they are, to keep their order.
+            cluster.brokers[1].control(METADATA, lambda _: CLOSE if rig.producer._compressor.busy else None, times=999)
             await rig.idle()
             log = cluster.log("t")
             assert lines_of(log, ZSTD) == lines
