@@ -60,6 +60,20 @@ def make_lane(
     return lane
 
 
+def take_all(lane: Lane, tick_ms: int = 0) -> list[Item]:
+    """What the lane sends now, as an arena would have it that stamps at once."""
+    items = []
+    while (item := lane.take(NOW_MS, tick_ms)) is not None:
+        item.stamped = True
+        items.append(item)
+    return items
+
+
+def refuse(lane: Lane, item: Item, code: int, tick_ms: int = 0) -> None:
+    """The broker answers ``item`` with ``code``."""
+    lane.failed(item, code, tick_ms)
+
+
 def ids_of(log: PartitionLog) -> list[int]:
     data = b"".join(batch.payload for batch in log.batches)
     return [int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)]

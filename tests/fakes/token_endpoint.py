@@ -3,6 +3,7 @@
 import json
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -11,7 +12,7 @@ Answer = tuple[int, Mapping[str, Any]]
 """The status, and the members of a JSON object."""
 
 
-class TokenServer:
+class TokenServer(ABC):
     """Whoever issues tokens says in ``answer`` what a request gets."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
@@ -36,9 +37,9 @@ class TokenServer:
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
+    @abstractmethod
     def answer(self, form: str, login: str) -> Answer:
         """``login``: what stands in Authorization."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -4,25 +4,13 @@ import pytest
 
 from ingestd.metrics import Failed
 from ingestd.producer.lanes.delivery import Lane
-from ingestd.producer.lanes.item import EPOCH_MAX, Fail, Item, Numbers, Repair, Suspicion
+from ingestd.producer.lanes.item import EPOCH_MAX, Fail, Numbers, Repair, Suspicion
 from ingestd.producer.lanes.lane import OLD_MS, TRIES_MAX, Want
-from tests.fakes.lane_world import LOST, NOW_MS, World, make_item, make_lane
-
-
-def take_all(lane: Lane, tick_ms: int = 0) -> list[Item]:
-    items = []
-    while (item := lane.take(NOW_MS, tick_ms)) is not None:
-        item.stamped = True
-        items.append(item)
-    return items
+from tests.fakes.lane_world import LOST, NOW_MS, World, make_item, make_lane, refuse, take_all
 
 
 def names(items: object) -> list[int]:
     return [item.batch.name for item in items]  # type: ignore[attr-defined]
-
-
-def refuse(lane: Lane, item: Item, code: int, tick_ms: int = 0) -> None:
-    lane.failed(item, code, tick_ms)
 
 
 def test_one_batch_is_in_flight_until_the_first_success() -> None:

@@ -4,20 +4,8 @@ import pytest
 
 from ingestd.metrics import Failed
 from ingestd.producer.lanes.delivery import Lane
-from ingestd.producer.lanes.item import Fail, Item
-from tests.fakes.lane_world import LOST, NOW_MS, make_item, make_lane
-
-
-def take_all(lane: Lane, tick_ms: int = 0) -> list[Item]:
-    items = []
-    while (item := lane.take(NOW_MS, tick_ms)) is not None:
-        item.stamped = True
-        items.append(item)
-    return items
-
-
-def refuse(lane: Lane, item: Item, code: int, tick_ms: int = 0) -> None:
-    lane.failed(item, code, tick_ms)
+from ingestd.producer.lanes.item import Fail
+from tests.fakes.lane_world import LOST, NOW_MS, make_item, make_lane, refuse, take_all
 
 
 def expiring_lane(count: int) -> Lane:
