@@ -76,6 +76,11 @@ def test_the_service_starts_what_the_command_line_has_and_waits_for_its_drain() 
     assert int(service["TimeoutStopSec"]) * 1000 > stop_timeout_ms + 10_000
 
 
+def test_the_end_of_the_service_leaves_arenas_in_shared_memory_alone() -> None:
+    service = unit(UNITS / "ingestd.service")["Service"]
+    assert (service["RemoveIPC"], service.get("DynamicUser", "no")) == ("no", "no")
+
+
 @pytest.mark.parametrize("path", SOCKETS, ids=lambda path: path.name)
 def test_a_socket_unit_is_a_listener_of_the_reference(path: Path) -> None:
     section = unit(path)["Socket"]
