@@ -1,9 +1,12 @@
 """Tells systemd how the daemon is (sd_notify(3)); says nothing where no systemd listens."""
 
-import contextlib
 import os
 import socket
 from collections.abc import Mapping
+from typing import Final
+
+START_PATIENCE_MS: Final = 30_000
+"""A supervisor that says nothing for so long before it was ready is hung: systemd's watchdog begins with READY only."""
 
 
 def watchdog_interval_ms(environ: Mapping[str, str], pid: int) -> int:
@@ -25,21 +28,39 @@ def notify_address(environ: Mapping[str, str]) -> str | None:
 
 
 class Notifier:
-    """The way to systemd; one datagram per call, lost without complaint when systemd is busy or away."""
+    """The way to systemd, one datagram per call. When systemd is busy or away it is lost without complaint, unless it
+    tells a new state (ready, stopping): that is kept for :meth:`catch_up`.
+    """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = notify_address(environ)
         self._status = ""
+        self._owed = ""
 
-    def _send(self, text: str) -> None:
+    def _send(self, text: str) -> bool:
+        """Whether systemd has it, if there is one."""
         if self._address is None:
-            return
+            return True
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as channel:
-            channel.sendto(text.encode(), self._address)
+        try:
+            with socket.socket(socket.AF_UNIX, kind) as channel:
+                channel.sendto(text.encode(), self._address)
+        except OSError:
+            return False
+        return True
+
+    def catch_up(self) -> None:
+        """Sends the state that systemd could not take; call it now and then."""
+        if self._owed and self._send(self._owed):
+            self._owed = ""
+
+    def starting(self, status: str) -> None:
+        """Not ready yet, and alive; systemd waits so much longer from here, if its own patience does not last longer."""
+        self._send(f"EXTEND_TIMEOUT_USEC={START_PATIENCE_MS * 1000}\nSTATUS={status}")
 
     def ready(self, status: str) -> None:
-        self._send(f"READY=1\nSTATUS={status}")
+        self._owed = f"READY=1\nSTATUS={status}"
+        self.catch_up()
 
     def status(self, status: str) -> None:
         """One line for ``systemctl status``; sent only when it changed."""
@@ -51,4 +72,5 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        self._send("STOPPING=1\nSTATUS=draining")
+        self._owed = "STOPPING=1\nSTATUS=draining"
+        self.catch_up()

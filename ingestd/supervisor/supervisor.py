@@ -338,8 +338,7 @@ class Supervisor:
             for slot in self._every_slot:
                 if slot.child is not None:
                     slot.row.set(Word.RSS_BYTES, resident_bytes(slot.child.pid))
-            if self._ready_told and not self._stopping:
-                self._notifier.status(self._status_text())
+        self._tell_systemd()
         self._samples += 1
         for slot in self._slots:
             row = slot.row
@@ -347,6 +346,17 @@ class Supervisor:
             slot.arena_pressure = next_pressure(slot.arena_pressure, level, self._thresholds)
             row.set(Word.MEMORY_PRESSURE, self._memory_pressure)
             row.set(Word.PRESSURE, max(slot.arena_pressure, self._memory_pressure))
+
+    def _tell_systemd(self) -> None:
+        self._notifier.catch_up()
+        if self._stopping:
+            return
+        if not self._ready_told:
+            # An arena's recovery reads all that is buffered, which may take longer than systemd waits by itself; and a
+            # worker that cannot start does not end those that can. The slots have their own limits.
+            self._notifier.starting(self._status_text())
+        elif self._samples % MEMORY_SAMPLES == 0:
+            self._notifier.status(self._status_text())
 
     def _status_text(self) -> str:
         ready = sum(slot.state is State.READY for slot in self._slots)

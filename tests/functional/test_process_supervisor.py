@@ -203,20 +203,58 @@ def test_a_worker_that_cannot_be_watched_does_not_stay(monkeypatch: pytest.Monke
         os.kill(seen[0], 0)
 
 
-def test_systemd_is_told(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    """The socket that systemd would read."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(10)
+        yield listening
+
+
+def told_until(systemd: socket.socket, beginning: str) -> list[str]:
+    """What systemd was told before something that begins like this."""
+    told: list[str] = []
+    while not (text := systemd.recv(4096).decode()).startswith(beginning):
+        told.append(text)
+    return told
+
+
+def test_systemd_is_told(make_rig: Callable[..., Rig], systemd: socket.socket) -> None:
     rig = make_rig()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(10)
-        process = rig.start({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
-        told: list[str] = []
-        while not any(text.startswith("READY=1\nSTATUS=1 of 1 worker ready") for text in told):
-            told.append(systemd.recv(4096).decode())
-        rig.wait_ready()
-        assert set(told[:-1]) == {"WATCHDOG=1"}
-        process.terminate()
-        while not systemd.recv(4096).startswith(b"STOPPING=1"):
-            pass
+    process = rig.start({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "200000"})
+    starting = "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=0 of 1 worker ready, 0 records buffered"
+    assert set(told_until(systemd, "READY=1\nSTATUS=1 of 1 worker ready")) <= {"WATCHDOG=1", starting}
+    rig.wait_ready()
+    process.terminate()
+    assert starting not in told_until(systemd, "STOPPING=1")
+    assert rig.wait_end() == 0
+
+
+def test_systemd_waits_while_a_worker_cannot_start(make_rig: Callable[..., Rig], systemd: socket.socket) -> None:
+    """Its own patience of 90 seconds would end the workers that can."""
+    rig = make_rig(workers=2)
+    rig.order("exit 1", worker=1)
+    process = rig.start({"NOTIFY_SOCKET": systemd.getsockname()})
+    rig.wait_ready()
+    for _ in range(2):
+        assert "READY=1" not in told_until(systemd, "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=1 of 2 workers ready")
+    process.terminate()
+    told_until(systemd, "STOPPING=1")
+    assert rig.wait_end() == 0
+
+
+def test_systemd_is_told_again_what_it_had_no_room_for(make_rig: Callable[..., Rig], systemd: socket.socket) -> None:
+    rig = make_rig()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        others.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                others.sendto(b"OTHER=1", systemd.getsockname())
+    process = rig.start({"NOTIFY_SOCKET": systemd.getsockname()})
+    rig.wait_for(lambda: "ready: 1 worker" in rig.text, "a ready daemon")
+    assert set(told_until(systemd, "READY=1")) == {"OTHER=1"}
+    process.terminate()
     assert rig.wait_end() == 0
 
 
