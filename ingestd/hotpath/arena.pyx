@@ -1,6 +1,7 @@
 """A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool."""
 import os
 
+cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -33,6 +34,10 @@ cdef uint32_t DROPPED_REASONS = 16
 cdef uint32_t REJECTED_REASONS = 32
 
 
+# Not cleared by the garbage collector: a view that hangs on a cycle is given back after everything in reach of that
+# cycle was cleared, and needs its arena, the arena its map of pages. Nothing leaks by that: neither of them refers to
+# anything but numbers, text and tables of them, so that neither is part of a cycle itself.
+@cython.no_gc_clear
 cdef class BatchView:
     """Exports the bytes of one batch, and counts who holds them."""
     cdef Arena arena
@@ -48,6 +53,7 @@ cdef class BatchView:
         self.arena.view_returned(self.entry)
 
 
+@cython.no_gc_clear
 cdef class Arena(Directory):
     """The buffer of one worker. Made by `create` or `open`; only one thread may use it."""
 

@@ -1,4 +1,5 @@
 """The arena's batches: directory, runs of pages, states. See directory.pxd."""
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -16,6 +17,7 @@ from ingestd.hotpath.walker cimport Walker, walk_next, walk_row, walk_start
 cdef uint64_t LOW_HALF = 0xFFFFFFFFu
 
 
+@cython.no_gc_clear      # see BatchView
 cdef class Directory(Tables):
     """Base of the arena: its batches, as intake and recovery see them."""
 

@@ -1,6 +1,7 @@
 """A mapped file with one owner: created under a temporary name, never sparse, locked, left out of core dumps."""
 import os
 
+cimport cython
 from libc.errno cimport errno
 from libc.stdint cimport uint64_t
 
@@ -15,6 +16,7 @@ cdef extern from "<sys/mman.h>" nogil:
 POPULATE_BYTES_MAX = 256 << 20     # beyond that, pages come on use: filling 20 GiB would hold up the start
 
 
+@cython.no_gc_clear      # see BatchView
 cdef class Region:
     """Base of the arena. A subclass calls region_create and, once the header is written, region_publish; or
     region_open.

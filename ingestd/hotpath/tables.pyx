@@ -1,6 +1,7 @@
 """The arena without its batches: header, intent, ledger, topic table, session table, cluster id."""
 import os
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -60,6 +61,7 @@ cdef bint topic_good(const TopicRow* row) noexcept:
     return row.word == 0 or (row.word >> 32 == topic_crc(row) and <uint32_t>row.word <= TOPIC_NAME_BYTES_MAX)
 
 
+@cython.no_gc_clear      # see BatchView
 cdef class Tables(Region):
     """Base of the arena: everything in it that is not a batch."""
 
