@@ -97,6 +97,9 @@ class Server:
             if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
                 return
             http.start_next_cycle()
+            # Nothing above waits where the kernel takes the answer and the next request is here: others, the heartbeat
+            # among them, have their turn in between.
+            await asyncio.sleep(0)
 
     def _answer(self, request: h11.Request) -> Answer:
         if request.method not in (b"GET", b"HEAD"):

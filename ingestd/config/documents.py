@@ -37,17 +37,31 @@ class Document(NamedTuple):
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
-    """The files to read for ``-c FILE`` given as ``paths``: each with the drop-ins next to it, none twice."""
+    """The files to read for ``-c FILE`` given as ``paths``: each with the drop-ins next to it, none twice.
+
+    ConfigurationError: a folder of drop-ins cannot be listed.
+    """
     named = {path.absolute() for path in paths}
     found: dict[Path, None] = {}
     for path in paths:
         found[path.absolute()] = None
         folder = path.absolute().parent / _DROP_INS
-        for drop_in in sorted(folder.glob("*.toml")):
+        for drop_in in _drop_ins(folder):
             if drop_in not in named:
                 found[drop_in] = None
     shown = {path.absolute(): path for path in paths}
     return [shown.get(path, path) for path in found]
+
+
+def _drop_ins(folder: Path) -> list[Path]:
+    # Not glob(), to which a folder that may not be read is an empty one.
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.endswith(".toml"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as refused:
+        cure = "Let this user read and enter the folder: what is in it counts"
+        raise ConfigurationError([Fault(str(folder), "", f"cannot be read: {refused.strerror}", cure)]) from None
 
 
 def read_documents(paths: Sequence[Path]) -> list[Document]:

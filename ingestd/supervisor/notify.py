@@ -55,7 +55,7 @@ class Notifier:
             self._owed = ""
 
     def starting(self, status: str) -> None:
-        """Not ready yet, and alive; systemd waits so much longer from here, if its own patience does not last longer."""
+        """Not ready yet, and alive: systemd waits START_PATIENCE_MS from here, or as long as it would have anyway."""
         self._send(f"EXTEND_TIMEOUT_USEC={START_PATIENCE_MS * 1000}\nSTATUS={status}")
 
     def ready(self, status: str) -> None:

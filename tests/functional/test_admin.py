@@ -1,5 +1,6 @@
 """The admin process of the real daemon, Kafka away: what it shows, who cannot hold it up, what its death costs."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from ingestd.admin import server
+from ingestd.admin.site import TEXT, Answer
 from ingestd.scoreboard import FILE_NAME, Reader, Word, WorkerState
 from tests.kafka.daemon import Daemon, Setting
 from tests.kafka.processes import free_ports
@@ -190,6 +192,36 @@ def test_slow_and_many_requests_hold_nobody_up(running: Daemon) -> None:
     finally:
         for each in slow:
             each.close()
+
+
+def test_requests_sent_all_at_once_leave_the_loop_its_turns(tmp_path: Path) -> None:
+    turns = 0
+    answered_in: list[int] = []
+
+    def site(_path: str, _accept: str) -> Answer:
+        answered_in.append(turns)
+        return Answer(200, TEXT, b"ok\n")
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        asyncio.get_running_loop().call_soon(turn)
+
+    async def converse(listening: socket.socket) -> None:
+        serving = server.Server(site)
+        await serving.start(listening)
+        turn()
+        reader, writer = await asyncio.open_unix_connection(listening.getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * server.REQUESTS_PER_CONNECTION_MAX)
+        assert (await reader.read()).count(b"200 OK") == server.REQUESTS_PER_CONNECTION_MAX
+        writer.close()
+        serving.close()
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{tmp_path}/admin")
+        listening.listen()
+        asyncio.run(asyncio.wait_for(converse(listening), 10))
+    assert len(set(answered_in)) == server.REQUESTS_PER_CONNECTION_MAX
 
 
 @pytest.mark.parametrize(

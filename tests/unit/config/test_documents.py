@@ -1,5 +1,7 @@
 """Several files laid over each other: later ones count, listeners add up, every value and fault knows its file."""
 
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,29 @@ def test_a_drop_in_that_is_named_as_well_is_read_once_where_it_is_named(base: Pa
     drop_in = write(base.parent / "conf.d/10-app.toml", APP)
     assert files_of([base, drop_in]) == [base, drop_in]
     assert len(config.load(base, drop_in).listeners) == 2
+
+
+def test_drop_ins_that_may_not_be_listed_are_a_fault(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop_ins = write(base.parent / "conf.d/10-a.toml", "[producer]\nlinger.ms = 10\n").parent
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path) == drop_ins:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    def refuse_list(path: Any) -> Any:
+        return [entry.name for entry in refuse(path)]
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse_list)
+    [fault] = faults_of(base)
+    assert (fault.key, fault.text) == (str(drop_ins), "cannot be read: Permission denied")
+
+
+def test_a_file_named_like_the_folder_of_drop_ins_is_none(base: Path) -> None:
+    write(base.parent / "conf.d", "")
+    assert files_of([base]) == [base]
 
 
 def test_faults_name_their_file(base: Path) -> None:
