@@ -147,8 +147,7 @@ class BatchProducer:
         for batch in arena.recovered():
             attachment.wait(batch)
         self._waiting = self._waiting or bool(attachment.waiting)
-        if self._cluster.cluster_id:
-            self._release()
+        self._release()
 
     def detach(self, arena: Any) -> None:
         """A drained arena is about to be closed."""
@@ -320,9 +319,14 @@ class BatchProducer:
         self._sender.relocate(self._cluster.topics.values())
 
     def _release(self) -> None:
-        """It is known which cluster this is, so nothing has to wait for that."""
-        self._waiting = False
-        self._takeover.release(self._attachments.values())
+        """Once it is known which cluster this is, nothing has to wait for that.
+
+        Only an answer tells: bootstrap that begins again before there was one is news without it. The id may be empty
+        even then, with a cluster that does not say it.
+        """
+        if self._cluster.last_success_ms >= 0:
+            self._waiting = False
+            self._takeover.release(self._attachments.values())
 
     def _keep_to_cluster(self) -> None:
         """Producer id, connections and batches under way belong to the cluster that was found first.

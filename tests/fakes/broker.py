@@ -153,11 +153,22 @@ def error(
     return control
 
 
+def rebootstrap_required(request: Request) -> bytes:
+    """REBOOTSTRAP_REQUIRED, in metadata 13 or ApiVersions."""
+    module = import_module(f"kio.schema.{request.api}.v{request.version}.response")
+    throttle = datetime.timedelta(0)
+    if request.api_key == METADATA:
+        answer = module.MetadataResponse(throttle_time=throttle, brokers=(), topics=(), error_code=ErrorCode(129))
+    else:
+        answer = module.ApiVersionsResponse(error_code=ErrorCode(129), api_keys=(), throttle_time=throttle)
+    return body_of(answer)
+
+
 class FakeCluster:
     """Brokers, topics and logs. Change leaders and logs at will between or during requests."""
 
     def __init__(self, nodes: int = 1, topics: dict[str, int] | None = None) -> None:
-        self.cluster_id = "fake"
+        self.cluster_id: str | None = "fake"
         self.topics = {
             name: Topic(uuid.uuid4(), [Partition(1 + index % nodes) for index in range(count)])
             for name, count in (topics or {}).items()

@@ -1,25 +1,21 @@
 """Finding the cluster and finding it again: several seeds, several addresses, brokers replaced, topics that rest."""
 
 import asyncio
-import datetime
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from importlib import import_module
 from typing import Any
 
 import pytest
 import uvloop
-from kio.schema.errors import ErrorCode
 
 from ingestd.producer.network import broker as broker_module
 from ingestd.producer.network import brokers as brokers_module
 from ingestd.producer.network import resolver
-from tests.fakes.broker import API_VERSIONS, METADATA, PRODUCE, SILENCE, FakeBroker, FakeCluster, body_of
+from tests.fakes.broker import API_VERSIONS, METADATA, PRODUCE, SILENCE, FakeBroker, FakeCluster, rebootstrap_required
 from tests.functional.producer_rig import Rig, lines_of, running
 
 FAST: dict[str, Any] = {"socket_connection_setup_timeout_ms": 150, "socket_connection_setup_timeout_max_ms": 150}
-REBOOTSTRAP_REQUIRED = 129
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -176,17 +172,6 @@ def test_without_recovery_only_brokers_that_were_heard_of_are_tried() -> None:
     run(scenario())
 
 
-def refused(request: Any) -> bytes:
-    """REBOOTSTRAP_REQUIRED, in metadata 13 or ApiVersions."""
-    module = import_module(f"kio.schema.{request.api}.v{request.version}.response")
-    throttle = datetime.timedelta(0)
-    if request.api_key == METADATA:
-        answer = module.MetadataResponse(throttle_time=throttle, brokers=(), topics=(), error_code=ErrorCode(129))
-    else:
-        answer = module.ApiVersionsResponse(error_code=ErrorCode(129), api_keys=(), throttle_time=throttle)
-    return body_of(answer)
-
-
 @pytest.mark.parametrize("api_key", [METADATA, API_VERSIONS])
 def test_a_server_that_asks_for_it_sends_us_back_to_the_bootstrap_servers(api_key: int) -> None:
     async def scenario() -> None:
@@ -196,7 +181,7 @@ def test_a_server_that_asks_for_it_sends_us_back_to_the_bootstrap_servers(api_ke
             await rig.idle()
             before = rig.producer._brokers.by_node
             for broker in cluster.brokers.values():
-                broker.control(api_key, refused)
+                broker.control(api_key, rebootstrap_required)
             if api_key == METADATA:
                 rig.producer._brokers.refresh()
             else:

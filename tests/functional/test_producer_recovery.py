@@ -11,7 +11,17 @@ import uvloop
 from ingestd.figures import Count
 from ingestd.hotpath.arena import Arena
 from ingestd.producer.compression import ZSTD, Codec, decompress, encode
-from tests.fakes.broker import CLOSE, METADATA, NOTHING, PRODUCE, FakeCluster, Nothing, Request
+from tests.fakes.broker import (
+    API_VERSIONS,
+    CLOSE,
+    METADATA,
+    NOTHING,
+    PRODUCE,
+    FakeCluster,
+    Nothing,
+    Request,
+    rebootstrap_required,
+)
 from tests.functional.producer_rig import Rig, clock, lines_of
 
 
@@ -118,6 +128,39 @@ def test_stamped_batches_are_not_sent_to_another_cluster(tmp_path: Path) -> None
         rig, ledger = await live(cluster, tmp_path / "a", b"late")
         assert lines_of(cluster.log("t")) == [b"first", *LINES, b"late"]
         assert (rig.producer.parked, ledger["delivered"]) == (0, 8)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("api_key", [API_VERSIONS, METADATA])
+def test_a_server_that_only_sends_us_on_says_nothing_of_the_cluster(tmp_path: Path, api_key: int) -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            await die(cluster, tmp_path / "a", LINES, 0)
+        async with FakeCluster(topics={"t": 1}) as other:
+            other.cluster_id = "other"
+            # the first one asked sends us back to the bootstrap servers, before any has said which cluster this is
+            other.brokers[1].control(api_key, rebootstrap_required)
+            rig, _ = await live(other, tmp_path / "a", b"new")
+            assert lines_of(other.log("t")) == [b"new"]
+            assert rig.producer.parked == 5
+
+    run(scenario())
+
+
+def test_a_cluster_that_does_not_say_which_it_is_gets_what_was_left_by_its_answer(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with FakeCluster(topics={"t": 1}) as cluster:
+            cluster.cluster_id = None
+            draining = left(cluster, tmp_path / "a", b"1", b"2")
+            rig = Rig(cluster.bootstrap)
+            rig.send(b"0")
+            await rig.idle()
+            rig.producer.attach(draining)
+            rig.send(b"3")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"0", b"1", b"2", b"3"]
+            await rig.close()
 
     run(scenario())
 
