@@ -245,6 +245,11 @@ class _Layout(NamedTuple):
         return self.blocks_at + self.workers * self.block_bytes
 
 
+def file_bytes(workers: int, topics: int) -> int:
+    """The size of a scoreboard for so many."""
+    return _Layout(workers, topics).file_bytes
+
+
 def _whole_rows(size_bytes: int) -> int:
     return -(-size_bytes // ROW_BYTES) * ROW_BYTES
 
@@ -340,7 +345,7 @@ class Writer(_Mapped):
         draft.unlink(missing_ok=True)
         file_descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         try:
-            os.posix_fallocate(file_descriptor, 0, _Layout(workers, len(topics)).file_bytes)
+            os.posix_fallocate(file_descriptor, 0, file_bytes(workers, len(topics)))
             board = cls(file_descriptor, writable=True)
             words = board._header
             words[HeaderWord.VERSION] = VERSION

@@ -5,10 +5,11 @@ import logging
 import os
 import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from ingestd.errors import HostResourceInUseError
+from ingestd.errors import HostError, HostResourceInUseError
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,20 @@ class StateLock:
         """Locks ``directory`` for the process ``pid``.
 
         Waits up to ``wait_ms`` for a holder that is gone or going; HostResourceInUseError names the one that stays.
+        HostError: this process may not use the file, or the host has no room for it.
         """
-        path = directory / FILE_NAME
+        try:
+            return cls._acquire(directory, pid, wait_ms)
+        except OSError as error:
+            # Whoever has run the daemon once as root has left files that are root's.
+            to_us = f"give {directory} and all that is in it to uid {os.geteuid()}"
+            cure = to_us if isinstance(error, PermissionError) else "mend that, or set state.directory"
+            raise HostError(f"cannot lock {directory / FILE_NAME}: {error.strerror}: {cure}") from error
+
+    @classmethod
+    def _acquire(cls, directory: Path, pid: int, wait_ms: int) -> Self:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        file_descriptor = os.open(path, flags, 0o640)
+        file_descriptor = os.open(directory / FILE_NAME, flags, 0o640)
         deadline_ms = time.monotonic_ns() // 1_000_000 + wait_ms
         waiting = False
         try:
@@ -47,8 +58,7 @@ class StateLock:
                 if time.monotonic_ns() // 1_000_000 >= deadline_ms:
                     raise HostResourceInUseError(f"state directory {directory}", _owner(file_descriptor))
                 time.sleep(_RETRY_MS / 1000)
-            os.ftruncate(file_descriptor, 0)
-            os.pwrite(file_descriptor, f"{pid}\n".encode(), 0)
+            _sign(file_descriptor, pid)
         except BaseException:
             os.close(file_descriptor)
             raise
@@ -65,6 +75,16 @@ def _try_lock(file_descriptor: int) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     return True
+
+
+def _sign(file_descriptor: int, pid: int) -> None:
+    """Writes who holds it, for people. Over what is there: a full disk has no new block for it, and without a place for
+    a number the daemon is still the only one that can deliver what it has.
+    """
+    text, written = f"{pid}\n".encode(), 0
+    with suppress(OSError):
+        written = os.pwrite(file_descriptor, text, 0)
+    os.ftruncate(file_descriptor, written)
 
 
 def _owner(file_descriptor: int) -> int:

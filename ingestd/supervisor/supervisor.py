@@ -25,6 +25,7 @@ from ingestd.log import counted
 from ingestd.scoreboard import Pressure, Word, Writer
 from ingestd.supervisor import arenas, dumps, lock
 from ingestd.supervisor.admin import admin_slot, bind_admin
+from ingestd.supervisor.board import make_board
 from ingestd.supervisor.memory import MemoryGauge, resident_bytes
 from ingestd.supervisor.notify import Notifier, watchdog_interval_ms
 from ingestd.supervisor.pressure import Thresholds, arena_level, next_pressure
@@ -88,13 +89,7 @@ def run(config: Config) -> int:
                     bind_admin(config.daemon.admin_listen, inherited.get(ADMIN_NAME, ()), wait_ms=lock.WAIT_MS)
                 )
             board_path = state_directory / scoreboard.FILE_NAME
-            with Writer.create(
-                board_path,
-                workers=config.daemon.workers,
-                supervisor_pid=pid,
-                now_ms=_now_ms(),
-                topics=[topic.name for topic in config.topics],
-            ) as board:
+            with make_board(board_path, config, pid, _now_ms()) as board:
                 return Supervisor(config, bound, board, board_path, notifier, watchdog_ms).run()
         finally:
             close_all(bound)

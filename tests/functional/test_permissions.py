@@ -11,6 +11,8 @@ import pytest
 
 from ingestd import letters
 from ingestd.cli import dead_letter, main, send, status
+from ingestd.errors import HostError
+from ingestd.supervisor.lock import StateLock
 from tests.fakes.daemon import FakeDaemon
 from tests.unit.test_letters import NOW_MS, ROOMY, line
 
@@ -68,6 +70,14 @@ def test_permission_denied_is_said_with_what_to_do(
     assert text.format(folder) in said.err
     assert "no dead letters" not in said.out
     assert "no daemon" not in said.err
+
+
+def test_a_lock_file_of_another_user_is_told_with_what_to_do(folder: Path) -> None:
+    state = folder / "state"
+    (state / "lock").touch()
+    (state / "lock").chmod(0)
+    with as_nobody(), pytest.raises(HostError, match=f"cannot lock {state}/lock: Permission denied: give {state} and"):
+        StateLock.acquire(state, os.getpid(), wait_ms=0)
 
 
 def test_what_could_not_be_noted_is_not_sent(capsys: pytest.CaptureFixture[str]) -> None:
