@@ -323,9 +323,10 @@ cdef class Stream:
             input.answers = False
         if cut or input.listener.format != FORMAT_FRAMES:
             flags |= self._parse(self.held + self.held_at, self.held_length, True)
-            self.appender.begin(input, now_ms, tick_ms)
+            # What it waits for stands in `input` until the next begin().
             if self.parked and not cut:
-                return flags | self.appender.end()
+                return flags
+            self.appender.begin(input, now_ms, tick_ms)
         self.finished = True
         if input.listener.format == FORMAT_FRAMES:
             frames_cut(self.appender, input, self.held_length, REJECTED_CUT)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ingestd.client import answers, frame
+from tests.fakes.threaded import scripted
 from tests.kafka.daemon import Daemon, Setting
 
 APP: dict[str, Setting] = {
@@ -26,6 +27,7 @@ APP: dict[str, Setting] = {
     "topics": ["t", "nowhere"],
 }
 LINES: dict[str, Setting] = {"name": "lines", "listen": "unix-stream:{sockets}/lines", "format": "lines", "topic": "t"}
+NOWHERE: dict[str, Setting] = {**LINES, "topic": "nowhere"}
 LOG: dict[str, Setting] = {"name": "log", "listen": "unix-datagram:{sockets}/log", "format": "raw", "topic": "t"}
 
 MakeDaemon = Callable[..., Daemon]
@@ -35,10 +37,15 @@ MakeDaemon = Callable[..., Daemon]
 def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
     made: list[Daemon] = []
 
-    def make(*listeners: Mapping[str, Setting], settings: Mapping[str, Setting] | None = None, **more: Any) -> Daemon:
+    def make(
+        *listeners: Mapping[str, Setting],
+        settings: Mapping[str, Setting] | None = None,
+        bootstrap: str = "127.0.0.1:9",
+        **more: Any,
+    ) -> Daemon:
         daemon = Daemon(
             tmp_path / str(len(made)),
-            "127.0.0.1:9",
+            bootstrap,
             listeners or (APP,),
             topics={"t": {"partitions": 2}},
             settings={"stop.timeout.ms": 300, **(settings or {})},
@@ -245,6 +252,42 @@ def test_senders_of_an_unknown_topic_wait_and_are_refused(make_daemon: MakeDaemo
     rejected = answers.Rejected.decode(body)
     assert (kind, rejected.first_sequence, rejected.error_code) == (frame.REJECTED, 1, 3)
     assert waiting.accepted() == (1, 2)
+
+
+def test_a_line_without_an_end_waits_for_its_topic_and_is_refused(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(LOG, NOWHERE, workers=1)
+    daemon.start()
+    pids = daemon.worker_pids()
+    half_closed, gone = (connect(f"{daemon.sockets}/lines") for _ in range(2))
+    for lines in (half_closed, gone):
+        lines.sendall(b"hello")
+    half_closed.shutdown(socket.SHUT_WR)
+    gone.close()
+    half_closed.settimeout(0.2)
+    with pytest.raises(TimeoutError):
+        half_closed.recv(1)
+    half_closed.settimeout(5)
+    assert half_closed.recv(1) == b"", "closed once its record was refused"
+    daemon.wait_for(lambda: daemon.ledger()["rejected"] == {"topic_unknown": 2}, 5, "both refused")
+    assert daemon.ledger()["balanced"]
+    assert daemon.worker_pids() == pids
+
+
+def test_a_line_without_an_end_waits_for_its_topic_and_is_delivered(make_daemon: MakeDaemon) -> None:
+    with scripted(nowhere=1) as cluster:
+        cluster.pause()
+        patient = {"buffer.memory": 8 << 20, "max.block.ms": 30_000, "reconnect.backoff.max.ms": 100}
+        daemon = make_daemon(LOG, NOWHERE, workers=1, producer=patient, bootstrap=cluster.bootstrap)
+        daemon.start()
+        pids = daemon.worker_pids()
+        lines = connect(f"{daemon.sockets}/lines")
+        lines.sendall(b"hello")
+        lines.close()
+        time.sleep(0.3)
+        cluster.resume()
+        daemon.wait_settled(1)
+        assert cluster.call(lambda: cluster.cluster.log("nowhere").end_offset) == 1
+        assert daemon.worker_pids() == pids
 
 
 def test_a_full_arena_holds_senders_up_and_costs_nothing(make_daemon: MakeDaemon) -> None:

@@ -22,6 +22,7 @@ from ingestd.hotpath.intake import (
     ERRNO,
     REJECTED,
     TOPIC_WAIT,
+    ListenerSpec,
     Stream,
 )
 from ingestd.metrics import Rejected
@@ -246,6 +247,67 @@ def test_topic_wait_and_refusal() -> None:
     rig.intake.set_partitions(1, b"\1")
     push(stream, frames[1])
     assert sorted(item.topic for item in rig.drain()) == [0, 0, 1]
+    rig.check()
+
+
+@pytest.mark.parametrize("format_", ["lines", "frames"])
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_end_while_the_count_is_not_known(format_: str, refused: bool) -> None:
+    rig = Rig()
+    rig.intake.set_partitions(0, b"")
+    stream = rig.stream(format_)
+    data = b"one" if format_ == "lines" else records_frame([V], topic=b"t0")
+    push(stream, data)
+    for _ in range(2):
+        assert stream.finish(False, NOW_MS, TICK_MS) & TOPIC_WAIT
+        assert stream.wanted_topic == 0
+        assert stream.resume(NOW_MS, TICK_MS) == (TOPIC_WAIT if format_ == "frames" else 0)
+    if refused:
+        rig.intake.set_topic_refused(0, True)
+    else:
+        rig.intake.set_partitions(0, b"\1")
+    stream.resume(NOW_MS, TICK_MS)
+    assert not stream.finish(False, NOW_MS, TICK_MS) & TOPIC_WAIT
+    assert stream.wanted_topic == -1
+    assert len(rig.drain()) == (not refused)
+    assert rig.rejected() == ({Rejected.TOPIC_UNKNOWN: 1} if refused else {})
+    assert rig.intake.held_bytes == 0
+    rig.check()
+
+
+def test_the_end_says_what_is_waited_for() -> None:
+    rig = Rig(buffer_bytes=1 << 20, partitions=1)
+    rig.intake.add_listener(ListenerSpec(index=1, format="lines", topic=0))
+    other, stream = rig.stream("lines"), rig.intake.stream(-1, 1, 8)
+    push(stream, b"last")
+    rig.intake.hold(0, 0, True)
+    assert stream.finish(False, NOW_MS, TICK_MS) & BLOCKED
+    assert stream.blocked_reason == BLOCKED_BY_PARTITION
+    rig.intake.hold(0, 0, False)
+    while not push(other, b"x" * 99_999 + b"\n") & BLOCKED:
+        pass
+    stream.resume(NOW_MS, TICK_MS)
+    push(stream, b"y" * 99_999)
+    assert stream.finish(False, NOW_MS, TICK_MS) & BLOCKED
+    assert stream.blocked_reason == BLOCKED_BY_ARENA
+    rig.drain()
+    stream.resume(NOW_MS, TICK_MS)
+    assert stream.finish(False, NOW_MS, TICK_MS) & ACCEPTED
+    assert rig.values()[-1] == b"last" + b"y" * 99_999
+    rig.check()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_cut_while_the_count_is_not_known(ended: bool) -> None:
+    rig = Rig()
+    rig.intake.set_partitions(0, b"")
+    stream = rig.stream("lines")
+    push(stream, b"one" if ended else b"one\ntwo\nthr")
+    if ended:
+        assert stream.finish(False, NOW_MS, TICK_MS) & TOPIC_WAIT
+    stream.finish(True, NOW_MS, TICK_MS)
+    assert stream.wanted_topic == -1
+    assert rig.rejected() == {Rejected.CUT: 1 if ended else 3}
     rig.check()
 
 
