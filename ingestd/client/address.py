@@ -85,6 +85,10 @@ def _host_and_port(rest: str) -> tuple[str, int]:
         )
     if any(character.isspace() or character in "[]/" for character in host):
         raise ValueError(f"udp:{rest}: {host!r} is no host: write a name or an address, like udp:127.0.0.1:{port}")
+    try:
+        host.encode("idna")  # as getaddrinfo() does
+    except UnicodeError as error:
+        raise ValueError(f"udp:{rest}: {host!r} is no host ({error}): write a name or an address") from None
     if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= PORT_MAX and len(port) <= 5):
         raise ValueError(f"udp:{rest}: {port!r} is no port: write a number from 1 to {PORT_MAX}")
     return host, int(port)

@@ -21,7 +21,8 @@ VALUE: Final = 0x10
 _HEAD: Final = Struct("<HHIQ")  # topic id, reserved, record count, first sequence
 _FRAME: Final = Struct("<IBBHHHIQ")  # both
 FRAME_HEAD_BYTES: Final = _FRAME.size
-FRAME_ENVELOPE_BYTES: Final = FRAME_HEAD_BYTES + 2 + 249
+TOPIC_BYTES_MAX: Final = 249
+FRAME_ENVELOPE_BYTES: Final = FRAME_HEAD_BYTES + 2 + TOPIC_BYTES_MAX
 """In front of a frame's records at most: head, length of the topic's name, the longest name."""
 RECORD_ENVELOPE_BYTES: Final = 4 + 1 + 4 + 8 + 4
 """What a record has besides key, value and headers at most: length, flags, partition, timestamp, length of the key."""
@@ -58,7 +59,10 @@ class Records(NamedTuple):
 def encode_record(
     value: bytes | None, key: bytes | None, partition: int | None, timestamp_ms: int | None, headers: Sequence[Header]
 ) -> bytes:
-    """The bytes of one record, its length field in front. Key None is no key, value None a tombstone."""
+    """The bytes of one record, its length field in front. Key None is no key, value None a tombstone.
+
+    struct.error or UnicodeEncodeError: something is beyond what its field holds.
+    """
     if partition is None and timestamp_ms is not None and not headers and value is not None:
         if key is None:
             return _pack_plain(9 + len(value), TIMESTAMP | VALUE, timestamp_ms) + value

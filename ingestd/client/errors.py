@@ -29,8 +29,9 @@
         ├── UnknownServerException
         └── RecordFailedException            given up by the daemon for another reason
 
-What send() can know raises from send() itself: wrong arguments, serializers, a record beyond the daemon's limit, no
-room or no connection within max_block_ms, a closed producer. What is known later is in the future and the callback.
+What send() can know raises from send() itself: wrong arguments, serializers, a topic's name that no frame can carry, a
+record beyond the daemon's limit, no room or no connection within max_block_ms, a closed producer. What is
+known later is in the future and the callback.
 """
 
 from typing import ClassVar, Final

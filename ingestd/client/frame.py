@@ -14,6 +14,8 @@ from typing import Final, NamedTuple, Self
 
 VERSION: Final = 1
 FRAME_BYTES_MAX: Final = 2 << 20
+NAME_BYTES_MAX: Final = 0xFFFF
+"""Of the client, in HELLO."""
 TOPIC_IDS_MAX: Final = 1024
 
 ANSWER_NONE: Final = 0

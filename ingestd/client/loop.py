@@ -249,7 +249,15 @@ class Loop(threading.Thread):
     def _fill(self, now_ms: int) -> None:
         if self.outbox and not self._lingers(now_ms):
             while self.outbox and self._session.wants_records:
-                self._session.add(self.outbox.take(self._frame_records_bytes))
+                self._add_frame()
+
+    def _add_frame(self) -> None:
+        entries = self.outbox.take(self._frame_records_bytes)
+        try:
+            self._session.add(entries)
+        except BaseException:
+            self.outbox.put_back(entries)  # the thread ends of this, and fails whatever it still finds there
+            raise
 
     def _lingers(self, now_ms: int) -> bool:
         """Whether what is there waits for more."""
@@ -333,10 +341,10 @@ class Loop(threading.Thread):
     def _take_requests(self) -> None:
         while self._requests:
             request = self._requests.popleft()
-            while self.outbox:
-                self._session.add(self.outbox.take(self._frame_records_bytes))
-            request.serial = self._session.newest_serial
             self._flushes.append(request)
+            while self.outbox:
+                self._add_frame()
+            request.serial = self._session.newest_serial
         if self._flushes:
             oldest = self._session.oldest_serial
             done = [request for request in self._flushes if oldest is None or request.serial < oldest]
@@ -362,15 +370,24 @@ class Loop(threading.Thread):
         return True
 
     def _end(self) -> None:
-        self.outbox.close(self.failure)
+        """Whatever happened: every record gets an outcome, and whoever waits is told."""
+        try:
+            self.outbox.close(self.failure)
+            late = TimeoutException("the producer was closed before an answer came: outcome not known")
+            self.unanswered = self._session.abandon(self.failure or late) + self._abandon_unsent(self.failure or late)
+            if self._socket is not None:
+                self._socket.close()
+        finally:
+            self._finish_requests()
+
+    def _abandon_unsent(self, error: KafkaException) -> int:
+        count = 0
         while self.outbox:
-            self._session.add(self.outbox.take(self._frame_records_bytes))
-        late = TimeoutException("the producer was closed before an answer came: outcome not known")
-        self.unanswered = self._session.abandon(self.failure or late)
-        if self._socket is not None:
-            self._socket.close()
-        self._give_back()
-        self._finish_requests()
+            entries = self.outbox.take(self._frame_records_bytes)
+            for _, future in entries:
+                future.fail(error)
+            count += len(entries)
+        return count
 
     def _finish_requests(self) -> None:
         error = self.failure

@@ -147,10 +147,14 @@ class Outbox:
                 break
             taken.append(entries.popleft())
         if entries:
-            self._put_back(topic, entries)
+            self._put_in_front(topic, entries)
         return taken
 
-    def _put_back(self, topic: str, entries: deque[Entry]) -> None:
+    def put_back(self, entries: list[Entry]) -> None:
+        """What was taken last could not be used."""
+        self._put_in_front(entries[0][1].topic, deque(entries))
+
+    def _put_in_front(self, topic: str, entries: deque[Entry]) -> None:
         with self._lock:
             later = self._topics.get(topic)
             if later is not None:

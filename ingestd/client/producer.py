@@ -8,6 +8,7 @@ with Producer("unix-stream:/run/ingestd/app.sock") as producer:
 
 import atexit
 import os
+from struct import error as StructError  # noqa: N812
 from time import time_ns
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -15,9 +16,9 @@ from typing import Final, Literal, Self
 from ingestd.client import address as addresses
 from ingestd.client.address import Address
 from ingestd.client.datagrams import DatagramSession
-from ingestd.client.encoding import FRAME_ENVELOPE_BYTES, encode_record
-from ingestd.client.errors import ConfigException, TimeoutException
-from ingestd.client.frame import ANSWER_ACCEPTED, ANSWER_DELIVERED, ANSWER_NONE
+from ingestd.client.encoding import FRAME_ENVELOPE_BYTES, TOPIC_BYTES_MAX, encode_record
+from ingestd.client.errors import ConfigException, InvalidTopicException, TimeoutException
+from ingestd.client.frame import ANSWER_ACCEPTED, ANSWER_DELIVERED, ANSWER_NONE, NAME_BYTES_MAX
 from ingestd.client.future import Callback, Future
 from ingestd.client.loop import Loop
 from ingestd.client.records import ProducerRecord
@@ -71,13 +72,15 @@ class Producer:
         reconnect_backoff_max_ms: int = 1_000,
     ) -> None:
         where = _address(address)
-        numbers = {"max_block_ms": max_block_ms, "linger_ms": linger_ms, "reconnect_backoff_ms": reconnect_backoff_ms}
-        for name, number in numbers.items():
-            if number < 0:
-                raise ConfigException(f"{name}={number}: give 0 or more")
-        for name, number in {"buffer_memory": buffer_memory, "batch_size": batch_size}.items():
-            if number < 1:
-                raise ConfigException(f"{name}={number}: give bytes, 1 or more")
+        _check_numbers(
+            0,
+            max_block_ms=max_block_ms,
+            linger_ms=linger_ms,
+            reconnect_backoff_ms=reconnect_backoff_ms,
+            reconnect_backoff_max_ms=reconnect_backoff_max_ms,
+        )
+        _check_numbers(1, buffer_memory=buffer_memory, batch_size=batch_size)
+        _check_client_id(client_id)
         session, batch_bytes = _session(where, answer, client_id, batch_size)
         route = Route(where.path, reconnect_backoff_ms, reconnect_backoff_max_ms, _jitter)
         self._key_serializer = key_serializer
@@ -87,6 +90,7 @@ class Producer:
         self._owner = self._loop.owner
         self._pid = self._owner.pid
         self._put = self._loop.outbox.put
+        self._topic = ""  # the last one that was checked
         self._closed = False
         self._loop.start()
         atexit.register(self._at_exit)
@@ -96,12 +100,16 @@ class Producer:
 
         `callback(metadata, exception)`, one of them None, is called in the producer's own thread, in the order of the
         records of a partition; it must be quick, and cannot wait for the producer. Waits at most max_block_ms, then
-        raises TimeoutException; also SerializationException, RecordTooLargeException, IllegalStateException. A call
-        that raises has sent nothing, and the producer can be used on; so can one whose wait KeyboardInterrupt ended.
+        raises TimeoutException; also SerializationException, InvalidTopicException, RecordTooLargeException,
+        IllegalStateException, and ValueError or TypeError for fields that no record can have. A call that raises has
+        sent nothing, and the producer can be used on; so can one whose wait KeyboardInterrupt ended.
         """
         if os.getpid() != self._pid:
             self._owner.check_process()
         topic = record.topic
+        if topic is not self._topic:
+            _check_topic(topic)
+            self._topic = topic
         headers = record.headers
         key = record.key
         if (key is not None and type(key) is not bytes) or self._key_serializer is not None:
@@ -112,7 +120,10 @@ class Producer:
         timestamp_ms = record.timestamp_ms
         if timestamp_ms is None:
             timestamp_ms = time_ns() // 1_000_000
-        encoded = encode_record(value, key, record.partition, timestamp_ms, headers)
+        try:
+            encoded = encode_record(value, key, record.partition, timestamp_ms, headers)
+        except StructError as error:
+            raise ValueError(f"a field of a record for {topic!r} is out of bounds: {error}") from None
         key_size = -1 if key is None else len(key)
         future = Future(self._owner, topic, timestamp_ms, key_size, -1 if value is None else len(value), callback)
         self._put((encoded, future), self._max_block_s)
@@ -159,13 +170,40 @@ class Producer:
         self.close(EXIT_TIMEOUT_S)
 
 
+def _check_topic(topic: str) -> None:
+    """Refuses what no frame can carry. Which names are legal beyond that is the daemon's to say."""
+    if not isinstance(topic, str):
+        raise TypeError(f"a topic is a str, not {type(topic).__name__}")
+    try:
+        size_bytes = len(topic.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidTopicException(f"a topic's name that cannot be written as UTF-8: {error}") from None
+    if not 1 <= size_bytes <= TOPIC_BYTES_MAX:
+        raise InvalidTopicException(f"a topic's name of {size_bytes} bytes: it has 1 to {TOPIC_BYTES_MAX}")
+
+
+def _check_client_id(client_id: str) -> None:
+    try:
+        size_bytes = len(client_id.encode())
+    except UnicodeEncodeError as error:
+        raise ConfigException(f"client_id cannot be written as UTF-8: {error}") from None
+    if size_bytes > NAME_BYTES_MAX:
+        raise ConfigException(f"client_id of {size_bytes} bytes: give at most {NAME_BYTES_MAX}")
+
+
+def _check_numbers(least: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < least:
+            raise ConfigException(f"{name}={number!r}: give a whole number, {least} or more")
+
+
 def _jitter() -> float:
     return os.urandom(1)[0] / 255
 
 
 def _address(address: str | Address | None) -> Address:
     if isinstance(address, Address):
-        return address
+        address = str(address)  # it may have been put together by hand
     if address is None:
         address = os.environ.get("INGESTD_ADDRESS", "")
         if not address:

@@ -171,7 +171,7 @@ class Session:
 
     def add(self, entries: list[Entry]) -> None:
         """Records of one topic become a frame; it goes out now, or when there is a connection."""
-        frame = Frame(self._next_serial, entries, self._next_sequence)
+        frame = Frame(self._next_serial, entries, self._next_sequence)  # if it cannot be made, nothing has happened
         self._next_serial += 1
         self._next_sequence += len(entries)
         self._inflight.add(frame)
