@@ -58,8 +58,7 @@ def open_arenas(plan: WorkerPlan, row: Row, status: StatusPipe, now_ms: int) -> 
             "the buffer's size changed from %d to %d bytes: the old one is drained", own.buffer_bytes, buffer_bytes
         )
         own.close()
-        moved = _move_away(Path(plan.arena_path))
-        own = None
+        own, moved = _replace(Path(plan.arena_path), buffer_bytes, now_ms)
         if (old := _open(str(moved), status, now_ms)) is not None:
             draining.append(old)
     if own is None:
@@ -123,6 +122,22 @@ def _create(path: str | None, buffer_bytes: int, now_ms: int) -> Arena:
         raise HostError(f"cannot make the arena {path or 'in memory'}: {error.strerror or error}") from error
     except MemoryError as error:
         raise HostOutOfSpaceError("an arena in memory", buffer_bytes, 0) from error
+
+
+def _replace(path: Path, buffer_bytes: int, now_ms: int) -> tuple[Arena, Path]:
+    """A fresh arena in ``path``, and where the one is that was there, to be drained.
+
+    HostError: there is no room for a fresh one. Then the old one is in its place again: with its former settings the
+    worker goes on with it, and what is buffered is not left to an operator who finds room for both.
+    """
+    moved = _move_away(path)
+    try:
+        return _create(str(path), buffer_bytes, now_ms), moved
+    except HostError:
+        moved.rename(path)
+        sync_directory(path.parent)
+        logger.error("%s stays as it was: without the change of buffer.memory the daemon goes on with it", path)
+        raise
 
 
 def _free_bytes(path: str | None) -> int:

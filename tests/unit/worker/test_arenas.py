@@ -1,5 +1,7 @@
 """In which order a worker takes up what is left over, and where the sessions in it go on."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,9 +10,11 @@ from typing import cast
 import pytest
 
 from ingestd.config.plan import WorkerPlan
+from ingestd.errors import HostOutOfSpaceError
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake, ListenerSpec
 from ingestd.scoreboard import FILE_NAME, Row, Writer
+from ingestd.worker import arenas
 from ingestd.worker.arenas import Arenas, open_arenas
 from ingestd.worker.status import StatusPipe
 from tests.reference.rig import NOW_MS, TICK_MS
@@ -23,6 +27,16 @@ SESSION = bytes(range(16))
 def row(tmp_path: Path) -> Iterator[Row]:
     with Writer.create(tmp_path / FILE_NAME, workers=1, supervisor_pid=1, now_ms=NOW_MS) as board:
         yield board.rows[0]
+
+
+class Full:
+    """Arenas on a disk that has no room for another."""
+
+    open = Arena.open
+
+    @staticmethod
+    def create(_path: str, **_settings: int) -> Arena:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def leave(path: Path, created_ms: int, accepted: int = 0) -> str:
@@ -60,6 +74,20 @@ def test_left_over_arenas_are_drained_oldest_first_whatever_their_names(tmp_path
     assert order == [left[1], left[2], left[0], str(tmp_path / "worker-0.drain-1.arena")]
     for arena in found.all():
         arena.close()
+
+
+def test_without_room_for_another_size_the_arena_stays_in_its_place(
+    tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(leave(tmp_path / "worker-0.arena", 1000, accepted=1))
+    with monkeypatch.context() as patched:
+        patched.setattr(arenas, "Arena", Full)
+        with pytest.raises(HostOutOfSpaceError, match="8388608 bytes needed"):
+            opened(row, path, 8 << 20)
+    assert [file.name for file in sorted(tmp_path.glob("*.arena"))] == ["worker-0.arena"]
+    found = opened(row, path, 2 << 20)
+    assert (found.draining, found.own.buffered_records) == ([], 1)
+    found.own.close()
 
 
 def test_a_session_goes_on_where_it_stood_last(tmp_path: Path, row: Row) -> None:
