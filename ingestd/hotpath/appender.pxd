@@ -9,7 +9,7 @@ from ingestd.hotpath.input cimport Input, Listener, Origin, Slot, Topic
 from ingestd.hotpath.publisher cimport Publisher
 
 cdef enum:
-    TOUCHED_MAX = 48                   # batches per commit: 4 stores each, the rest of the intent page is for session and ledger
+    TOUCHED_MAX = 48                   # batches per commit: 8 stores each at most, the rest of the intent pages is for session and ledger
 
 cdef struct Deltas:                    # ledger changes since the last commit; received = accepted + all rejected
     uint64_t accepted

@@ -3,8 +3,7 @@
 # Region (mapping, lock) <- Tables (header, intent, ledger, topics, sessions) <- Directory (batches, as intake and
 # recovery see them)
 # <- Arena (batches, as the producer sees them). What intake calls is declared in directory.pxd and tables.pxd:
-#   batch_open, commit_add, batch_seal; intent_room, intent_add, intent_commit; base, directory, sessions, ledger,
-# free_pages.
+#   batch_open, commit_add, batch_seal; intent_add, intent_commit; base, directory, sessions, ledger, free_pages.
 from libc.stdint cimport uint32_t, uint64_t
 
 from ingestd.hotpath.directory cimport ARENA_FULL, OPENED, Directory, OpenBatch, OpenVerdict

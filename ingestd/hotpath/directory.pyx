@@ -127,8 +127,6 @@ cdef class Directory(Tables):
         line.max_timestamp_ms = batch.max_timestamp_ms
         if batch.record_count > 0:
             self.identity_stage(entry, &line)
-        # Charged 4 whatever it takes: the pages have room for the 8 of a first commit, see INTENT_PAIRS.
-        self.intent.charged += 4
         self.buffered_records += batch.record_count - batch.committed_count
         batch.committed_front = batch.front
         batch.committed_count = batch.record_count

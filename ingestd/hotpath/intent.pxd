@@ -25,7 +25,6 @@ cdef struct Intent:                # builder, in our own memory
     uint64_t bytes_max             # stores lie below this offset: in front of the data pages
     uint32_t seed                  # CRC register after the arena id
     uint32_t count
-    uint32_t charged
 
 
 cdef inline void intent_stage(Intent* intent, uint64_t* place, uint64_t value) noexcept nogil:
@@ -62,7 +61,6 @@ cdef inline void intent_clear(Intent* intent) noexcept nogil:
     store_release(&intent.pages.word, 0)
     store_barrier()
     intent.count = 0
-    intent.charged = 0
 
 
 # True if a published intent was found and applied.

@@ -6,8 +6,8 @@ cdef enum:
     PAGE_BYTES = 4096
     BATCH_HEADER_BYTES = 61        # Kafka record batch v2 header, in front of the records of every run
     LEDGER_WORDS = 128
-    INTENT_STORES_MAX = 250        # what may be charged to one intent; see INTENT_PAIRS
-    # (offset, value) pairs that fit the two intent pages: the first commit of a batch, charged 4, takes 8
+    # (offset, value) pairs that fit the two intent pages. The most are a read's: TOUCHED_MAX batches of 8 (the first
+    # commit of one; later ones take 3), 18 of a session, at most 39 of the ledger.
     INTENT_PAIRS = 510
     SESSION_REJECTIONS_MAX = 16
     LAYOUT_VERSION = 1

@@ -37,9 +37,8 @@ cdef class Tables(Region):
     cdef int _attach(self) except -1
     cdef int _header_copy(self) except -1
 
-    # True if `stores` more stores fit the intent being built. A batch's commit takes 4 stores.
-    cdef bint intent_room(self, uint32_t stores) noexcept nogil
-    # Adds an absolute store of 8 aligned bytes inside the arena.
+    # Adds an absolute store of 8 aligned bytes inside the arena. INTENT_PAIRS bounds what one intent may take, and
+    # nobody looks: each caller's sum is a constant.
     cdef void intent_add(self, uint64_t* place, uint64_t value) noexcept nogil
     # Publishes, applies and clears the intent built since the last call.
     cdef void intent_commit(self) noexcept nogil

@@ -13,7 +13,7 @@ from ingestd.hotpath.intent cimport (
     IntentPages, intent_apply, intent_clear, intent_publish, intent_recover, intent_stage, intent_stage_changes,
 )
 from ingestd.hotpath.layout cimport (
-    ABSORBED_OFFSET, CLUSTER_ID_BYTES_MAX, CLUSTER_OFFSET, HEADER_PAGE, INTENT_PAGE, INTENT_STORES_MAX, LAYOUT_VERSION,
+    ABSORBED_OFFSET, CLUSTER_ID_BYTES_MAX, CLUSTER_OFFSET, HEADER_PAGE, INTENT_PAGE, LAYOUT_VERSION,
     LEDGER_PAGE, LEDGER_WORDS,
     PAGE_BYTES, SESSION_REJECTIONS_MAX, TOPIC_NAME_BYTES_MAX,
     Absorbed, Cluster, Entry, Header, SessionRow, TopicRow,
@@ -163,12 +163,8 @@ cdef class Tables(Region):
         self.sessions_adopted = set()
         return 0
 
-    cdef bint intent_room(self, uint32_t stores) noexcept nogil:
-        return self.intent.charged + stores <= INTENT_STORES_MAX
-
     cdef void intent_add(self, uint64_t* place, uint64_t value) noexcept nogil:
         intent_stage(&self.intent, place, value)
-        self.intent.charged += 1
 
     cdef void intent_commit(self) noexcept nogil:
         if self.intent.count == 0:

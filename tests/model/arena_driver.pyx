@@ -168,9 +168,6 @@ cdef class Writer:
         else:
             self.arena.intent_commit()
 
-    def intent_room(self, stores):
-        return self.arena.intent_room(stores)
-
     def reject(self, row, rejections):
         """Stores unconfirmed rejections (sequence, reason) into a session's row, as intake does."""
         cdef int index

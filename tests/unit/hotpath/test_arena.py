@@ -268,18 +268,16 @@ def test_reads_commit_several_batches_at_once() -> None:
     for handle in handles:
         writer.write(handle, encode(sent(1), NOW_MS, 0), 1, run_bytes(session_run(0, 1, 1)), NOW_MS, NOW_MS)
     assert arena.buffered() == 0
-    assert writer.intent_room(160)
     writer.commit(handles, {0: 40, 1: 40})
     assert arena.buffered() == 40
     assert arena.open_batches == 40
     assert balanced(arena)
 
 
-def test_the_intent_has_room_for_what_it_says() -> None:
+def test_the_intent_has_room_for_a_read() -> None:
+    """And for more first commits than intake makes with one."""
     arena = small_arena(None, pages=100)
     writer = driver.Writer(arena)
-    assert writer.intent_room(250)
-    assert not writer.intent_room(251)
     handles = [writer.open(0, partition, 200, 200, NOW_MS) for partition in range(62)]
     for handle in handles:
         writer.write(handle, encode(sent(1), NOW_MS, 0), 1, run_bytes(session_run(0, 1, 1)), NOW_MS, NOW_MS)
