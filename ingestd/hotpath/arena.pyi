@@ -83,6 +83,9 @@ class Arena:
     def oldest_created_ms(self) -> int:
         """When the oldest batch in the arena was opened; 0: the arena is empty."""
     @property
+    def emptied(self) -> bool:
+        """Nothing is left in the arena: no batch, and no damaged one that could not be put aside."""
+    @property
     def cluster_id(self) -> str:
         """Of the cluster that the stamped batches were made for; "" when not set, or damaged."""
     def set_cluster_id(self, cluster_id: str) -> None:

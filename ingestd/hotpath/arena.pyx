@@ -117,6 +117,11 @@ cdef class Arena(Directory):
         """When the oldest batch in the arena was opened; 0: the arena is empty."""
         return self.directory[self.oldest].created_ms if self.oldest >= 0 else 0
 
+    @property
+    def emptied(self):
+        """Nothing is left in the arena: no batch, and no damaged one that could not be put aside."""
+        return self.oldest < 0 and all(item.quarantined_to for item in self.damage)
+
     def ledger(self):
         """The books by name; `rejected`, `failed`, `dropped` are sums, `rejected.N` and so on their reasons as far as
         not 0.
@@ -197,8 +202,6 @@ cdef class Arena(Directory):
         """Batches sealed since the last call, in the order of their sealing."""
         cdef uint32_t entry
         batches = []
-        if self.lingering:
-            self._reap()
         while self.sealed_count:
             entry = self.sealed[self.sealed_first]
             self.sealed_first = (self.sealed_first + 1) % self.entry_count
@@ -495,7 +498,7 @@ cdef class Arena(Directory):
         the same one adds nothing. The caller then unlinks it."""
         cdef uint32_t word
         cdef uint64_t* words = (<Tables>other).ledger
-        if other is self or other.buffered():
+        if other is self or other.buffered() or not other.emptied:
             raise ValueError("only another arena that is empty can be absorbed")
         self.adopt_sessions(other)
         if other.arena_id in self.absorbed_ids():

@@ -89,7 +89,8 @@ cdef class Directory(Tables):
     cdef int32_t oldest
     cdef int32_t newest
     cdef int64_t next_number
-    cdef bint lingering            # some entry is DONE or FAILED and waits for its views
+    # Some entry is DONE or FAILED and its last view came back while an intent was being built.
+    cdef bint lingering
     cdef readonly int64_t free_pages          # outside the reserve
     cdef readonly int64_t free_reserve_pages
     cdef readonly int64_t buffered_records    # running gauge; buffered() counts them anew
@@ -124,6 +125,8 @@ cdef class Directory(Tables):
     cdef int64_t run_take(self, uint32_t pages) noexcept nogil
     cdef void run_give(self, uint64_t run) noexcept nogil
     cdef void seal_stage(self, uint32_t entry, uint32_t provenance_bytes) noexcept nogil
+    # As in Tables; then frees what `lingering` tells of.
+    cdef void intent_commit(self) noexcept nogil
     # Any state in use -> FREE, with a new generation: the entry and its pages may be used again.
     cdef void entry_free(self, uint32_t entry) noexcept nogil
     # SEALED or STAMPED -> DONE or FAILED, and FREE unless it is still being sent. The ledger's stores must be in the

@@ -66,8 +66,6 @@ cdef class Directory(Tables):
         cdef Entry* place
         cdef Stamp stamp
         batch.entry = -1
-        if self.lingering and self.intent.count == 0:
-            self._reap()
         # A sixteenth of what is free is one batch's share: ten thousand partitions must not fill the arena with empty
         # tails.
         pages = max(needed, min(wanted, <uint64_t>self.free_pages // 16))
@@ -259,6 +257,11 @@ cdef class Directory(Tables):
 
     # --- ends of a batch
 
+    cdef void intent_commit(self) noexcept nogil:
+        Tables.intent_commit(self)
+        if self.lingering:
+            self._reap()
+
     cdef void entry_free(self, uint32_t entry) noexcept nogil:
         cdef Identity line
         cdef uint64_t run = self.directory[entry].run
@@ -300,7 +303,7 @@ cdef class Directory(Tables):
         if self.views[entry] != 0 or (state != STATE_DONE and state != STATE_FAILED):
             return
         # A garbage collection may give a view back in the middle of a read: an intent being built must not be
-        # published by that.
+        # published by that. Its owner commits it, and the entry is freed behind it.
         if self.intent.count == 0:
             self.entry_free(entry)
         else:

@@ -261,7 +261,7 @@ class Worker:
         row.set(Word.SESSIONS, self._doors.sessions.count)
         row.set(Word.BROKERS_CONNECTED, self._producer.brokers_connected)
         for arena in list(self._arenas.draining):
-            if not arena.oldest_created_ms and self._producer.drained(arena):
+            if arena.emptied and self._producer.drained(arena):
                 self._absorb(arena)
         self._look_for_pages()
         self._room.look_again()

@@ -180,6 +180,12 @@ def test_where_nothing_can_be_copied_nothing_is_touched(arena: Arena, monkeypatc
     assert "no space" in found.damage[0].reason
     assert balanced(found)
     assert found.page_count - found.free_pages == 3
+    for entry in (1, 2):
+        found.fail(entry, 1)
+    # Who drains this arena must not remove it: the next recovery tries again.
+    assert (found.oldest_created_ms, found.emptied) == (0, False)
+    with pytest.raises(ValueError, match="empty"):
+        small_arena(None).absorb(found)
     entries = [fill(found, b"new") for _ in range(4)]
     assert 0 not in entries
     assert found.path is not None
@@ -188,6 +194,26 @@ def test_where_nothing_can_be_copied_nothing_is_touched(arena: Arena, monkeypatc
     assert Path(again.damage[0].quarantined_to).exists()
     assert again.ledger()["dropped.2"] == 1
     assert balanced(again)
+    for entry in entries:
+        again.fail(entry, 1)
+    assert again.emptied
+
+
+def test_an_entry_of_unknown_contents_that_cannot_be_copied_keeps_its_arena(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(path: str, content: bytes) -> str:
+        raise OSError(28, f"no space for {len(content)} bytes beside {path}")
+
+    for entry in (1, 2):
+        arena.fail(entry, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("ingestd.hotpath.recovery.quarantine_write", no_space)
+        found = reopened(arena, (DIRECTORY + 8, b"?"))
+    assert (found.buffered(), found.buffered_records, found.emptied) == (0, 0, False)
+    assert balanced(found)
+    with pytest.raises(ValueError, match="empty"):
+        small_arena(None).absorb(found)
 
 
 def test_quarantine_files_are_never_overwritten(arena: Arena) -> None:
