@@ -179,7 +179,7 @@ def api_versions_response(version: int, data: bytes, at: int) -> ApiRanges:
             return ApiRanges(UNSUPPORTED_VERSION, {})
     else:
         entity = read_body(API_VERSIONS, version, data, at)
-    ranges = {int(row.api_key): (int(row.min_version), int(row.max_version)) for row in entity.api_keys}
+    ranges = {int(row.api_key): (int(row.min_version), int(row.max_version)) for row in entity.api_keys or ()}
     throttle_time = getattr(entity, "throttle_time", datetime.timedelta(0))
     return ApiRanges(int(entity.error_code), ranges, milliseconds(throttle_time))
 
@@ -257,7 +257,7 @@ def sasl_handshake_request(correlation_id: int, client_id: str, mechanism: str) 
 def sasl_handshake_response(data: bytes, at: int) -> tuple[int, tuple[str, ...]]:
     """(error code, the mechanisms that the broker has)."""
     entity = read_body(SASL_HANDSHAKE, 1, data, at)
-    return int(entity.error_code), tuple(str(name) for name in entity.mechanisms)
+    return int(entity.error_code), tuple(str(name) for name in entity.mechanisms or ())
 
 
 def sasl_authenticate_request(version: int, correlation_id: int, client_id: str, auth_bytes: bytes) -> bytes:
@@ -271,7 +271,7 @@ def sasl_authenticate_response(version: int, data: bytes, at: int) -> SaslAnswer
     return SaslAnswer(
         int(entity.error_code),
         str(entity.error_message or ""),
-        bytes(entity.auth_bytes),
+        bytes(entity.auth_bytes or b""),
         0 if lifetime is None else milliseconds(lifetime),
     )
 

@@ -115,6 +115,20 @@ def test_highest_common_version() -> None:
     assert messages.highest_common({}, messages.METADATA) == -1
 
 
+@pytest.mark.parametrize(("version", "answer"), [(0, "0000" + "ffffffff"), (3, "0000" + "00" + "00000000" + "00")])
+def test_an_answer_to_api_versions_with_a_null_list_has_no_versions(version: int, answer: str) -> None:
+    assert messages.api_versions_response(version, bytes.fromhex(answer), 0) == messages.ApiRanges(0, {})
+
+
+def test_a_handshake_with_a_null_list_offers_no_mechanism() -> None:
+    assert messages.sasl_handshake_response(bytes.fromhex("0021" + "ffffffff"), 0) == (33, ())
+
+
+def test_a_login_answered_with_an_unknown_code_and_null_bytes_is_an_answer() -> None:
+    answer = bytes.fromhex("7fff" + "ffff" + "ffffffff")
+    assert messages.sasl_authenticate_response(0, answer, 0) == messages.SaslAnswer(0x7FFF, "", b"", 0)
+
+
 @given(data=st.binary(max_size=200))
 def test_foreign_bytes_are_read_or_refused(data: bytes) -> None:
     for decode in (
