@@ -12,7 +12,16 @@ import uvloop
 from ingestd.producer.network import broker as broker_module
 from ingestd.producer.network import brokers as brokers_module
 from ingestd.producer.network import resolver
-from tests.fakes.broker import API_VERSIONS, METADATA, PRODUCE, SILENCE, FakeBroker, FakeCluster, rebootstrap_required
+from tests.fakes.broker import (
+    API_VERSIONS,
+    METADATA,
+    PRODUCE,
+    SILENCE,
+    FakeBroker,
+    FakeCluster,
+    Request,
+    rebootstrap_required,
+)
 from tests.functional.producer_rig import Rig, lines_of, running
 
 FAST: dict[str, Any] = {"socket_connection_setup_timeout_ms": 150, "socket_connection_setup_timeout_max_ms": 150}
@@ -215,6 +224,35 @@ def test_no_metadata_for_too_long_leads_back_to_the_bootstrap_servers() -> None:
             rig.send(b"b")
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"a", b"b"]
+
+    run(scenario())
+
+
+def test_metadata_of_a_broker_that_knows_nothing_yet_is_not_believed() -> None:
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        broker = cluster.brokers[1]
+
+        def knows_nothing(request: Request) -> bytes:
+            brokers, cluster.brokers = cluster.brokers, {}
+            topics, cluster.topics = cluster.topics, {}
+            try:
+                return request.handle()
+            finally:
+                cluster.brokers, cluster.topics = brokers, topics
+
+        async with running(cluster) as rig:
+            rig.send(b"a")
+            await rig.idle()
+            connections, asked = broker.connections, broker.requests[METADATA]
+            broker.control(METADATA, knows_nothing, times=3)
+            rig.producer._brokers.refresh()
+            await rig.until(lambda: broker.requests[METADATA] > asked + 3)
+            rig.send(b"b")
+            await rig.idle()
+            assert lines_of(cluster.log("t")) == [b"a", b"b"]
+            assert broker.connections == connections
+            assert rig.leaders["t"] == b"\1"
 
     run(scenario())
 

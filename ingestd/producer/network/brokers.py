@@ -231,10 +231,14 @@ class Brokers:
                 log.debug("no metadata: %s", error)
                 self._failed()
                 continue
-            if info.code == NONE:
+            if info.code == NONE and info.brokers:
                 self._take(info)
                 continue
-            log.warning("metadata refused: %s", error_of(info.code).name)
+            if info.code == NONE:
+                # Said by a broker that has just started, and has heard of nothing yet.
+                log.debug("metadata without brokers is not believed")
+            else:
+                log.warning("metadata refused: %s", error_of(info.code).name)
             if info.code == REBOOTSTRAP_REQUIRED:
                 self.rebootstrap("the server asks for it")
             self._failed()

@@ -14,7 +14,7 @@ from ingestd.kafka.produce import TOPIC_ID_NONE, TopicRow, topic_row
 from ingestd.producer.network.backoff import Backoff
 
 UNKNOWN_TOPIC_BACKOFF_MAX_MS: Final = 5000
-"""A topic that the cluster does not have is asked for again at most this rarely."""
+"""A topic that the cluster does not have is asked for again this rarely, unless there is more to ask."""
 NO_LEADER: Final = -1
 FOREVER_MS: Final = 1 << 40
 
@@ -48,6 +48,11 @@ class Topic:
         """Monotonic time of the last batch for it; before there was one, of the first metadata request."""
         self.idle = False
         """It is not asked about any more (metadata.max.idle.ms): what is known of it may be old."""
+
+    @property
+    def is_denied(self) -> bool:
+        """It is not shown, for a reason that lasts longer than an election."""
+        return self.code not in (NONE, LEADER_NOT_AVAILABLE)
 
     @property
     def leader_bytes(self) -> bytes:
@@ -84,6 +89,8 @@ class Cluster:
         self._wanted = True
         self._asked = False
         self._not_before_ms = 0
+        self._unmet_not_before_ms = 0
+        """For what nobody has asked for: a topic that is not there does not delay a leader's change."""
         self._failures = 0
         self._repeats = 0
 
@@ -98,7 +105,7 @@ class Cluster:
         topic = self.topics.get(name)
         if topic is None:
             topic = self.topics[name] = Topic(name)
-            self._not_before_ms = self._repeats = 0
+            self._not_before_ms = self._unmet_not_before_ms = self._repeats = 0
         self._wanted = True
         return topic
 
@@ -106,9 +113,11 @@ class Cluster:
         """Time until the next metadata request; FOREVER_MS while one is under way."""
         if self._asked:
             return FOREVER_MS
-        if self._wanted or self.last_success_ms < 0 or self._unmet():
-            return max(self._not_before_ms - tick_ms, 0)
-        return max(self.last_success_ms + self._max_age_ms - tick_ms, self._not_before_ms - tick_ms, 0)
+        due_ms = self._not_before_ms
+        if not self._wanted and self.last_success_ms >= 0:
+            next_ms = self._unmet_not_before_ms if self._unmet() else self.last_success_ms + self._max_age_ms
+            due_ms = max(due_ms, next_ms)
+        return max(due_ms - tick_ms, 0)
 
     def asked(self, tick_ms: int) -> list[str]:
         """A request goes out; returns the topics that it is about.
@@ -147,12 +156,18 @@ class Cluster:
         self._failures += 1
         self._not_before_ms = tick_ms + self._backoff.delay_ms(self._failures)
 
-    def _unmet(self) -> bool:
-        return any(
-            topic.code != NONE or not topic.leaders or any(leader == NO_LEADER for leader, _ in topic.leaders)
+    def _unmet(self) -> list[Topic]:
+        """Topics that are not shown, or have a partition whose leader is not known or nowhere to be found."""
+        return [
+            topic
             for topic in self.topics.values()
             if not topic.idle
-        )
+            and (
+                topic.code != NONE
+                or not topic.leaders
+                or any(leader not in self.brokers for leader, _ in topic.leaders)
+            )
+        ]
 
     # -- what was answered
 
@@ -168,9 +183,10 @@ class Cluster:
         self.cluster_id = info.cluster_id or self.cluster_id
         changed = [topic for row in info.topics if (topic := self._update_topic(row, tick_ms)) is not None]
         self._repeats = 0 if changed or news else self._repeats + 1
-        only_unknown = all(topic.leaders or topic.code != LEADER_NOT_AVAILABLE for topic in self.topics.values())
-        backoff = self._unknown_backoff if only_unknown and self._unmet() else self._backoff
-        self._not_before_ms = tick_ms + backoff.delay_ms(self._repeats + 1)
+        self._not_before_ms = tick_ms + self._backoff.delay_ms(self._repeats + 1)
+        only_denied = all(topic.is_denied for topic in self._unmet())
+        backoff = self._unknown_backoff if only_denied else self._backoff
+        self._unmet_not_before_ms = tick_ms + backoff.delay_ms(self._repeats + 1)
         return changed
 
     def _update_topic(self, row: TopicInfo, tick_ms: int) -> Topic | None:
