@@ -36,7 +36,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._topics: dict[str, deque[Entry]] = {}
         self._used_bytes = 0
-        self._waiters: list[threading.Lock] = []
+        self._waiters: dict[threading.Lock, None] = {}
         self._error: KafkaException | None = None
         self._record_bytes_max = -1  # not known before the first connection: nothing goes in
         self.asleep = False
@@ -69,20 +69,30 @@ class Outbox:
         return True
 
     def _put_waiting(self, entry: Entry, max_block_s: float) -> None:
-        deadline = monotonic() + max_block_s
+        deadline = monotonic() + (0.0 if self._owner.in_callback() else max_block_s)
         while True:
-            waiter = closed_lock()
             with self._lock:
                 self._check(entry)
-                self._waiters.append(waiter)
+            left_s = deadline - monotonic()
+            if left_s <= 0:
+                raise self._timeout(max_block_s)
+            if self._put_after_waiting(entry, left_s):
+                return
+
+    def _put_after_waiting(self, entry: Entry, left_s: float) -> bool:
+        """Waits until there may be room. However it ends, nothing of it is left behind."""
+        waiter = closed_lock()
+        with self._lock:
+            self._waiters[waiter] = None
+        try:
             # Room may have come before the waiter was registered.
             if self._try_put(entry):
-                return
-            left_s = 0.0 if self._owner.in_callback() else deadline - monotonic()
-            if left_s <= 0 or not acquire_within(waiter, left_s):
-                if self._try_put(entry):
-                    return
-                raise self._timeout(max_block_s)
+                return True
+            acquire_within(waiter, left_s)
+        finally:
+            with self._lock:
+                self._waiters.pop(waiter, None)
+        return self._try_put(entry)
 
     def _check(self, entry: Entry) -> None:
         """Raises what waiting will not change."""
@@ -173,6 +183,6 @@ class Outbox:
     def _wake_waiters(self) -> None:
         if self._waiters:
             with self._lock:
-                waiters, self._waiters = self._waiters, []
+                waiters, self._waiters = self._waiters, {}
             for waiter in waiters:
                 waiter.release()

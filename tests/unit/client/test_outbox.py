@@ -138,6 +138,30 @@ def test_a_callback_does_not_wait_for_room() -> None:
         kit.outbox.put(kit.entry(), 60)
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("max_block_s", [0.0, 1e-9])
+def test_who_waited_in_vain_leaves_nothing_behind(max_block_s: float, is_open: bool) -> None:
+    kit = Kit(room=1, is_open=is_open)
+    if is_open:
+        kit.put()
+    for _ in range(3):
+        with pytest.raises(TimeoutException):
+            kit.outbox.put(kit.entry(), max_block_s)
+    assert not kit.outbox._waiters
+
+
+def test_who_is_interrupted_while_waiting_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ingestd.client.outbox.acquire_within", interrupted)
+    kit = Kit(room=1)
+    kit.put()
+    with pytest.raises(KeyboardInterrupt):
+        kit.outbox.put(kit.entry(), 60)
+    assert not kit.outbox._waiters
+
+
 @pytest.mark.parametrize("what", ["release", "open", "close"])
 def test_who_waits_is_woken(what: str) -> None:
     kit = Kit(room=1, is_open=what != "open")
