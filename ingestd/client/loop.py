@@ -33,6 +33,9 @@ FAREWELL_MS: Final = 2000
 # A send() that is interrupted (KeyboardInterrupt) between taking the record in and waking the thread leaves it asleep.
 SLEEP_MS_MAX: Final = 1000
 
+# poll() takes its time as a C int: waits that are longer are waited for in pieces.
+POLL_MS_MAX: Final = 86_400_000
+
 # connect() says these of a peer that is not there, not yet there, or has too many callers at the moment.
 _PEER_GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.ECONNREFUSED, errno.ENOENT})
 
@@ -109,8 +112,10 @@ class Loop(threading.Thread):
 
     def close(self, timeout_s: float | None) -> None:
         """Asks for the end: nothing more goes in; what is not answered when the time is over is given up."""
+        # Beyond TIMEOUT_MAX, some hundred years, no clock counts; infinity is such a time.
+        for_ever = timeout_s is None or not timeout_s < threading.TIMEOUT_MAX
+        self._close_at_s = None if timeout_s is None or for_ever else monotonic() + max(timeout_s, 0.0)
         self.outbox.close()
-        self._close_at_s = None if timeout_s is None else monotonic() + max(timeout_s, 0.0)
         self._closing = True
         self.wake()
 
@@ -153,7 +158,7 @@ class Loop(threading.Thread):
             if self._session.output_bytes and not self._write_broken:
                 wanted |= select.POLLOUT
             self._poller.modify(self._socket, wanted)
-        for descriptor, events in self._poller.poll(timeout_ms if timeout_ms >= 0 else None):
+        for descriptor, events in self._poller.poll(min(timeout_ms, POLL_MS_MAX) if timeout_ms >= 0 else None):
             if descriptor == self._wakeup:
                 os.eventfd_read(self._wakeup)
             elif events & ~select.POLLOUT:

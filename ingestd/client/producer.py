@@ -141,9 +141,9 @@ class Producer:
     def close(self, timeout: float | None = CLOSE_TIMEOUT_S) -> None:
         """Sends what is there, waits for its answers, ends the session. Again: does nothing.
 
-        What is not answered within `timeout` seconds (None: for ever) fails in its future and callback, and close()
-        raises TimeoutException with their number: no record is forgotten in silence. If the producer had to end by
-        itself, it raises why. In a forked child it does nothing.
+        What is not answered within `timeout` seconds (None or infinity: for ever) fails in its future and callback, and
+        close() raises TimeoutException with their number: no record is forgotten in silence. If the producer had to end
+        by itself, it raises why. In a forked child it does nothing.
         """
         if self._closed or os.getpid() != self._pid:
             return

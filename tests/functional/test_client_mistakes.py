@@ -1,5 +1,7 @@
 """What cannot be sent is refused where it comes in; and if the thread ends all the same, nobody is left waiting."""
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from ingestd.client import Future, KafkaException, Producer, ProducerRecord
 from ingestd.client.address import Address
-from ingestd.client.errors import ConfigException, InvalidTopicException
+from ingestd.client.errors import ConfigException, InvalidTopicException, TimeoutException
 from ingestd.client.session import Session
 from tests.fakes.daemon import FakeDaemon
 
@@ -65,6 +67,49 @@ def test_what_no_frame_can_carry_is_refused_by_send(
 def test_what_the_thread_could_not_use_is_refused_by_the_constructor(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigException, match=text):
         Producer(**({"address": "unix-stream:/x"} | arguments))
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12])
+def test_close_may_have_any_time(timeout: float, tmp_path: Path) -> None:
+    with FakeDaemon(tmp_path) as daemon:
+        daemon.delivering = False
+        producer = Producer(daemon.address)
+        future = producer.send(ProducerRecord("t", "v"))
+        timer = threading.Timer(0.3, daemon.deliver)
+        timer.start()
+        producer.close(timeout)
+        timer.join()
+        assert future.result(0).offset == 0
+
+
+def test_close_may_have_any_time_while_the_daemon_does_not_answer(tmp_path: Path) -> None:
+    """No grant: the thread has nothing to wait for but the end of that time."""
+    with FakeDaemon(tmp_path) as daemon:
+        daemon.delivering = False
+        producer = Producer(daemon.address)
+        producer.send(ProducerRecord("t", "v"))
+        daemon.granting = False
+        daemon.drop()
+        while daemon.hellos < 2:
+            time.sleep(0.01)
+        producer._loop.close(1e9)
+        producer._loop.join(0.3)
+        assert producer._loop.is_alive()
+        with pytest.raises(TimeoutException, match="not answered within 0 s: 1"):
+            producer.close(0)
+
+
+def test_settings_may_be_as_large_as_kafkas(tmp_path: Path) -> None:
+    largest = (1 << 63) - 1
+    with (
+        FakeDaemon(tmp_path) as daemon,
+        Producer(daemon.address, max_block_ms=largest, linger_ms=largest, reconnect_backoff_ms=largest) as producer,
+    ):
+        future = producer.send(ProducerRecord("t", "v"))
+        with pytest.raises(KafkaException, match="no answer"):
+            future.result(0.2)
+        producer.flush(10)
+        assert future.done()
 
 
 def test_a_thread_that_cannot_make_a_frame_leaves_nobody_waiting(
