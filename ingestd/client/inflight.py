@@ -45,6 +45,7 @@ class InFlight:
     def __init__(self) -> None:
         self._frames: list[Frame] = []
         self._firsts: list[int] = []
+        self._accepted = 0  # so many frames in front are accepted: with Kafka away, that is nearly all of many
         self.freed_bytes = 0
 
     def __bool__(self) -> bool:
@@ -69,13 +70,16 @@ class InFlight:
             frame.renumber(sequence)
             sequence += len(frame.futures)
         self._firsts = [frame.first_sequence for frame in self._frames]
+        self._accepted = 0
         return sequence
 
     def accepted(self, last_sequence: int) -> None:
         """The daemon has all up to here: its bytes need not be kept for another try."""
-        for frame in self._frames:
+        while self._accepted < len(self._frames):
+            frame = self._frames[self._accepted]
             if frame.last_sequence > last_sequence:
                 return
+            self._accepted += 1
             if frame.data is not None:
                 size_bytes = len(frame.data) - frame.head_bytes
                 frame.data = None
@@ -117,7 +121,8 @@ class InFlight:
         self._settle(frame)
 
     def _slices(self, first: int, last: int) -> Iterator[tuple[Frame, int, int]]:
-        for frame in self._frames[max(bisect_right(self._firsts, first) - 1, 0) :]:
+        for index in range(max(bisect_right(self._firsts, first) - 1, 0), len(self._frames)):
+            frame = self._frames[index]
             if frame.first_sequence > last:
                 return
             low = max(first - frame.first_sequence, 0)
@@ -139,3 +144,4 @@ class InFlight:
         if finished:
             del self._frames[:finished]
             del self._firsts[:finished]
+            self._accepted = max(self._accepted - finished, 0)
