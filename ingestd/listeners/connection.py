@@ -66,6 +66,7 @@ class Connection:
         self._flushing = False
         self._draining = False
         self._ended = False
+        self._ended_by_us = False
         self._closed = False
         self._deadline: asyncio.TimerHandle | None = None
         self.conversation: Conversation | None = None
@@ -182,6 +183,8 @@ class Connection:
     def _end(self, flags: int) -> None:
         """The peer is gone, or the stream can no longer be understood."""
         self._ended = True
+        # What a drain ends may be the middle of a line.
+        self._ended_by_us = self._draining
         now_ms, tick_ms = clock()
         if flags & path.BROKEN:
             if self.conversation is not None:
@@ -196,7 +199,7 @@ class Connection:
 
     def _finish(self, now_ms: int, tick_ms: int) -> None:
         """Takes the last record that has no end, if the format allows it; it may have to wait for room as any other."""
-        flags = self._stream.finish(self._draining, now_ms, tick_ms)
+        flags = self._stream.finish(self._ended_by_us, now_ms, tick_ms)
         self._room.note(flags)
         talk = self.conversation
         if talk is not None and not self._draining:

@@ -15,6 +15,8 @@ from tests.reference.native_frame import WireRecord, confirm_frame, frame, recor
 from tests.reference.rig import NOW_MS, TICK_MS, Rig
 
 ROUNDS: Final = {"sample": 100, "usual": 500, "thorough": 10_000}[os.environ.get("INGESTD_HYPOTHESIS_PROFILE", "usual")]
+UNKNOWN: Final = 2
+"""The topic whose partition count is not known at first."""
 INTERESTING: Final = (0, 1, 2, 3, 4, 5, 7, 8, 127, 128, 255, 256, 65_535, 65_536, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -80,8 +82,10 @@ def some_lines(chance: random.Random) -> bytes:
 
 
 def go_on(rig: Rig, stream: Stream, flags: int, session: int) -> int:
-    """Does what a worker does next."""
+    """Does what a worker does next; whatever it is to wait for is named."""
     for _ in range(100_000):
+        assert (stream.wanted_topic >= 0) == bool(flags & TOPIC_WAIT)
+        assert (stream.blocked_reason > 0) == bool(flags & BLOCKED)
         if flags & BLOCKED and not flags & CONTROL:
             if stream.blocked_reason == 3:
                 rig.arena.session_confirm(session, 1 << 47)
@@ -93,7 +97,9 @@ def go_on(rig: Rig, stream: Stream, flags: int, session: int) -> int:
                 if topic_id < 1024:
                     stream.set_topic_id(topic_id, topic_id % 4 - 2)
         stream.take_rejections()
-        if flags & TOPIC_WAIT:
+        if flags & TOPIC_WAIT and stream.held_bytes % 2:
+            rig.intake.set_topic_refused(stream.wanted_topic, True)
+        elif flags & TOPIC_WAIT:
             rig.intake.set_partitions(stream.wanted_topic, b"\1\0\1")
         if not flags & (BLOCKED | CONTROL | TOPIC_WAIT):
             return flags
@@ -114,8 +120,8 @@ def run_stream(rig: Rig, chance: random.Random, stream: Stream, data: bytes, ses
         assert stream.held_bytes <= rig.intake.held_bytes
         rig.check()
     cut = chance.random() < 0.3
-    while go_on(rig, stream, stream.finish(cut, NOW_MS, TICK_MS), session):
-        pass
+    while flags := stream.finish(cut, NOW_MS, TICK_MS):
+        go_on(rig, stream, flags, session)
     assert rig.intake.held_bytes == 0
     rig.drain()
     rig.check()
@@ -132,7 +138,7 @@ def small_rig(chance: random.Random) -> Rig:
         hold_bytes=chance.choice([1 << 19, 16 << 20]),
         record_bytes_max=200_000,
     )
-    rig.intake.set_partitions(2, b"")
+    rig.intake.set_partitions(UNKNOWN, b"")
     return rig
 
 
@@ -151,7 +157,8 @@ def test_lines_on_streams(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(ROUNDS):
         rig = small_rig(chance)
-        stream = rig.stream("lines", key=chance.randrange(3), key_field=chance.randrange(1, 5), key_delimiter=b"\x20")
+        spec = {"topic": chance.choice([0, UNKNOWN]), "key": chance.randrange(3), "key_field": chance.randrange(1, 5)}
+        stream = rig.stream("lines", **spec, key_delimiter=b"\x20")
         run_stream(rig, chance, stream, some_lines(chance), -1)
 
 
