@@ -33,7 +33,8 @@ class Topics:
         self._refused: set[int] = set()
         self.room: Room | None = None
         self.index = {topic.name: arena.topic_add(topic.name) for topic in config.topics}
-        self.linger_ms_max = max((config.topic_settings(topic).linger_ms for topic in config.topics), default=0)
+        lingers_ms = [config.topic_settings(topic).linger_ms for topic in config.topics]
+        self.linger_ms_min, self.linger_ms_max = min(lingers_ms, default=0), max(lingers_ms, default=0)
         self.compressed = any(config.topic_settings(topic).compression_type != "none" for topic in config.topics)
         """Some topic's batches are compressed here."""
         known = {row.index: row.partition_count for row in arena.topics()}

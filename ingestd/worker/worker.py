@@ -27,6 +27,7 @@ from ingestd.scoreboard import Pressure, Word, Writer
 from ingestd.worker.answers import Answers
 from ingestd.worker.arenas import Arenas, open_arenas, remove
 from ingestd.worker.doors import Doors
+from ingestd.worker.linger import Linger
 from ingestd.worker.page_watch import PageWatch
 from ingestd.worker.partitioners import Partitioners
 from ingestd.worker.status import StatusPipe
@@ -63,7 +64,6 @@ class Worker:
         self._status = status
         self._stopping: asyncio.Event | None = None
         self._hurry = False
-        self._linger_timer: asyncio.Handle | None = None
         self._gathering: asyncio.TimerHandle | None = None
         self._pressure = Pressure.RUN
         self._page_watch = PageWatch()
@@ -110,9 +110,10 @@ class Worker:
         bounds = {"window_bytes": READ_WINDOW_BYTES, "hold_bytes": HOLD_BYTES_MAX}
         self._intake = Intake(own, self._row.view, seed=seed, **bounds)
         self._topics = Topics(plan.config, own, self._intake, self._loop, self._partitioners)
+        self._linger = Linger(self._seal_due, self._topics.linger_ms_min, self._loop, lambda: clock()[1])
         hooks = Hooks(
             sealed=self._sealed,
-            opened=self._opened,
+            opened=self._linger.opened,
             topic_wanted=self._topics.wanted,
             memory_short=self._memory_short,
             connections=self._counter(Word.CONNECTIONS),
@@ -137,7 +138,7 @@ class Worker:
             letters_bounds=Bounds(config.daemon.dead_letters_bytes_max, config.daemon.dead_letters_days_max),
             on_data_loss=self._on_data_loss,
             figures=self._figures,
-            relieved=self._linger_again,
+            relieved=self._linger.look,
         )
         self._weights = Weights(self._intake, self._producer.queue_lengths, self._loop)
         for topic in config.topics:
@@ -224,24 +225,10 @@ class Worker:
         self._gathering = None
         self._room.pages_freed()
 
-    def _opened(self) -> None:
-        if self._linger_timer is None:
-            self._linger()
-
-    def _linger_again(self) -> None:
-        """Batches that were left to grow may be due."""
-        if self._linger_timer is not None:
-            self._linger_timer.cancel()
-        self._linger()
-
-    def _linger(self) -> None:
-        """Seals what has waited long enough; comes again when the next is due."""
-        self._linger_timer = None
-        _, tick_ms = clock()
+    def _seal_due(self, tick_ms: int) -> int:
         due_ms = self._intake.seal_due(tick_ms)
         self._sealed()
-        if due_ms >= 0:
-            self._linger_timer = self._loop.call_later(due_ms / 1000, self._linger)
+        return due_ms
 
     def _memory_short(self) -> None:
         """Somebody waits for pages: what is open goes out now, unless its linger is short anyway."""
