@@ -1,5 +1,6 @@
 """An arena as the producer sees it: which of its batches go where, and what of it waits for the cluster to be known."""
 
+from contextlib import suppress
 from typing import Any
 
 from ingestd.producer.budget import Budget
@@ -50,13 +51,15 @@ class Attachment:
         if self.intake is None:
             return
         topic, _ = self.keys[lane]
-        if self.intake.shrink_batches(topic, batch_bytes):
-            log.warning(
-                "%s: batch.size is %d for this topic until the next start; lower it in the configuration, or raise the"
-                " topic's max.message.bytes",
-                lane.topic.name,
-                batch_bytes,
-            )
+        # A topic that is left of another configuration is not known to the intake: nothing fills batches of it.
+        with suppress(ValueError):
+            if self.intake.shrink_batches(topic, batch_bytes):
+                log.warning(
+                    "%s: batch.size is %d for this topic until the next start; lower it in the configuration, or raise"
+                    " the topic's max.message.bytes",
+                    lane.topic.name,
+                    batch_bytes,
+                )
 
     def wait(self, batch: Any) -> None:
         self.waiting.append(batch)

@@ -48,6 +48,14 @@ def test_an_arena_that_only_drains_fills_no_batches() -> None:
     attachment.shrink(of_t0, 2000)  # it does not even know the lane
 
 
+def test_a_topic_of_another_configuration_fills_no_batches(caplog: pytest.LogCaptureFixture) -> None:
+    rig, of_t0 = Rig(), lane()
+    attachment = Attachment(rig.arena, rig.intake)
+    attachment.remember((rig.arena.topic_add("before"), 0), of_t0, PLAIN)
+    attachment.shrink(of_t0, 2000)
+    assert not caplog.records
+
+
 def test_what_waits_is_told_by_topic_until_it_is_taken() -> None:
     rig, meter = Rig(partitions=2), Meter(Figures(["t0"]))
     stream = rig.stream("frames")
