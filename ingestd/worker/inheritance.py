@@ -10,7 +10,7 @@ from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.salvage import salvage
 from ingestd.hotpath.snapshots import Salvaged
 from ingestd.log import counted
-from ingestd.metrics import Dropped
+from ingestd.metrics import Dropped, Ledger, balance
 from ingestd.scoreboard import Row
 from ingestd.worker.status import StatusPipe
 
@@ -63,13 +63,24 @@ def take_over_memory(own: Arena, draining: list[Arena], row: Row, now_ms: int) -
     What was in it is gone with the process. The scoreboard outlives workers, not the daemon: at its start all books
     of such arenas begin anew.
     """
-    words = list(row.published().ledger)
+    published = row.published()
+    words = list(published.ledger)
     for arena in draining:
         # Their books were published with the dead one's, and are still their own.
         words = [max(word - kept, 0) for word, kept in zip(words, arena.ledger_counters(), strict=True)]
     if not any(words):
         return
+    if not published.consistent:
+        _sum_up(words)
     gone = Salvaged(os.urandom(16), "", (), (), tuple(words), 0, ())
     records = own.take_over(gone, Dropped.MEMORY_LOST, now_ms=now_ms)
     if records:
         logger.error("lost with the memory of the process before: %s", counted(records, "record"))
+
+
+def _sum_up(words: list[int]) -> None:
+    """A process that died while it published left words from before a read beside some from behind it: each was right
+    at its time, only their sums need not be."""
+    books = balance(words, 0)
+    words[Ledger.ACCEPTED] = max(books.accepted, books.delivered + books.failed + books.dropped)
+    words[Ledger.RECEIVED] = words[Ledger.ACCEPTED] + books.rejected

@@ -111,6 +111,21 @@ def test_memory_that_died_leaves_its_books() -> None:
     assert own.ledger_counters()[word_of(Dropped.MEMORY_LOST)] == 7
 
 
+@pytest.mark.parametrize(
+    ("received", "accepted", "delivered", "dropped"), [(11, 17, 9, 8), (19, 12, 9, 3), (19, 5, 9, 0), (5, 5, 0, 5)]
+)
+def test_memory_that_died_while_it_published_leaves_its_books(
+    received: int, accepted: int, delivered: int, dropped: int
+) -> None:
+    own = small_arena(None)
+    torn: dict[int, int] = {Ledger.RECEIVED: received, Ledger.ACCEPTED: accepted, Ledger.DELIVERED: delivered}
+    row = published({**torn, word_of(Rejected.MALFORMED): 2})
+    row.set(Word.SEQLOCK, 7)
+    take_over_memory(own, [], row, NOW_MS)
+    books = balance(own.ledger_counters(), 0)
+    assert (books.delivered, books.rejected, books.dropped, books.balanced) == (delivered, 2, dropped, True)
+
+
 def test_a_first_start_has_nothing_to_go_on_for(caplog: pytest.LogCaptureFixture) -> None:
     own = small_arena(None)
     take_over_memory(own, [], published({}), NOW_MS)
