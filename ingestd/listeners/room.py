@@ -1,7 +1,8 @@
 """What all sockets of a worker share: loop, record path, and who waits for what before it may go on.
 
-A reader that had to stop keeps its place inside the record path; here is only who is to be resumed when. Nothing here
-polls: somebody who frees pages, settles a topic or takes pressure away says so.
+A reader that had to stop keeps its place inside the record path; here is only who is to be resumed when. Somebody who
+frees pages, settles a topic or takes pressure away says so; what nobody says is looked for once a second
+(``look_again``).
 """
 
 import asyncio
