@@ -46,6 +46,7 @@ cdef class Datagram:
     cdef bint udp
     cdef readonly int error_number
     cdef readonly uint32_t drops_seen      # the kernel's own count for this socket, as far as it is in the ledger
+    cdef uint32_t drops_told               # as the newest datagram told it, for kernels that have no SO_MEMINFO
     cdef uint64_t distinct_senders
     # Datagrams that have to wait: per datagram length u32, source length u32, source, bytes.
     cdef unsigned char* held
@@ -60,7 +61,6 @@ cdef class Datagram:
     cdef size_t _take_frames(self, const unsigned char* data, size_t length) noexcept nogil
     cdef void _source(self, const unsigned char* source, uint32_t source_bytes) noexcept nogil
     cdef void _control(self, msghdr* message) noexcept nogil
-    cdef void _drops(self, uint32_t count) noexcept nogil
     cdef void _hold(self, uint32_t first, uint32_t count, size_t used) noexcept nogil
     cdef uint32_t _resume(self, int64_t now_ms, int64_t tick_ms) except? 0
     cdef int _take_chosen(self, const unsigned char* data, size_t length, size_t* used, uint32_t first, uint32_t count) except -1

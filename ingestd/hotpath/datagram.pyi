@@ -23,7 +23,7 @@ class Datagram:
     def finish(self, now_ms: int, tick_ms: int) -> int:
         """Counts what is still held as rejected{cut}: the worker ends and has no room for it."""
     def poll_drops(self, now_ms: int, tick_ms: int) -> int:
-        """Books what the kernel has dropped so far (SO_MEMINFO); once per second and at the end. Returns the kernel's
-        count."""
+        """Books what the kernel has dropped so far; reads do not. Once per second and at the end, with the result kept
+        where the next reader of the socket finds it. Returns ``drops_seen``."""
     def note_drops(self, count: int, now_ms: int, tick_ms: int) -> None:
         """Books the kernel's drop counter for this socket, as if it had been polled."""

@@ -258,34 +258,34 @@ cdef class Datagram:
     cdef void _source(self, const unsigned char* source, uint32_t source_bytes) noexcept nogil:
         origin_udp(&self.input.origin, self.input.listener, source, source_bytes, &self.distinct_senders)
 
+    # Noted, not booked: what is booked is to be known to whoever reads this socket next, and reads tell nobody.
     cdef void _control(self, msghdr* message) noexcept nogil:
         cdef cmsghdr* control = CMSG_FIRSTHDR(message) if message.msg_controllen else NULL
         while control != NULL:
             if control.cmsg_level == SOL_SOCKET and control.cmsg_type == SO_RXQ_OVFL:
-                self._drops(load_u32(CMSG_DATA(control)))
+                self.drops_told = load_u32(CMSG_DATA(control))
             control = CMSG_NXTHDR(message, control)
 
-    # The kernel's counter is 32 bits wide and may be told out of order: a datagram carries what it was when it was queued, the poll what it is.
-    cdef void _drops(self, uint32_t count) noexcept nogil:
-        cdef int32_t more = <int32_t>(count - self.drops_seen)
-        if more > 0:
-            self.appender.pending.kernel_dropped += <uint32_t>more
-            self.drops_seen = count
-
     def poll_drops(self, int64_t now_ms, int64_t tick_ms) -> int:
-        """Books what the kernel has dropped on this socket so far; call it once per second and at the end. Returns the kernel's count."""
+        """Books what the kernel has dropped on this socket so far. Returns `drops_seen`."""
         cdef uint32_t[9] memory
         cdef uint32_t length = sizeof(memory)
+        cdef uint32_t count = self.drops_told
         memset(memory, 0, sizeof(memory))
-        if getsockopt(self.fd, SOL_SOCKET, SO_MEMINFO, memory, &length) < 0 or length < sizeof(memory):
-            return self.drops_seen
-        self.note_drops(memory[MEMINFO_DROPS], now_ms, tick_ms)
-        return memory[MEMINFO_DROPS]
+        if getsockopt(self.fd, SOL_SOCKET, SO_MEMINFO, memory, &length) == 0 and length >= sizeof(memory):
+            count = memory[MEMINFO_DROPS]
+        self.note_drops(count, now_ms, tick_ms)
+        return self.drops_seen
 
     def note_drops(self, uint32_t count, int64_t now_ms, int64_t tick_ms) -> None:
         """Books the kernel's drop counter for this socket, as if it had been polled."""
+        cdef int32_t more = <int32_t>(count - self.drops_seen)
+        # The kernel's counter is 32 bits wide; what a datagram told may be behind what a poll did.
+        if more <= 0:
+            return
         self.appender.begin(&self.input, now_ms, tick_ms)
-        self._drops(count)
+        self.appender.pending.kernel_dropped += <uint32_t>more
+        self.drops_seen = count
         self.appender.end()
 
     # Keeps datagrams first .. count - 1 of the ring, the first without the bytes that were used.
@@ -400,5 +400,5 @@ cdef Datagram datagram_open(Appender appender, Window window, Ring ring, const L
             setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on))
             # What was dropped before we came is in the books of whoever read this socket then.
             if getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) == 0 and length >= sizeof(memory):
-                datagram.drops_seen = memory[MEMINFO_DROPS]
+                datagram.drops_seen = datagram.drops_told = memory[MEMINFO_DROPS]
     return datagram

@@ -134,7 +134,7 @@ class DatagramSocket:
         return self._datagram.drops_seen
 
     def poll_drops(self, now_ms: int, tick_ms: int) -> int:
-        """Books what the kernel dropped; returns its count since the socket was made."""
+        """Books what the kernel dropped; returns its count since the socket was made, as far as it is booked."""
         return self._datagram.poll_drops(now_ms, tick_ms)
 
     def drain(self) -> None:

@@ -10,7 +10,7 @@ from ingestd.hotpath.intake import Stream
 from ingestd.listeners.connection import Connection
 from ingestd.listeners.conversation import Conversation, Terms
 from ingestd.listeners.datagram import DatagramSocket, unix_queue
-from ingestd.listeners.room import Room, own_paths_of
+from ingestd.listeners.room import Room, clock, own_paths_of
 from ingestd.listeners.sessions import Sessions
 from ingestd.listeners.stream import Greet, ReserveDescriptor, StreamListener
 from ingestd.metrics import Ledger
@@ -82,8 +82,14 @@ class Doors:
         """Once a second: stalled frames, and what the kernel has dropped."""
         for stream in self._streams.values():
             stream.sweep(tick_ms)
-        for position, datagram in enumerate(self._datagrams[:SOCKET_DROPS_MAX]):
-            row.set_socket_drops(position, datagram.poll_drops(now_ms, tick_ms))
+        self._book_drops(row, now_ms, tick_ms)
+
+    def _book_drops(self, row: Row, now_ms: int, tick_ms: int) -> None:
+        """What a successor must not book again stands in the row."""
+        for position, datagram in enumerate(self._datagrams):
+            drops = datagram.poll_drops(now_ms, tick_ms)
+            if position < SOCKET_DROPS_MAX:
+                row.set_socket_drops(position, drops)
 
     def drain(self) -> None:
         """Takes in what was sent up to now, then nothing more."""
@@ -98,8 +104,9 @@ class Doors:
             datagram.drained for datagram in self._datagrams
         )
 
-    def close(self) -> None:
+    def close(self, row: Row) -> None:
         """Ends all connections."""
+        self._book_drops(row, *clock())
         for stream in self._streams.values():
             stream.close()
         for datagram in self._datagrams:

@@ -303,7 +303,7 @@ class Worker:
                 if not any(arena.oldest_created_ms for arena in self._arenas.all()):
                     break
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
-        self._doors.close()
+        self._doors.close(self._row)
         self._topics.close()
         self._partitioners.close()
         self._intake.seal_all()
