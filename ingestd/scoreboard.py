@@ -26,7 +26,7 @@ Board = TypeVar("Board", bound="_Mapped")
 
 ROW_BYTES: Final = 4096
 MAGIC: Final = int.from_bytes(b"INGSCORE", "little")
-VERSION: Final = 3
+VERSION: Final = 4
 FILE_NAME: Final = "scoreboard"
 NAME_BYTES: Final = 256
 _READ_ATTEMPTS: Final = 200
@@ -37,6 +37,24 @@ if sys.byteorder != "little":
 
 class ScoreboardError(Exception):
     """The file is not a scoreboard of this version."""
+
+
+def boot_id() -> int:
+    """Which boot of the host this is; 0 where it does not tell."""
+    try:
+        return int(Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", ""), 16)
+    except (OSError, ValueError):
+        return 0
+
+
+def start_ticks(pid: int) -> int:
+    """When a process was started, in clock ticks since the boot (proc_pid_stat(5), field 22); 0: there is none to see."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return 0
+    # The second field is a name in parentheses, which may hold blanks and parentheses.
+    return int(stat.rpartition(b")")[2].split()[19])
 
 
 class HeaderWord(IntEnum):
@@ -51,6 +69,12 @@ class HeaderWord(IntEnum):
     TOPICS = 6
     HEARTBEAT_TICK_MS = 7
     """The supervisor's own loop, CLOCK_MONOTONIC."""
+    SUPERVISOR_START_TICKS = 8
+    """When the supervisor's process was started, as the kernel counts (:func:`start_ticks`)."""
+    BOOT_ID = 9
+    """First of two words (:func:`boot_id`), the lower one first. Boot, pid and start name a process for good, whatever
+    the wall clock does.
+    """
 
 
 class Word(IntEnum):
@@ -112,7 +136,7 @@ class Pressure(IntEnum):
 
 class Header(NamedTuple):
     """Row 0: ``started_ms`` is wall clock time, ``stopping`` tells that the daemon drains; ``heartbeat_tick_ms``: when
-    the supervisor's loop came by last (monotonic).
+    the supervisor's loop came by last (monotonic). Boot, pid and start ticks are its supervisor's alone.
     """
 
     workers: int
@@ -120,6 +144,8 @@ class Header(NamedTuple):
     started_ms: int
     stopping: bool
     heartbeat_tick_ms: int
+    supervisor_start_ticks: int
+    boot_id: int
 
 
 class Published(NamedTuple):
@@ -311,6 +337,8 @@ class _Mapped:
             words[HeaderWord.STARTED_MS],
             bool(words[HeaderWord.STOPPING]),
             words[HeaderWord.HEARTBEAT_TICK_MS],
+            words[HeaderWord.SUPERVISOR_START_TICKS],
+            words[HeaderWord.BOOT_ID] | words[HeaderWord.BOOT_ID + 1] << 64,
         )
 
     def close(self) -> None:
@@ -352,6 +380,8 @@ class Writer(_Mapped):
             words[HeaderWord.WORKERS] = workers
             words[HeaderWord.SUPERVISOR_PID] = supervisor_pid
             words[HeaderWord.STARTED_MS] = now_ms
+            words[HeaderWord.SUPERVISOR_START_TICKS] = start_ticks(supervisor_pid)
+            words[HeaderWord.BOOT_ID + 1], words[HeaderWord.BOOT_ID] = divmod(boot_id(), 1 << 64)
             words[HeaderWord.TOPICS] = len(topics)
             for index, name in enumerate(topics):
                 start = ROW_BYTES + index * NAME_BYTES

@@ -1,11 +1,10 @@
 """The daemon's figures, copied from its scoreboard and judged: what ``ingestd status``, the page and /metrics show."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-import psutil
 
 from ingestd import scoreboard
 from ingestd.admin.text import duration_text
@@ -15,7 +14,6 @@ from ingestd.metrics import LEDGER_WORDS, Balance, balance
 from ingestd.scoreboard import Header, Pressure, Published, Reader, Row, Word, WorkerState
 
 HEARTBEAT_STALE_MS: Final = 10_000
-_CLOCK_STEP_SECONDS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -191,11 +189,17 @@ def _words(row: Row) -> dict[Word, int]:
 
 
 def _alive(header: Header) -> bool:
-    """Whether the supervisor still runs; a process younger than the scoreboard has only inherited its number."""
-    try:
-        created = psutil.Process(header.supervisor_pid).create_time()
-    except psutil.NoSuchProcess:
+    """Whether the supervisor still runs; a process of another start, or boot, has only inherited its number."""
+    if header.boot_id != scoreboard.boot_id():
         return False
-    except psutil.AccessDenied:
-        return True
-    return created <= header.started_ms / 1000 + _CLOCK_STEP_SECONDS
+    found = scoreboard.start_ticks(header.supervisor_pid)
+    return found == header.supervisor_start_ticks if found else _is_hidden(header.supervisor_pid)
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process that is not to be seen is there all the same: some hosts hide those of other users."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return False

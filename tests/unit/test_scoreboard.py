@@ -2,6 +2,7 @@
 
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,13 +42,22 @@ def test_the_file_has_the_bytes_of_its_layout(board: Writer, path: Path) -> None
     content = path.read_bytes()
     block_bytes = len(content) // ROW_BYTES - 5
     assert block_bytes == 2 * 3  # 1176 words of a worker's figures are three rows
-    assert struct.unpack_from("<8s7Q", content) == (b"INGSCORE", 3, 2, 41, 1_700_000_000_000, 0, 2, 0)
+    assert struct.unpack_from("<8s7Q", content) == (b"INGSCORE", 4, 2, 41, 1_700_000_000_000, 0, 2, 0)
+    assert int.from_bytes(content[72:88], "little") == scoreboard.boot_id()
     assert content[ROW_BYTES : ROW_BYTES + 8] == b"orders\0\0"
     assert content[ROW_BYTES + 256 :].startswith(b"x" * 249 + b"\0")
     assert struct.unpack_from("<3Q", content, 3 * ROW_BYTES) == (99, 0, 1234)
     assert struct.unpack_from("<Q", content, 4 * ROW_BYTES) == (7,)
     assert struct.unpack_from("<2Q", content, 8 * ROW_BYTES) == (0, 55)
     assert path.stat().st_mode & 0o777 == 0o640 & ~os.umask(os.umask(0))
+
+
+def test_a_process_has_a_start_and_a_host_a_boot() -> None:
+    ticks = scoreboard.start_ticks(os.getpid())
+    assert 0 < ticks / os.sysconf("SC_CLK_TCK") < time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert ticks == scoreboard.start_ticks(os.getpid())
+    assert scoreboard.start_ticks(1 << 22 | 1) == 0
+    assert 0 < scoreboard.boot_id() < 1 << 128
 
 
 def test_words_are_where_the_layout_has_them() -> None:
@@ -68,7 +78,7 @@ def test_readers_see_what_writers_store(board: Writer, path: Path) -> None:
         assert (row.state, row.pressure) == (WorkerState.READY, Pressure.SHED)
         assert row.get_signed(Word.LAST_EXIT_STATUS) == -9
         board.beat(77)
-        assert reader.header() == (2, 41, 1_700_000_000_000, True, 77)
+        assert reader.header() == (2, 41, 1_700_000_000_000, True, 77, scoreboard.start_ticks(41), scoreboard.boot_id())
         assert reader.topics == ("orders", "x" * 249)
         assert reader.rows[1].get(Word.CONNECTIONS) == 0
 
@@ -119,8 +129,8 @@ def test_a_fresh_scoreboard_takes_the_place_of_the_old_one(board: Writer, path: 
     [
         (b"", "too short"),
         (b"\0" * ROW_BYTES, "not a scoreboard"),
-        (struct.pack("<8sQQ", b"INGSCORE", 2, 0).ljust(ROW_BYTES, b"\0"), "version 3"),
-        (struct.pack("<8sQQ", b"INGSCORE", 3, 1).ljust(ROW_BYTES, b"\0"), "shorter than"),
+        (struct.pack("<8sQQ", b"INGSCORE", 3, 0).ljust(ROW_BYTES, b"\0"), "version 4"),
+        (struct.pack("<8sQQ", b"INGSCORE", 4, 1).ljust(ROW_BYTES, b"\0"), "shorter than"),
     ],
 )
 def test_what_is_no_scoreboard_is_refused(path: Path, content: bytes, text: str) -> None:

@@ -13,7 +13,7 @@ from ingestd.errors import HostDaemonAbsentError
 from ingestd.figures import Figures, Gauge, Trouble
 from ingestd.hotpath.publisher import store_block
 from ingestd.metrics import Ledger, Rejected, word_of
-from ingestd.scoreboard import Pressure, Row, Word, WorkerState, Writer
+from ingestd.scoreboard import HeaderWord, Pressure, Row, Word, WorkerState, Writer
 
 TICK_MS = 1_000_000
 NOT_A_PID = 1 << 22 | 1
@@ -136,9 +136,38 @@ def test_a_dead_supervisors_scoreboard_is_not_a_running_daemon(path: Path) -> No
 
 
 def test_a_process_that_only_inherited_the_number_is_not_the_supervisor(path: Path) -> None:
-    Writer.create(path, workers=1, supervisor_pid=os.getpid(), now_ms=1_000).close()
+    change_word(path, HeaderWord.SUPERVISOR_START_TICKS)
     with pytest.raises(HostDaemonAbsentError, match="is gone"):
         read_status(path)
+
+
+def test_a_process_of_another_boot_is_not_the_supervisor(path: Path) -> None:
+    change_word(path, HeaderWord.BOOT_ID)
+    with pytest.raises(HostDaemonAbsentError, match="is gone"):
+        read_status(path)
+
+
+@pytest.mark.parametrize("started_ms", [1_000, 1 << 43], ids=["ahead", "behind"])
+def test_a_wall_clock_that_was_set_changes_nothing(path: Path, started_ms: int) -> None:
+    Writer.create(path, workers=1, supervisor_pid=os.getpid(), now_ms=started_ms).close()
+    assert read_status(path).header.started_ms == started_ms
+
+
+def test_a_supervisor_that_the_host_hides_is_taken_to_be_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_pid: int, _number: int) -> None:
+        raise PermissionError
+
+    Writer.create(path, workers=1, supervisor_pid=NOT_A_PID, now_ms=1).close()
+    monkeypatch.setattr(os, "kill", refuse)
+    assert read_status(path).header.supervisor_pid == NOT_A_PID
+
+
+def change_word(path: Path, word: HeaderWord) -> None:
+    """Makes a scoreboard of this process, but for that word."""
+    Writer.create(path, workers=1, supervisor_pid=os.getpid(), now_ms=time.time_ns() // 1_000_000).close()
+    content = bytearray(path.read_bytes())
+    content[8 * word] ^= 1
+    path.write_bytes(content)
 
 
 def test_brokers_with_one_address_are_one_line_of_a_worker(board: Writer, path: Path) -> None:
