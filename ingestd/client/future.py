@@ -20,12 +20,19 @@ _FAILED = 2
 
 
 class Owner:
-    """What all futures of one producer share: the lock for registering, and who may wait for them."""
+    """What all futures of one producer share: its locks, and who may wait for them.
 
-    __slots__ = ("io_thread", "lock", "pid")
+    The locks let their owner in again: signal handlers and finalizers of the application run in the middle of our own
+    code, and may send.
+    """
+
+    __slots__ = ("io_thread", "lock", "outbox_lock", "pid")
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        """For registering with futures."""
+        self.outbox_lock = threading.RLock()
+        """May be waited for by who has the other one: a send() that came in the middle. Never the other way round."""
         self.pid = os.getpid()
         self.io_thread: threading.Thread | None = None
 
@@ -40,11 +47,20 @@ class Owner:
         """Whether the caller is the producer's own thread, which must never wait for itself."""
         return threading.current_thread() is self.io_thread
 
+    def who_cannot_wait(self) -> str:
+        """Who calls, if the producer's thread could not go on while it waits; empty for all others."""
+        if self.in_callback():
+            return "a callback"
+        if _is_held_here(self.lock) or _is_held_here(self.outbox_lock):
+            return "a signal handler or finalizer in the middle of the producer's own code"
+        return ""
+
     def check_may_wait(self) -> None:
         """Raises if waiting here would never end."""
         self.check_process()
-        if self.in_callback():
-            raise IllegalStateException("a callback runs in the producer's own thread and cannot wait for the producer")
+        who = self.who_cannot_wait()
+        if who:
+            raise IllegalStateException(f"{who} cannot wait for the producer, whose thread waits for it")
 
     def join(self, timeout: float | None) -> None:
         """Waits until the producer's thread has ended, which it does within `timeout` seconds (None: some day).
@@ -109,13 +125,21 @@ class Future:
 
     def add_done_callback(self, function: "Callable[[Future], object]") -> None:
         """Calls `function(future)` once, in the producer's thread, or at once if the outcome is known."""
+        if self._state != _PENDING or not self._register(lambda: function(self)):
+            function(self)
+
+    def _register(self, waiter: Callable[[], object]) -> bool:
+        """Whether the outcome is still to come; then `waiter` is called."""
+        self._owner.check_process()  # in a forked child nobody ever opens a lock that was closed at the fork
+        waiters = [waiter]  # made before looking: where nothing is allocated or called, no finalizer comes in between
         with self._owner.lock:
-            if self._state == _PENDING:
-                if self._waiters is None:
-                    self._waiters = []
-                self._waiters.append(lambda: function(self))
-                return
-        function(self)
+            if self._state != _PENDING:
+                return False
+            if self._waiters is None:
+                self._waiters = waiters
+            else:
+                self._waiters.append(waiter)
+        return True
 
     def _metadata(self) -> RecordMetadata:
         where = (self.topic, self._partition, self._offset, self.timestamp_ms)
@@ -123,15 +147,22 @@ class Future:
 
     def _wait(self, timeout: float | None) -> bool:
         self._owner.check_may_wait()
+        if timeout is not None and timeout <= 0:
+            return self._state != _PENDING
         waiter = closed_lock()
-        with self._owner.lock:
-            if self._state != _PENDING:
-                return True
-            if self._waiters is None:
-                self._waiters = []
-            self._waiters.append(waiter.release)
-        acquire_within(waiter, timeout)
+        release = waiter.release
+        if self._register(release):
+            try:
+                acquire_within(waiter, timeout)
+            finally:
+                self._forget(release)
         return self._state != _PENDING
+
+    def _forget(self, waiter: Callable[[], object]) -> None:
+        """Who looks in again and again leaves nothing behind."""
+        with self._owner.lock:
+            if self._waiters is not None and waiter in self._waiters:
+                self._waiters.remove(waiter)
 
     def succeed(self, partition: int, offset: int, timestamp_ms: int) -> None:
         """For the producer: the record is where it should be. timestamp_ms -1 keeps the record's own."""
@@ -148,7 +179,7 @@ class Future:
 
     def _finish(self, state: int) -> None:
         with self._owner.lock:
-            self._state = state
+            self._state = state  # first: who comes in between registers no more
             waiters, self._waiters = self._waiters, None
         callback = self.callback
         if callback is not None:
@@ -167,6 +198,15 @@ def _guarded(function: Callable[[], object]) -> None:
         import logging  # costs more to import than all the rest of the client, and is hardly ever needed
 
         logging.getLogger("ingestd.client").exception("a callback raised")
+
+
+def _is_held_here(lock: threading.RLock) -> bool:
+    """Whether the caller's own thread has the lock: then the caller came in the middle of what it guards."""
+    try:
+        threading.Condition(lock).notify(0)  # is refused to all others
+    except RuntimeError:
+        return False
+    return True
 
 
 def closed_lock() -> threading.Lock:

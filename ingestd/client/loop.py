@@ -1,7 +1,6 @@
 """Loop: the producer's own thread. It has the socket and the clock, and moves bytes between it, outbox and session."""
 
 import errno
-import os
 import select
 import socket
 import threading
@@ -23,6 +22,7 @@ from ingestd.client.future import Owner, acquire_within, closed_lock
 from ingestd.client.outbox import Outbox
 from ingestd.client.route import Route
 from ingestd.client.session import Session, State
+from ingestd.client.wakeup import Wakeup
 
 READ_BYTES: Final = 64 << 10
 BUFFERS_PER_WRITE: Final = 64
@@ -81,11 +81,9 @@ class Loop(threading.Thread):
         self._close_at_s: float | None = None
         self._farewell_ms = -1
         self._closing = False
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wakeup: Wakeup | None = Wakeup()  # until the thread has ended
         self._poller = select.poll()
-        self._poller.register(self._wakeup, select.POLLIN)
-        self._over = False
-        self._over_lock = threading.Lock()  # guards _over, and what may happen only before it or only after it
+        self._poller.register(self._wakeup.descriptor, select.POLLIN)
         self.failure: KafkaException | None = None
         """Why it ended, unless it was closed."""
         self.unanswered = 0
@@ -95,18 +93,16 @@ class Loop(threading.Thread):
 
     def wake(self) -> None:
         """Ends the thread's sleep."""
-        with self._over_lock:
-            if not self._over:
-                os.eventfd_write(self._wakeup, 1)
+        wakeup = self._wakeup
+        if wakeup is not None:
+            wakeup.wake()
 
     def flush(self) -> Flush:
         """Asks for a flush; wait on what it returns."""
         request = Flush()
-        with self._over_lock:
-            if self._over:
-                request.finish(self.failure)
-            else:
-                self._requests.append(request)
+        self._requests.append(request)
+        if self._wakeup is None:
+            self._finish_requests(self.failure)  # the thread may have looked before this one came
         self.wake()
         return request
 
@@ -142,9 +138,8 @@ class Loop(threading.Thread):
         if self._session.fatal is not None or self._finished(now_ms):
             return True
         timeout_ms = self._timeout_ms(now_ms)
-        if self._session.wants_records and self._linger_until_ms < 0:
-            self.outbox.asleep = True
-            if self.outbox:
+        if self._session.wants_records:
+            if not self.outbox.sleep(self._batch_bytes if self._linger_until_ms >= 0 else 0):
                 timeout_ms = 0  # came in just now, and saw us awake
             elif timeout_ms < 0 or timeout_ms > SLEEP_MS_MAX:
                 timeout_ms = SLEEP_MS_MAX
@@ -159,8 +154,8 @@ class Loop(threading.Thread):
                 wanted |= select.POLLOUT
             self._poller.modify(self._socket, wanted)
         for descriptor, events in self._poller.poll(min(timeout_ms, POLL_MS_MAX) if timeout_ms >= 0 else None):
-            if descriptor == self._wakeup:
-                os.eventfd_read(self._wakeup)
+            if self._wakeup is not None and descriptor == self._wakeup.descriptor:
+                self._wakeup.clear()
             elif events & ~select.POLLOUT:
                 self._read()
 
@@ -252,8 +247,11 @@ class Loop(threading.Thread):
                 return
 
     def _fill(self, now_ms: int) -> None:
-        if self.outbox and not self._lingers(now_ms):
+        if not self.outbox:
+            self._linger_until_ms = -1
+        elif not self._lingers(now_ms):
             while self.outbox and self._session.wants_records:
+                self.outbox.urgent = False
                 self._add_frame()
 
     def _add_frame(self) -> None:
@@ -266,7 +264,7 @@ class Loop(threading.Thread):
 
     def _lingers(self, now_ms: int) -> bool:
         """Whether what is there waits for more."""
-        if self._linger_ms == 0 or self._closing or self.outbox.waiting_bytes() >= self._batch_bytes:
+        if self._linger_ms == 0 or self._closing or self.outbox.is_due(self._batch_bytes):
             over = True
         elif self._linger_until_ms < 0:
             self._linger_until_ms = now_ms + self._linger_ms
@@ -383,7 +381,12 @@ class Loop(threading.Thread):
             if self._socket is not None:
                 self._socket.close()
         finally:
-            self._finish_requests()
+            self._wakeup = None  # first: who asks for a flush from here on looks after it
+            error = self.failure
+            if error is None and self.unanswered:
+                error = NetworkException("the producer was closed before everything was answered")
+            self._requests.extendleft(self._flushes)
+            self._finish_requests(error)
 
     def _abandon_unsent(self, error: KafkaException) -> int:
         count = 0
@@ -394,13 +397,11 @@ class Loop(threading.Thread):
             count += len(entries)
         return count
 
-    def _finish_requests(self) -> None:
-        error = self.failure
-        if error is None and self.unanswered:
-            error = NetworkException("the producer was closed before everything was answered")
-        with self._over_lock:
-            self._over = True
-            os.close(self._wakeup)
-            self._flushes.extend(self._requests)
-        for request in self._flushes:
+    def _finish_requests(self, error: KafkaException | None) -> None:
+        """Each is taken by one thread, whoever else is at it."""
+        while True:
+            try:
+                request = self._requests.popleft()
+            except IndexError:
+                return
             request.finish(error)

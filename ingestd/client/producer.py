@@ -42,7 +42,14 @@ EXIT_TIMEOUT_S: Final = 10.0
 
 
 class Producer:
-    """Sends records to ingestd. Thread-safe: one for the whole process is best. Not for a forked child: make another.
+    """Sends records to ingestd. Thread-safe: one for the whole process is best.
+
+    send() may also come in the middle of anything, the producer's own code included: from a signal handler, from
+    `__del__` and other finalizers. There, as in a callback, it takes the record or raises at once, where waiting for
+    room would keep the producer's thread from making it; and what only waits (result(), flush(), close()) raises
+    IllegalStateException. A handler that interrupted other code may wait. In a forked child every call raises
+    IllegalStateException but close(), which does nothing, and what asks for outcomes that were known: make another
+    producer there.
 
     `address`: where the daemon listens (`unix-stream:PATH`, `unix-datagram:PATH`, `udp:HOST:PORT`); without it the
     environment's INGESTD_ADDRESS. `answer`: when a record's future is done: "delivered" (it is in Kafka: partition and
@@ -52,8 +59,8 @@ class Producer:
     Serializers: see `ingestd.client.serializers`; without one, bytes go as they are and text as UTF-8.
     `buffer_memory` bytes bound what is unanswered; `max_block_ms` how long send() waits for room or for the first
     connection; `batch_size` bytes and `linger_ms` shape frames: more is gathered only while the socket is busy, or
-    for linger_ms. `client_id` names this sender in the daemon's logs (level debug). Raises ConfigException, which is a
-    ValueError.
+    for linger_ms, unless a batch is full or somebody waits for room. `client_id` names this sender in the daemon's logs
+    (level debug). Raises ConfigException, which is a ValueError.
     """
 
     def __init__(

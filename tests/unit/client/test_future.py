@@ -83,8 +83,37 @@ def test_the_producers_own_thread_may_not_wait() -> None:
 def test_another_process_may_not_wait() -> None:
     owner = Owner()
     owner.pid += 1
-    with pytest.raises(IllegalStateException, match="after a fork make a new Producer"):
+    for wait in (make(owner).result, lambda: make(owner).add_done_callback(print)):
+        with pytest.raises(IllegalStateException, match="after a fork make a new Producer"):
+            wait()
+
+
+@pytest.mark.parametrize("name", ["lock", "outbox_lock"])
+def test_who_came_in_the_middle_of_our_own_code_may_not_wait(name: str) -> None:
+    owner = Owner()
+    with getattr(owner, name), pytest.raises(IllegalStateException, match="signal handler or finalizer"):
         make(owner).result()
+    with pytest.raises(TimeoutException):
+        make(owner).result(0.001)
+
+
+def test_who_came_in_the_middle_of_registering_is_called_too() -> None:
+    owner, seen = Owner(), list[str]()
+    future = make(owner)
+    with owner.lock:
+        future.add_done_callback(lambda _: seen.append("from a handler"))
+    future.add_done_callback(lambda _: seen.append("mine"))
+    future.succeed(0, 0, -1)
+    assert seen == ["from a handler", "mine"]
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0001])
+def test_looking_in_again_and_again_leaves_nothing_behind(timeout: float) -> None:
+    future = make()
+    for _ in range(3):
+        with pytest.raises(TimeoutException):
+            future.result(timeout)
+    assert not future._waiters
 
 
 @pytest.mark.parametrize("timeout", [None, 0.0, 1e12])

@@ -1,4 +1,8 @@
+import sys
 import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -207,3 +211,139 @@ def test_put_and_take_from_many_threads_loses_nothing() -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == sorted(b"%d" % i for i in range(500) for _ in range(4))
+
+
+def test_while_the_thread_lingers_only_a_full_batch_wakes_it() -> None:
+    kit = Kit(room=100)
+    kit.put("a")
+    assert kit.outbox.sleep(3 * RECORD_BYTES)
+    for topic in ("a", "b", "b"):
+        kit.put(topic)
+    assert (kit.wakes, kit.outbox.urgent) == (0, False)
+    kit.put("b")
+    kit.put("b")
+    assert (kit.wakes, kit.outbox.urgent) == (1, True)
+    assert kit.outbox.is_due(100 * RECORD_BYTES)
+
+
+def test_the_thread_does_not_linger_over_a_batch_that_is_full() -> None:
+    kit = Kit(room=100)
+    kit.put()
+    assert kit.outbox.sleep(2 * RECORD_BYTES)
+    kit.outbox.asleep = False
+    kit.put()
+    assert not kit.outbox.sleep(2 * RECORD_BYTES)
+    assert kit.outbox.is_due(2 * RECORD_BYTES)
+    assert not kit.outbox.is_due(3 * RECORD_BYTES)
+
+
+@pytest.mark.parametrize("max_block_s", [0.0, 1e-9])
+def test_who_finds_no_room_ends_the_lingering(max_block_s: float) -> None:
+    kit = Kit(room=1)
+    kit.put()
+    assert kit.outbox.sleep(1 << 20)
+    for _ in range(2):
+        with pytest.raises(BufferExhaustedException):
+            kit.outbox.put(kit.entry(), max_block_s)
+    assert (kit.wakes, kit.outbox.urgent) == (1, True)
+    assert not kit.outbox.sleep(1 << 20)
+
+
+def test_who_finds_no_room_wakes_nobody_who_has_nothing_to_send() -> None:
+    kit = Kit(room=1)
+    kit.put()
+    kit.outbox.take(1)
+    assert kit.outbox.sleep(0)
+    with pytest.raises(BufferExhaustedException):
+        kit.put()
+    assert (kit.wakes, kit.outbox.urgent) == (0, False)
+
+
+def interrupted(work: Callable[[], object], where: Any, step: int, by: Callable[[], object]) -> bool:
+    """Does `work`, and `by` in the middle of it: in front of the `step`-th line of `where`. Whether it has so many."""
+    steps = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal steps
+        if frame.f_code is not where.__code__:
+            return trace if event == "call" else None
+        if event == "line":
+            steps += 1
+            if steps == step:
+                by()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return steps >= step
+
+
+def test_a_send_in_the_middle_of_a_send_harms_nothing() -> None:
+    """As signal handlers and finalizers do; for a topic that is here already, the same new one, and another new one."""
+    for ours, theirs in (("old", "old"), ("new", "new"), ("new", "other")):
+        step, inside = 1, True
+        while inside:
+            kit = Kit(room=10)
+            kit.put("old", b"before")
+            inside = interrupted(
+                lambda: kit.put(ours, b"ours"),  # noqa: B023
+                Outbox._try_put,
+                step,
+                lambda: kit.put(theirs, b"theirs"),  # noqa: B023
+            )
+            taken = [data for _ in range(4) for data in contents(kit.outbox.take(1 << 20))]
+            assert sorted(taken) == sorted([b"before", b"ours"] + [b"theirs"] * inside)
+            assert kit.outbox._used_bytes == len(taken) * (RECORD_BYTES + RECORD_OVERHEAD_BYTES)
+            step += 1
+        assert step > 5
+
+
+@pytest.mark.parametrize("theirs", ["a", "b", "new"])
+@pytest.mark.parametrize("bytes_max", [RECORD_BYTES, 1 << 20])
+def test_a_send_in_the_middle_of_taking_is_not_lost(theirs: str, bytes_max: int) -> None:
+    """A finalizer in the producer's thread."""
+    step, inside = 1, True
+    while inside:
+        kit = Kit(room=10)
+        for topic, data in (("a", b"1"), ("a", b"2"), ("b", b"3")):
+            kit.put(topic, data)
+        taken: list[bytes] = []
+        inside = interrupted(
+            lambda: taken.extend(contents(kit.outbox.take(bytes_max))),  # noqa: B023
+            Outbox.take,
+            step,
+            lambda: kit.put(theirs, b"theirs"),  # noqa: B023
+        )
+        kit.outbox.put_back(kit.outbox.take(bytes_max))
+        while kit.outbox:
+            taken += contents(kit.outbox.take(bytes_max))
+        assert sorted(taken) == sorted([b"1", b"2", b"3"] + [b"theirs"] * inside)
+        step += 1
+    assert step > 10
+
+
+def test_a_topic_that_comes_while_the_next_one_is_looked_up_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = Kit()
+    kit.put("a")
+    late = ["b", "c"]
+
+    def interrupted_iter(topics: Any) -> Any:
+        iterator = iter(topics)
+        if late:
+            kit.put(late.pop())
+        return iterator
+
+    monkeypatch.setattr("ingestd.client.outbox.iter", interrupted_iter, raising=False)
+    assert [kit.outbox.take(1000)[0][1].topic for _ in range(3)] == ["a", "c", "b"]
+
+
+def test_who_came_in_the_middle_does_not_wait_for_room() -> None:
+    kit = Kit(room=1)
+    kit.put()
+    for lock in (kit.owner.outbox_lock, kit.owner.lock):
+        with lock, pytest.raises(BufferExhaustedException, match=r"signal handler or finalizer .* cannot wait"):
+            kit.outbox.put(kit.entry(), 60)
