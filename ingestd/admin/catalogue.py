@@ -81,7 +81,7 @@ BOOKS: Final = (
     Metric(
         "ingestd_drain_only_arenas",
         "gauge",
-        "arenas of another size or of a removed worker that are being emptied",
+        "arenas of another size, full of former topics, or of a removed worker, that are being emptied",
         _WORKER,
     ),
     Metric("ingestd_drain_only_arena_bytes", "gauge", "what is in them", _WORKER),

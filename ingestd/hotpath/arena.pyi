@@ -66,6 +66,7 @@ class Arena:
     @property
     def created_ms(self) -> int:
         """Wall clock at its creation."""
+    topic_count: int  # rows of the topic table in use; they are never given back
     @property
     def topic_capacity(self) -> int: ...
     @property

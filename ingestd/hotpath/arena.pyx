@@ -544,7 +544,7 @@ cdef class Arena(Directory):
         known = {topic.name: topic for topic in self.topics()}
         for topic in salvaged.topics:
             if topic.name not in known and self.topic_count == self.topic_capacity:
-                break
+                continue
             if topic.name not in known or not known[topic.name].partition_count:
                 self.topic_update(self.topic_add(topic.name), topic.topic_id, topic.partition_count)
         for session in salvaged.sessions:

@@ -1,7 +1,7 @@
 """The arenas of a worker: its own, made or opened, and those it only drains.
 
-A drain-only arena came from a changed size or from a worker that is no more; its batches go first in their partitions,
-and when it is empty its books and sessions go to the worker's own and its file is removed.
+A drain-only arena is of another size, has no rows left for topics, or came from a worker that is no more; its batches
+go first in their partitions, and when it is empty its books and sessions go to the worker's own and its file is removed.
 """
 
 import errno
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ingestd.config.arena_files import set_aside, sync_directory
+from ingestd.config.model import Config
 from ingestd.config.plan import WorkerPlan
 from ingestd.errors import HostError, HostOutOfSpaceError, HostResourceInUseError
 from ingestd.hotpath.arena import Arena
@@ -53,19 +54,31 @@ def open_arenas(plan: WorkerPlan, row: Row, status: StatusPipe, now_ms: int) -> 
         take_over_memory(in_memory, draining, row, now_ms)
         return _together(in_memory, draining)
     own = _open(plan.arena_path, status, now_ms) if Path(plan.arena_path).exists() else None
-    if own is not None and own.buffer_bytes != buffer_bytes:
-        logger.info(
-            "the buffer's size changed from %d to %d bytes: the old one is drained", own.buffer_bytes, buffer_bytes
-        )
+    if own is not None and (reason := _outlived(own, plan.config)):
+        logger.info("%s: the old one is drained", reason)
         own.close()
         own, moved = _replace(Path(plan.arena_path), buffer_bytes, now_ms)
         if (old := _open(str(moved), status, now_ms)) is not None:
             draining.append(old)
     if own is None:
         own = _create(plan.arena_path, buffer_bytes, now_ms)
+    # These first: what was set aside may have known as many topics as there are rows.
+    for topic in plan.config.topics:
+        own.topic_add(topic.name)
     # Before the sessions of drain-only arenas: the same sessions, but as they stood later.
     take_over_set_aside(own, draining, plan, status, now_ms)
     return _together(own, draining)
+
+
+def _outlived(arena: Arena, config: Config) -> str:
+    """Why this arena is of no more use but to be drained; "" if it can be written to."""
+    if arena.buffer_bytes != config.producer.buffer_memory:
+        return f"the buffer's size changed from {arena.buffer_bytes} to {config.producer.buffer_memory} bytes"
+    # Rows keep their topics for as long as the arena lives: batches name them by number.
+    strangers = {topic.name for topic in config.topics} - {topic.name for topic in arena.topics()}
+    if len(strangers) > arena.topic_capacity - arena.topic_count:
+        return f"the arena has known {arena.topic_count} topics and has no room for {len(strangers)} more"
+    return ""
 
 
 def _together(own: Arena, draining: list[Arena]) -> Arenas:

@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from ingestd.limits import TOPICS_MAX
 from tests.fakes.broker import FakeCluster
 from tests.functional.producer_rig import lines_of
 from tests.kafka.daemon import Daemon, Setting
@@ -71,6 +73,63 @@ def test_an_arena_of_another_size_is_emptied_before_what_came_later(tmp_path: Pa
             daemon.stop()
         daemon.start()
         send(daemon, "t", b"%d\n" % number)
+        daemon.wait_for(lambda: daemon.ledger()["buffered"] == number + 1, 10, "all accepted")
+
+    asyncio.run(scenario())
+
+
+def test_as_many_topics_as_there_may_be_are_replaced_by_others(tmp_path: Path) -> None:
+    """The arena never gives a row of its topic table back: it is drained, and another one takes its place."""
+    listeners: dict[str, list[Mapping[str, Setting]]] = {
+        word: [
+            lines(f"{word}0"),
+            {
+                "name": "frames",
+                "listen": "unix-stream:{sockets}/frames",
+                "format": "frames",
+                "topics": [f"{word}{number}" for number in range(1, TOPICS_MAX)],
+            },
+        ]
+        for word in ("old", "new")
+    }
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"old0": 1, "new0": 1})
+        await cluster.start()
+        await cluster.stop()
+        daemons = []
+        try:
+            for number, word in enumerate(listeners):
+                daemons.append(
+                    Daemon(
+                        tmp_path,
+                        cluster.bootstrap[0],
+                        listeners[word],
+                        topics={f"{word}0": {"partitions": 1}},
+                        workers=1,
+                        settings={"stop.timeout.ms": 100},
+                    )
+                )
+                await asyncio.to_thread(fill, daemons, number, f"{word}0")
+            await cluster.start()
+            deadline = time.monotonic() + 10
+            while not (lines_of(cluster.log("old0")) and lines_of(cluster.log("new0"))):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+            drained = daemons[1].state_directory / "worker-0.drain-1.arena"
+            await asyncio.to_thread(daemons[1].wait_for, lambda: not drained.exists(), 5, "the drained one removed")
+            assert await asyncio.to_thread(daemons[1].stop) == 0
+        finally:
+            for daemon in daemons:
+                daemon.close()
+            await cluster.stop()
+
+    def fill(daemons: list[Daemon], number: int, topic: str) -> None:
+        if number:
+            daemons[0].stop()
+        daemon = daemons[number]
+        daemon.start()
+        send(daemon, topic, b"x\n")
         daemon.wait_for(lambda: daemon.ledger()["buffered"] == number + 1, 10, "all accepted")
 
     asyncio.run(scenario())

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,6 +13,7 @@ from ingestd.config.plan import WorkerPlan
 from ingestd.errors import HostOutOfSpaceError
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake, ListenerSpec
+from ingestd.limits import TOPICS_MAX
 from ingestd.scoreboard import FILE_NAME, Row, Writer
 from ingestd.worker import arenas
 from ingestd.worker.arenas import Arenas, open_arenas
@@ -56,11 +57,11 @@ def leave(path: Path, created_ms: int, accepted: int = 0) -> str:
     return str(path)
 
 
-def opened(row: Row, own: Path, buffer_bytes: int, *adopt: str) -> Arenas:
-    producer = SimpleNamespace(buffer_memory=buffer_bytes)
-    plan = SimpleNamespace(
-        index=0, workers=1, config=SimpleNamespace(producer=producer), arena_path=str(own), adopt=adopt
+def opened(row: Row, own: Path, buffer_bytes: int, *adopt: str, topics: Sequence[str] = ()) -> Arenas:
+    config = SimpleNamespace(
+        producer=SimpleNamespace(buffer_memory=buffer_bytes), topics=[SimpleNamespace(name=name) for name in topics]
     )
+    plan = SimpleNamespace(index=0, workers=1, config=config, arena_path=str(own), adopt=adopt)
     return open_arenas(cast(WorkerPlan, plan), row, StatusPipe(-1), NOW_MS)
 
 
@@ -98,3 +99,42 @@ def test_a_session_goes_on_where_it_stood_last(tmp_path: Path, row: Row) -> None
     assert session.last_accepted == 3
     for arena in found.all():
         arena.close()
+
+
+def names(word: str, count: int) -> list[str]:
+    return [f"{word}-{number}" for number in range(count)]
+
+
+def test_where_no_rows_are_left_for_the_topics_the_old_arena_is_drained(tmp_path: Path, row: Row) -> None:
+    path = tmp_path / "worker-0.arena"
+    first = opened(row, path, 4 << 20, topics=names("old", TOPICS_MAX - 1)).own
+    first_id = first.arena_id
+    first.close()
+    fits = opened(row, path, 4 << 20, topics=["old-7", "new-0"])
+    assert (fits.own.arena_id, fits.draining) == (first_id, [])
+    session = fits.own.session_open(SESSION, NOW_MS)
+    fits.own.book(0, 3)
+    fits.own.close()
+    wanted = ["old-7", *names("new", TOPICS_MAX - 1)]
+    full = opened(row, path, 4 << 20, topics=wanted)
+    assert [topic.name for topic in full.own.topics()] == wanted
+    assert [(arena.arena_id, arena.ledger()["received"]) for arena in full.draining] == [(first_id, 3)]
+    assert [known.session_id for known in full.own.sessions()] == [session.session_id]
+    for arena in full.all():
+        arena.close()
+
+
+@pytest.mark.parametrize("old_count", [TOPICS_MAX, TOPICS_MAX // 2])
+def test_topics_of_what_was_set_aside_leave_the_configured_ones_their_rows(
+    tmp_path: Path, row: Row, old_count: int
+) -> None:
+    path = tmp_path / "worker-0.arena"
+    old = opened(row, path, 4 << 20, topics=names("old", old_count)).own
+    old.topic_update(old_count - 1, bytes(16), 9)
+    old.close()
+    path.rename(tmp_path / "worker-0.arena.set-aside-1")
+    wanted = [*names("new", TOPICS_MAX - 1), f"old-{old_count - 1}"]
+    found = opened(row, path, 4 << 20, topics=wanted)
+    assert [topic.name for topic in found.own.topics()] == wanted
+    assert found.own.topics()[-1].partition_count == 9
+    found.own.close()
