@@ -49,7 +49,11 @@ cdef list recover(Directory arena):
     entries_derive(arena, {entry for entry, _, _ in damaged})
     report = [quarantine(arena, entry, count, reason) for entry, count, reason in sorted(damaged)]
     if any(item.record_count < 0 for item in report):
+        # Before these are free: who finds no damage any more has no reason to look at the books.
         books_close(arena)
+    for item in report:
+        if item.record_count < 0 and item.quarantined_to:
+            entry_give(arena, item.entry)
     for entry in taken:
         if state_of(&arena.directory[entry]) == STATE_OPEN:
             open_seal(arena, entry)
@@ -148,10 +152,16 @@ cdef void entry_reset(Directory arena, uint32_t entry):
     arena.intent_commit()
 
 
+cdef void entry_give(Directory arena, uint32_t entry):
+    entry_reset(arena, entry)
+    arena.free_entries[arena.free_entry_count] = <int32_t>entry
+    arena.free_entry_count += 1
+
+
 cdef object quarantine(Directory arena, uint32_t entry, int64_t record_count, str reason):
     # The copy comes first: if we die before the entry is free, the next recovery copies again. Where it cannot be
-    # made (no space), the
-    # entry stays as it is, out of use, and the next recovery tries again.
+    # made (no space), the entry stays as it is, out of use, and the next recovery tries again. What held a number of
+    # records that is not known stays for the caller to free.
     cdef Entry* line = &arena.directory[entry]
     cdef uint64_t first = line.run & LOW_HALF
     cdef uint64_t count = line.run >> 32
@@ -170,9 +180,8 @@ cdef object quarantine(Directory arena, uint32_t entry, int64_t record_count, st
         return Damage(entry, record_count, f"{reason}; not put aside: {error}", "")
     if record_count > 0:
         arena.ledger_add(LEDGER_DROPPED + DROPPED_QUARANTINED, <uint64_t>record_count)
-    entry_reset(arena, entry)
-    arena.free_entries[arena.free_entry_count] = <int32_t>entry
-    arena.free_entry_count += 1
+    if record_count >= 0:
+        entry_give(arena, entry)
     return Damage(entry, record_count, reason, path)
 
 

@@ -210,6 +210,23 @@ def test_recovery_may_be_cut_after_any_of_its_own_stores(tmp_path: Path) -> None
     view.release()
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("word", [1, 2], ids=["line", "contents"])
+def test_damage_is_booked_wherever_its_recovery_is_cut(word: int, tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "a.arena")
+    assert bench.arena.path is not None
+    image = bytearray(Path(bench.arena.path).read_bytes())
+    at = 7 * 4096 + 128 * bench.stamped + 8 if word == 1 else image.index(b"value 1", image.index(b"value 1") + 1)
+    image[at] ^= 0xFF
+    path = tmp_path / "left.arena"
+    path.write_bytes(image)
+    for image_left in images_of_crashes(path, lambda: Arena.open(str(path), now_ms=NOW_MS)):
+        # It fails where the books do not balance.
+        found = recover_image(image_left, tmp_path / "image.arena")
+        assert sum(batch.record_count for batch, _, _ in found["batches"]) == 8
+        assert found["books"][72 + 2] == 4
+
+
 @pytest.mark.parametrize("plant", ["COMMIT_BEFORE_PAYLOAD", "APPLY_BEFORE_PUBLISH", "CLEAR_BEFORE_APPLY"])
 def test_a_planted_ordering_bug_is_caught(plant: str, tmp_path: Path) -> None:
     bench = Bench(tmp_path / "a.arena")
