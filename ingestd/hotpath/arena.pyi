@@ -1,6 +1,6 @@
 """A worker's buffer: one mapped file that is the accumulator, the crash safety and the outage spool."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 
 from typing_extensions import Buffer
@@ -190,9 +190,3 @@ class Arena:
         """The session's connection is gone since ``now_ms``; 0: it is back."""
     def session_forgettable(self, now_ms: int) -> int:
         """Row of the session longest disconnected (before ``now_ms``) with nothing in the arena, or -1."""
-
-def books_closed(found: Sequence[int], buffered_records: int, dropped_word: int) -> tuple[list[int], int]:
-    """(ledger words, records) after everything that was still in the arena is booked in ``dropped_word``.
-
-    Counters that contradict each other are no books: what the directory holds is then all that was ever taken in.
-    """

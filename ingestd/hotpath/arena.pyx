@@ -13,8 +13,9 @@ from ingestd.hotpath.directory cimport (
 from ingestd.hotpath.geometry cimport whole_pages
 from ingestd.hotpath.header cimport BatchHeader, header_write
 from ingestd.hotpath.layout cimport (
-    ABSORBED_MAX, BATCH_HEADER_BYTES, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DELIVERED_BYTES, LEDGER_DROPPED,
-    LEDGER_FAILED, LEDGER_POSSIBLE_DUPLICATES, LEDGER_RECEIVED, LEDGER_REJECTED, LEDGER_WORDS, PAGE_BYTES,
+    ABSORBED_MAX, BATCH_HEADER_BYTES, DROPPED_REASONS, FAILED_REASONS, LEDGER_DELIVERED, LEDGER_DELIVERED_BYTES,
+    LEDGER_DROPPED, LEDGER_FAILED, LEDGER_POSSIBLE_DUPLICATES, LEDGER_REJECTED, LEDGER_WORDS, PAGE_BYTES,
+    REJECTED_REASONS,
     STATE_FAILED, STATE_DONE, STATE_FREE, STATE_OPEN, STATE_SEALED, STATE_STAMPED, Entry,
 )
 from ingestd.hotpath.recovery cimport recover
@@ -25,13 +26,11 @@ from ingestd.hotpath.errors import (
     ArenaDamaged, ArenaError, ArenaFull, ArenaInUse, ArenaLayoutUnknown, ArenaStateError,
 )
 from ingestd.hotpath.records import decode_records, repaired
+from ingestd.hotpath.salvage import books_closed
 from ingestd.hotpath.snapshots import Batch, BatchState, Damage, Record, Run, Session, Topic
 
 cdef uint64_t LOW_HALF = 0xFFFFFFFFu
 cdef int64_t NEVER_MS = (<int64_t>1 << 62)
-cdef uint32_t FAILED_REASONS = 24
-cdef uint32_t DROPPED_REASONS = 16
-cdef uint32_t REJECTED_REASONS = 32
 
 
 # Not cleared by the garbage collector: a view that hangs on a cycle is given back after everything in reach of that
@@ -471,27 +470,47 @@ cdef class Arena(Directory):
         return self.sessions_list()
 
     def adopt_sessions(self, Arena other not None):
-        """Copies the sessions of an arena that is only drained from now on, so that their clients can resume here;
-        those known here already stay as they are. When the table is full, sessions disconnected for longer make
-        room."""
-        self._sessions_take(other.sessions_list())
+        """Takes over the sessions of an arena that is only drained from now on, each once, so that their clients can
+        resume here; one known here already stays, as it is further on. When the table is full, sessions disconnected
+        for longer make room; those that find none may come again.
+        """
+        sessions = [session for session in other.sessions_list() if not session.adopted]
+        left = self._sessions_take(sessions)
+        for session in sessions:
+            if session.session_id not in left:
+                # From here on the row over there would bring back what has ended here, or as it stood once.
+                other.intent_add(&(<Tables>other).sessions[<uint32_t>session.index].adopted, 1)
+                other.intent_commit()
 
     def _sessions_take(self, sessions):
+        # Returns the ids of those that found no room.
+        left = set()
         for session in sorted(sessions, key=lambda session: session.disconnected_ms or NEVER_MS, reverse=True):
-            if session.session_id in self.session_indexes or session.session_id in self.sessions_adopted:
-                continue
-            try:
-                index = self._session_row()
-            except ArenaFull:
-                index = self.session_forgettable((session.disconnected_ms or NEVER_MS) - 1)
-                if index < 0:
-                    break
-                self.session_close(index)
-            self._session_write(
-                index, session.session_id, session.last_accepted, session.rejections, session.disconnected_ms)
-            self.session_indexes[session.session_id] = index
-            self.session_busy.discard(index)
-            self.sessions_adopted.add(session.session_id)
+            row = self.session_find(session.session_id)
+            if row is None and session.session_id not in self.sessions_forgotten:
+                # Where one found no room, there is none for those that were disconnected before.
+                if left or not self._session_take(session):
+                    left.add(session.session_id)
+            elif row is not None and row.last_accepted < session.last_accepted:
+                # Sequences only grow: of two rows, the one that is further is the newer.
+                self._session_write(
+                    row.index, row.session_id, session.last_accepted, session.rejections, row.disconnected_ms)
+        return left
+
+    def _session_take(self, session):
+        try:
+            index = self._session_row()
+        except ArenaFull:
+            index = self.session_forgettable((session.disconnected_ms or NEVER_MS) - 1)
+            if index < 0:
+                return False
+            self.sessions_forgotten.add(self._session(index).session_id)
+            self.session_close(index)
+        self._session_write(
+            index, session.session_id, session.last_accepted, session.rejections, session.disconnected_ms)
+        self.session_indexes[session.session_id] = index
+        self.session_busy.discard(index)
+        return True
 
     def absorb(self, Arena other not None):
         """Takes over the books and the sessions of a drained arena (ValueError if it is not), once: a second call for
@@ -547,12 +566,6 @@ cdef class Arena(Directory):
                 continue
             if topic.name not in known or not known[topic.name].partition_count:
                 self.topic_update(self.topic_add(topic.name), topic.topic_id, topic.partition_count)
-        for session in salvaged.sessions:
-            row = self.session_find(session.session_id)
-            # Sequences only grow: of two rows, the one that is further is the newer.
-            if row is not None and row.last_accepted < session.last_accepted:
-                self._session_write(
-                    row.index, row.session_id, session.last_accepted, session.rejections, row.disconnected_ms)
         # Whoever held them is gone.
         self._sessions_take(
             [session._replace(disconnected_ms=session.disconnected_ms or now_ms) for session in salvaged.sessions])
@@ -561,26 +574,3 @@ cdef class Arena(Directory):
         ids.append(salvaged.arena_id)
         self._books_take(words, ids[max(len(ids) - ABSORBED_MAX, 0):])
         return dropped
-
-
-def books_closed(found, buffered_records, dropped_word):
-    """(ledger words, records) after everything that was still in the arena is booked in `dropped_word`.
-
-    Counters that contradict each other are no books: what the directory holds is then all that was ever taken in.
-    """
-    words = list(found)
-    credible = max(words) < 1 << 62 and words[LEDGER_RECEIVED] == \
-        words[LEDGER_ACCEPTED] + sum(words[LEDGER_REJECTED:LEDGER_REJECTED + REJECTED_REASONS])
-    left = 0
-    if credible:
-        left = words[LEDGER_ACCEPTED] - words[LEDGER_DELIVERED] \
-            - sum(words[LEDGER_FAILED:LEDGER_FAILED + FAILED_REASONS]) \
-            - sum(words[LEDGER_DROPPED:LEDGER_DROPPED + DROPPED_REASONS])
-    if not credible or left < 0:
-        words = [0] * LEDGER_WORDS
-        left = 0
-    more = max(buffered_records - left, 0)
-    for word in (LEDGER_RECEIVED, LEDGER_ACCEPTED):
-        words[word] += more
-    words[dropped_word] += left + more
-    return words, left + more

@@ -81,6 +81,11 @@ cdef enum Ledger:                  # word index in the ledger; ingestd/metrics.p
     LEDGER_FAILED = 48             # + reason
     LEDGER_DROPPED = 72            # + reason
 
+cdef enum:                         # so many words each
+    REJECTED_REASONS = 32
+    FAILED_REASONS = 24
+    DROPPED_REASONS = 16
+
 cdef enum Rejected:
     REJECTED_NONE = 0
     REJECTED_MALFORMED = 1
@@ -150,4 +155,5 @@ cdef struct SessionRow:            # 256 bytes
     int64_t disconnected_ms        # wall clock; 0 while connected
     uint64_t rejection_count       # unconfirmed, at most SESSION_REJECTIONS_MAX
     uint64_t rejections[16]        # reason:16 | sequence:48 (low part)
-    uint64_t reserved[11]
+    uint64_t adopted               # not 0: another arena has taken the session over; it goes on, or ended, there
+    uint64_t reserved[10]

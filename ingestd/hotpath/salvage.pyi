@@ -1,5 +1,6 @@
 """What can still be read of an arena that is given up: its books, topics and sessions, without opening it."""
 
+from collections.abc import Sequence
 from os import PathLike
 
 from ingestd.hotpath.arena import Arena
@@ -10,4 +11,10 @@ def salvage(path: str | PathLike[str], like: Arena | None = None) -> Salvaged | 
 
     Where its header is lost, but it is as large as ``like``, it is taken to be laid out as that. A published intent
     counts as applied. OSError: there is no such file, or it may not be read.
+    """
+
+def books_closed(found: Sequence[int], buffered_records: int, dropped_word: int) -> tuple[list[int], int]:
+    """(ledger words, records) after everything that was still in the arena is booked in ``dropped_word``.
+
+    Counters that contradict each other are no books: what the directory holds is then all that was ever taken in.
     """

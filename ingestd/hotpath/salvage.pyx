@@ -16,8 +16,10 @@ from ingestd.hotpath.directory cimport Identity
 from ingestd.hotpath.geometry cimport data_offset, directory_offset, sessions_offset, topics_offset
 from ingestd.hotpath.intent cimport IntentPages
 from ingestd.hotpath.layout cimport (
-    ABSORBED_MAX, ABSORBED_OFFSET, CLUSTER_ID_BYTES_MAX, CLUSTER_OFFSET, HEADER_PAGE, INTENT_PAGE, INTENT_PAIRS,
-    LEDGER_PAGE, LEDGER_WORDS, PAGE_BYTES, SESSION_REJECTIONS_MAX, STATE_OPEN, STATE_STAMPED,
+    ABSORBED_MAX, ABSORBED_OFFSET, CLUSTER_ID_BYTES_MAX, CLUSTER_OFFSET, DROPPED_REASONS, FAILED_REASONS, HEADER_PAGE,
+    INTENT_PAGE, INTENT_PAIRS, LEDGER_ACCEPTED, LEDGER_DELIVERED, LEDGER_DROPPED, LEDGER_FAILED, LEDGER_PAGE,
+    LEDGER_RECEIVED, LEDGER_REJECTED, LEDGER_WORDS, PAGE_BYTES, REJECTED_REASONS, SESSION_REJECTIONS_MAX, STATE_OPEN,
+    STATE_STAMPED,
     Absorbed, Cluster, Entry, Header, SessionRow, TopicRow,
 )
 from ingestd.hotpath.tables cimport Tables, header_foreign, header_good, topic_good
@@ -212,7 +214,7 @@ cdef tuple sessions_read(object file, const Header* header):
         memcpy(&row, start + index * sizeof(SessionRow), sizeof(SessionRow))
         session_id = (<const unsigned char*>row.session_id)[:16]
         spare = (<const unsigned char*>row.reserved)[:sizeof(row.reserved)]
-        if session_id in found or any(spare) or row.rejection_count > SESSION_REJECTIONS_MAX \
+        if session_id in found or row.adopted or any(spare) or row.rejection_count > SESSION_REJECTIONS_MAX \
                 or row.last_accepted > SEQUENCE_MASK or row.disconnected_ms < 0:
             continue
         found.add(session_id)
@@ -248,3 +250,26 @@ cdef object directory_count(object file, const Header* header, uint32_t seed):
             if crc == crc32c_update(seal, <unsigned char*>&line, sizeof(Identity)):
                 total += line.count
     return total
+
+
+def books_closed(found, buffered_records, dropped_word):
+    """(ledger words, records) after everything that was still in the arena is booked in `dropped_word`.
+
+    Counters that contradict each other are no books: what the directory holds is then all that was ever taken in.
+    """
+    words = list(found)
+    credible = max(words) < 1 << 62 and words[LEDGER_RECEIVED] == \
+        words[LEDGER_ACCEPTED] + sum(words[LEDGER_REJECTED:LEDGER_REJECTED + REJECTED_REASONS])
+    left = 0
+    if credible:
+        left = words[LEDGER_ACCEPTED] - words[LEDGER_DELIVERED] \
+            - sum(words[LEDGER_FAILED:LEDGER_FAILED + FAILED_REASONS]) \
+            - sum(words[LEDGER_DROPPED:LEDGER_DROPPED + DROPPED_REASONS])
+    if not credible or left < 0:
+        words = [0] * LEDGER_WORDS
+        left = 0
+    more = max(buffered_records - left, 0)
+    for word in (LEDGER_RECEIVED, LEDGER_ACCEPTED):
+        words[word] += more
+    words[dropped_word] += left + more
+    return words, left + more

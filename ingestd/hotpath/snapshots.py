@@ -56,7 +56,7 @@ class Topic(NamedTuple):
 
 class Session(NamedTuple):
     """A row of the session table; ``rejections`` are (sequence, reason), oldest first; ``disconnected_ms`` 0:
-    connected.
+    connected. ``adopted``: another arena has taken it over, so that this row only tells whose records are here.
     """
 
     index: int  # type: ignore[assignment]  # tuple has a method of that name, which nobody calls here
@@ -64,6 +64,7 @@ class Session(NamedTuple):
     last_accepted: int
     rejections: tuple[tuple[int, int], ...]
     disconnected_ms: int
+    adopted: bool = False
 
 
 class Run(NamedTuple):

@@ -24,8 +24,8 @@ cdef class Tables(Region):
     cdef readonly uint32_t topic_count
     cdef uint32_t seed             # CRC register after the arena id
     cdef dict session_indexes      # session id -> row
-    # Ids once taken from a drained arena: a session that ended here since does not come back.
-    cdef set sessions_adopted
+    # Ids that made room for others: whatever arena knows them too knows them as they stood earlier.
+    cdef set sessions_forgotten
     # Rows without a session whose records may still be in the arena: not given out again before a look.
     cdef set session_busy
 

@@ -160,7 +160,7 @@ cdef class Tables(Region):
         self.sessions = <SessionRow*>(self.base + sessions_offset(self.header))
         self.session_indexes = {}
         self.session_busy = set()
-        self.sessions_adopted = set()
+        self.sessions_forgotten = set()
         return 0
 
     cdef void intent_add(self, uint64_t* place, uint64_t value) noexcept nogil:
@@ -287,7 +287,7 @@ cdef class Tables(Region):
         for at in range(<uint32_t>row.rejection_count):
             rejections.append((row.rejections[at] & SEQUENCE_MASK, row.rejections[at] >> SEQUENCE_BITS))
         session_id = (<const unsigned char*>row.session_id)[:16]
-        return Session(index, session_id, row.last_accepted, tuple(rejections), row.disconnected_ms)
+        return Session(index, session_id, row.last_accepted, tuple(rejections), row.disconnected_ms, row.adopted != 0)
 
     def sessions_list(self):
         """All sessions in the table."""

@@ -1,7 +1,8 @@
 """The arenas of a worker: its own, made or opened, and those it only drains.
 
-A drain-only arena is of another size, has no rows left for topics, or came from a worker that is no more; its batches
-go first in their partitions, and when it is empty its books and sessions go to the worker's own and its file is removed.
+A drain-only arena is of another size, has no rows left for topics, or came from a worker that is no more. Its sessions
+go to the worker's own when it is opened, its batches first in their partitions, its books when it is empty; then its
+file is removed.
 """
 
 import errno
@@ -62,6 +63,10 @@ def open_arenas(plan: WorkerPlan, row: Row, status: StatusPipe, now_ms: int) -> 
             draining.append(old)
     if own is None:
         own = _create(plan.arena_path, buffer_bytes, now_ms)
+    for session in own.sessions():
+        if session.adopted:
+            # This arena was only drained for a while: the session went on elsewhere, and is not what it was here.
+            own.session_close(session.index)
     # These first: what was set aside may have known as many topics as there are rows.
     for topic in plan.config.topics:
         own.topic_add(topic.name)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ingestd.hotpath.arena import Arena, books_closed
-from ingestd.hotpath.salvage import salvage
+from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.salvage import books_closed, salvage
 from ingestd.hotpath.snapshots import Salvaged
 from ingestd.metrics import LEDGER_WORDS, Dropped, Ledger, Rejected, balance, word_of
 from tests.model.arena_kit import NOW_MS, balanced, small_arena

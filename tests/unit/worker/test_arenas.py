@@ -138,3 +138,46 @@ def test_topics_of_what_was_set_aside_leave_the_configured_ones_their_rows(
     assert [topic.name for topic in found.own.topics()] == wanted
     assert found.own.topics()[-1].partition_count == 9
     found.own.close()
+
+
+def test_a_session_that_ended_does_not_come_back_out_of_a_drain_only_arena(tmp_path: Path, row: Row) -> None:
+    left = leave(tmp_path / "worker-0.drain-1.arena", 1000, 3)
+    path = tmp_path / "worker-0.arena"
+    found = opened(row, path, 4 << 20, left)
+    session = found.own.session_find(SESSION)
+    assert session is not None
+    # Whose records are still in there can be told all the same.
+    assert [known.session_id for known in found.draining[0].sessions()] == [SESSION]
+    found.own.session_close(session.index)
+    for _ in range(2):
+        for arena in found.all():
+            arena.close()
+        found = opened(row, path, 4 << 20, left)
+        assert found.own.session_find(SESSION) is None
+        assert [known.session_id for known in found.draining[0].sessions()] == [SESSION]
+    for arena in found.all():
+        arena.close()
+
+
+def test_of_two_rows_of_a_session_the_one_that_is_further_counts(tmp_path: Path, row: Row) -> None:
+    left = leave(tmp_path / "worker-0.drain-1.arena", 1000, 3)
+    path = leave(tmp_path / "worker-0.arena", 2000, 1)
+    found = opened(row, Path(path), 2 << 20, left)
+    session = found.own.session_find(SESSION)
+    assert session is not None
+    assert session.last_accepted == 3
+    for arena in found.all():
+        arena.close()
+
+
+def test_an_arena_that_was_drained_for_others_and_is_a_workers_own_again_resumes_none_of_their_sessions(
+    tmp_path: Path, row: Row
+) -> None:
+    left = leave(tmp_path / "worker-1.arena", 1000, 3)
+    heir = opened(row, tmp_path / "worker-0.arena", 4 << 20, left)
+    for arena in heir.all():
+        arena.close()
+    found = opened(row, Path(left), 2 << 20)
+    assert found.own.session_find(SESSION) is None
+    assert found.own.buffered() == 3
+    found.own.close()
