@@ -47,6 +47,10 @@ RESERVE_BYTES_MAX: Final = 16 << 20
 PAGE_BYTES: Final = 4096
 """Batches are given whole pages."""
 
+# Kafka's denials
+DENIAL_PAUSE_MS: Final = 60_000
+"""Two answers that deny a topic and are further apart than this tell nothing of the time in between."""
+
 # Configuration
 WORKERS_MAX: Final = 128
 LISTENERS_MAX: Final = 128

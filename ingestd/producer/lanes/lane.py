@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ingestd.errors import DaemonError
 from ingestd.kafka.errors import Action, Effect, error_of
-from ingestd.limits import BATCHES_IN_DOUBT_MAX
+from ingestd.limits import BATCHES_IN_DOUBT_MAX, DENIAL_PAUSE_MS
 from ingestd.producer.lanes.item import EPOCH_MAX, NEVER_MS, SEQUENCE_MASK, Item, Numbers, address_of
 
 OLD_MS: Final = 23 * 3600 * 1000
@@ -496,11 +496,11 @@ class LaneQueue:
                 before.overtaken = True
 
     def _note_denial(self, action: Action, code: int, tick_ms: int) -> None:
-        """Keeps the time since which the broker has denied the topic without a break."""
+        """Keeps the time since which the broker has denied the topic without a break; being away is one."""
         if action is not Action.DENIED:
             self.denied_since_ms = -1
             return
-        if self.denied_since_ms < 0:
+        if self.denied_since_ms < 0 or tick_ms - self.denied_last_ms > DENIAL_PAUSE_MS:
             self.denied_since_ms = tick_ms
         self.denied_last_ms = tick_ms
         self.denied_code = code

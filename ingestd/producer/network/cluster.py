@@ -11,6 +11,7 @@ from typing import Final
 from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NONE, UNKNOWN_TOPIC_OR_PARTITION, Action, error_of
 from ingestd.kafka.messages import ClusterInfo, TopicInfo
 from ingestd.kafka.produce import TOPIC_ID_NONE, TopicRow, topic_row
+from ingestd.limits import DENIAL_PAUSE_MS
 from ingestd.producer.network.backoff import Backoff
 
 UNKNOWN_TOPIC_BACKOFF_MAX_MS: Final = 5000
@@ -41,9 +42,9 @@ class Topic:
         self.leaders: list[tuple[int, int]] = []
         self.code = NONE
         self.counted_since_ms = -1
-        """Monotonic time since which the topic has as many partitions as it has."""
+        """Monotonic time since which a reachable cluster has shown as many partitions as there are."""
         self.denied_since_ms = -1
-        """Monotonic time since which a reachable cluster has denied the topic; -1: it has not."""
+        """Monotonic time since which a reachable cluster has denied the topic without a break; -1: it has not."""
         self.used_ms = -1
         """Monotonic time of the last batch for it; before there was one, of the first metadata request."""
         self.idle = False
@@ -176,6 +177,7 @@ class Cluster:
         self._asked = False
         self._wanted = False
         self._failures = 0
+        self._restart_denials(tick_ms)
         self.last_success_ms = tick_ms
         self.trying_since_ms = -1
         news = self.brokers != info.brokers
@@ -188,6 +190,15 @@ class Cluster:
         backoff = self._unknown_backoff if only_denied else self._backoff
         self._unmet_not_before_ms = tick_ms + backoff.delay_ms(self._repeats + 1)
         return changed
+
+    def _restart_denials(self, tick_ms: int) -> None:
+        """An outage is no denial, whatever was said before it."""
+        pause_ms = tick_ms - max(self.last_success_ms, self._unmet_not_before_ms)
+        for topic in self.topics.values():
+            if topic.denied_since_ms >= 0 and pause_ms > DENIAL_PAUSE_MS:
+                topic.denied_since_ms = tick_ms
+            if topic.counted_since_ms >= 0 and pause_ms > self._max_age_ms + DENIAL_PAUSE_MS:
+                topic.counted_since_ms = tick_ms
 
     def _update_topic(self, row: TopicInfo, tick_ms: int) -> Topic | None:
         topic = self.topics.get(row.name)

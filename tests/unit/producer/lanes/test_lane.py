@@ -6,7 +6,7 @@ from ingestd.metrics import Failed
 from ingestd.producer.lanes.delivery import Lane
 from ingestd.producer.lanes.item import EPOCH_MAX, Fail, Item, Numbers
 from ingestd.producer.lanes.lane import OLD_MS, SHOWN_MS, Want
-from tests.fakes.lane_world import LOST, NOW_MS, World, make_item, make_lane
+from tests.fakes.lane_world import DENIED, LOST, NOW_MS, World, make_item, make_lane
 
 LATER_MS = NOW_MS + OLD_MS + 1
 
@@ -199,6 +199,24 @@ def test_without_idempotence_recovered_batches_go_as_they_are() -> None:
     [second] = take_all(lane)
     lane.succeeded(second, 1, NOW_MS)
     assert names(take_all(lane)) == [2]
+
+
+def test_an_outage_between_two_denials_is_none() -> None:
+    lane = make_lane(1)
+    for tick_ms, code, since_ms in (
+        (0, DENIED, 0),
+        (50_000, DENIED, 0),
+        (60_000, LOST, 0),
+        (100_000, DENIED, 0),
+        (700_000, LOST, 0),
+        (700_100, DENIED, 700_100),
+        (760_000, DENIED, 700_100),
+    ):
+        item = lane.take(NOW_MS, tick_ms + 2000)
+        assert item is not None
+        lane.failed(item, code, tick_ms)
+        lane.resolve(tick_ms)
+        assert lane.denied_since_ms == since_ms
 
 
 def test_without_idempotence_nobody_waits_for_a_producer_id() -> None:

@@ -94,6 +94,26 @@ def test_a_partition_beyond_the_count_is_denied_since_that_count() -> None:
     assert cluster.denied_since(cluster.topics["t"], 4) == (10, 3)
 
 
+def test_an_outage_between_two_denials_is_none() -> None:
+    cluster = make()
+    topic = cluster.topics["t"]
+    cluster.update(info(code=3), 10)
+    cluster.failed(500_000)
+    cluster.update(info(code=3), 900_000)
+    assert cluster.denied_since(topic, 0) == (900_000, 3)
+    cluster.update(info(code=3), 905_000)
+    assert cluster.denied_since(topic, 0) == (900_000, 3)
+
+
+def test_an_outage_does_not_count_against_a_partition_that_its_topic_does_not_have() -> None:
+    cluster = make()
+    for tick_ms in (10, 300_010, 600_010):
+        cluster.update(info((1, 0)), tick_ms)
+        assert cluster.denied_since(cluster.topics["t"], 4) == (10, 3), "it is asked for every five minutes only"
+    cluster.update(info((1, 0)), 1_200_000)
+    assert cluster.denied_since(cluster.topics["t"], 4) == (1_200_000, 3)
+
+
 def test_a_leaderless_partition_keeps_its_topic() -> None:
     cluster = make()
     cluster.update(info((1, 0)), 0)
