@@ -59,23 +59,23 @@ class Issued:
 
 
 class Authority:
-    """A certificate authority of its own."""
+    """A certificate authority of its own; or one that ``issuer`` vouches for."""
 
-    def __init__(self, name: str = "Test CA") -> None:
+    def __init__(self, name: str = "Test CA", issuer: "Authority | None" = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._subject = _name(name)
         now = datetime.datetime.now(datetime.UTC)
         self.certificate = (
             x509.CertificateBuilder()
             .subject_name(self._subject)
-            .issuer_name(self._subject)
+            .issuer_name(self._subject if issuer is None else issuer._subject)
             .public_key(self._key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - DAY)
             .not_valid_after(now + 30 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign(self._key if issuer is None else issuer._key, hashes.SHA256())
         )
 
     def issue(self, name: str = "broker", hosts: Sequence[str] = LOOPBACK, *, ended: bool = False) -> Issued:

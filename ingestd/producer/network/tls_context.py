@@ -88,6 +88,8 @@ def make_context(settings: Security) -> ssl.SSLContext:
         )
     trusted = read_trust_store(settings)
     if trusted:
+        # As in Java, what is in it is trusted by itself: an intermediate CA without its root, a broker's certificate.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         cure = "It must hold certificates of CAs"
         _tell("ssl.truststore.*", cure, lambda: context.load_verify_locations(cadata=trusted))
     else:

@@ -246,6 +246,7 @@ def _context(settings: Security) -> ssl.SSLContext:
     except StoreError as error:
         raise TokenError(str(error)) from None
     if trusted:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as for brokers
         context.load_verify_locations(cadata=trusted)
     return context
 

@@ -4,12 +4,15 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ingestd.config.security import Security
+from ingestd.kafka.tls import TlsStream
 from ingestd.producer.network.stores import StoreError
 from ingestd.producer.network.tls_context import TlsContexts, make_context
 from ingestd.secret import Secret
 from tests.certificates import Authority
+from tests.unit.kafka.test_tls import Server
 
 
 def test_a_context_is_kept_until_a_file_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -60,6 +63,26 @@ def test_the_settings_are_in_the_context() -> None:
     names = {cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.2"}
     assert names == {"ECDHE-RSA-AES128-GCM-SHA256"}
     assert context.maximum_version is ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("trusted", ["an intermediate authority", "the broker's own certificate", "another authority"])
+def test_what_is_in_the_truststore_is_trusted_by_itself(tmp_path: Path, trusted: str) -> None:
+    authority = Authority("Inner", issuer=Authority("Root"))
+    broker = authority.issue()
+    own = {"an intermediate authority": authority.certificate, "the broker's own certificate": broker.certificate}
+    certificate = own.get(trusted, Authority("Inner").certificate)
+    settings = Security(ssl_truststore_certificates=Secret(certificate.public_bytes(Encoding.PEM).decode()))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(broker.pem(tmp_path / "broker.pem"))
+    ours, theirs = TlsStream(make_context(settings), "127.0.0.1"), Server(server)
+    ours.start()
+    theirs.take(ours.pending())
+    if trusted in own:
+        ours.receive(theirs.say(b""))
+        assert ours.established
+    else:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ours.receive(theirs.say(b""))
 
 
 @pytest.mark.parametrize("password", ["", "wrong"])
