@@ -230,7 +230,8 @@ class FakeBroker:
         self.asked: list[tuple[str, ...]] = []
         """The topics of every metadata request."""
         self.delay_s = 0.0
-        """Pause before every produce answer."""
+        """Pause before every answer; ``delay_s_of`` says it for single apis."""
+        self.delay_s_of: dict[int, float] = {}
         self.hints = True
         """NOT_LEADER answers name the new leader."""
         self.cut_requests: list[tuple[int, int, bool]] = []
@@ -297,8 +298,8 @@ class FakeBroker:
                 if isinstance(answer, Silence):
                     await asyncio.sleep(3600)
                     continue
-                if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
+                if delay_s := self.delay_s_of.get(int.from_bytes(head[4:]), self.delay_s):
+                    await asyncio.sleep(delay_s)
                 if answer:
                     writer.write(answer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

@@ -16,6 +16,7 @@ from ingestd.producer import batch_producer
 from ingestd.producer import sender as sender_module
 from ingestd.producer.network import broker as broker_module
 from ingestd.producer.network import brokers as brokers_module
+from ingestd.producer.network.broker import Phase
 from ingestd.producer.network.connection import Connection
 from tests.fakes.broker import API_VERSIONS, CLOSE, METADATA, PRODUCE, SILENCE, FakeCluster
 from tests.functional.producer_rig import Rig, lines_of, running
@@ -324,6 +325,62 @@ def test_a_leader_that_falls_silent_is_left_for_its_successor_long_before_the_re
             assert lines_of(cluster.log("t")) == [b"%d" % number for number in range(9)]
             assert rig.arena.ledger()["possible_duplicates"] == 0
             cluster.brokers[1] = old
+
+    run(scenario())
+
+
+def test_a_leader_that_no_connection_can_be_made_to_is_left_for_its_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (brokers_module, sender_module):
+        monkeypatch.setattr(module, "SILENT_MS", 300)
+    monkeypatch.setattr(batch_producer, "HOUSEKEEPING_MS", 100)
+
+    async def scenario() -> None:
+        cluster = FakeCluster(nodes=2, topics={"t": 1, "u": 1})
+        cluster.move("u", 0, 2)
+        limits = ("request_timeout_ms", "socket_connection_setup_timeout_ms", "socket_connection_setup_timeout_max_ms")
+        async with running(cluster, topics=("t", "u"), **dict.fromkeys(limits, 60_000)) as rig:
+            for topic in ("t", "u"):
+                rig.send(b"0", topic=topic)
+            await rig.idle()
+            old, other = cluster.brokers[1], cluster.brokers[2]
+            old.control(API_VERSIONS, lambda _: SILENCE, times=10)
+            old.cut()
+            rig.send(b"1")
+            await rig.until(lambda: rig.producer._brokers.by_node[1].phase is Phase.CONNECTING)
+            await asyncio.sleep(0.2)
+            asked = other.requests[METADATA]
+            cluster.move("t", 0, 2)
+            await rig.idle(3)
+            assert lines_of(cluster.log("t")) == [b"0", b"1"]
+            assert other.requests[METADATA] <= asked + 3
+
+    run(scenario())
+
+
+def test_brokers_that_are_all_slow_cost_no_storm_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (brokers_module, sender_module):
+        monkeypatch.setattr(module, "SILENT_MS", 100)
+    monkeypatch.setattr(batch_producer, "HOUSEKEEPING_MS", 50)
+
+    async def scenario() -> None:
+        cluster = FakeCluster(nodes=2, topics={"t": 1, "u": 1})
+        cluster.move("u", 0, 2)
+        async with running(cluster, topics=("t", "u"), request_timeout_ms=60_000) as rig:
+            for topic in ("t", "u"):
+                rig.send(b"first", topic=topic)
+            await rig.idle()
+            nodes = list(cluster.brokers.values())
+            made = sum(broker.connections for broker in nodes)
+            for broker in nodes:
+                broker.delay_s_of[PRODUCE] = 0.3
+            for number in range(150):
+                for topic in ("t", "u"):
+                    rig.send(b"%d" % number, topic=topic)
+                await asyncio.sleep(0.02)
+            for broker in nodes:
+                broker.delay_s_of.clear()
+            await rig.idle(20)
+            assert sum(broker.connections for broker in nodes) <= made + 2
 
     run(scenario())
 

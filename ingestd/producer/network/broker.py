@@ -28,6 +28,8 @@ from ingestd.producer.network.security import Security
 KEEPALIVE_IDLE_S: Final = 60
 _BUFFERS: Final = (("send.buffer.bytes", socket.SO_SNDBUF), ("receive.buffer.bytes", socket.SO_RCVBUF))
 _NUMBERS: Final = re.compile(r"\d+")
+_REASONS_MAX: Final = 50
+"""Told in one outage: more differ in some id that stands in their text."""
 _warned: Final[set[str]] = set()
 
 
@@ -73,6 +75,7 @@ class Broker:
         self.log_level = 20
         self.last_error = ""
         """Why the last attempt to connect failed, or the last connection ended."""
+        self._connecting_since_ms = 0
         self._away_since_ms: int | None = None
         self._tried_ms = 0
         """Monotonic, ms: see `trouble`."""
@@ -107,6 +110,14 @@ class Broker:
             return None
         return Trouble(self._away_since_ms, self._tried_ms, printable(self.address), printable(self.last_error))
 
+    def silent_ms(self, tick_ms: int) -> int:
+        """For how long it has owed an answer, or kept us from asking for one where something waits for that; 0: it
+        owes none."""
+        if self.connection is not None:
+            return self.connection.silent_ms(tick_ms)
+        waited_for = self.phase is Phase.CONNECTING and self.ready_lanes
+        return tick_ms - self._connecting_since_ms if waited_for else 0
+
     def want(self) -> None:
         """Connect, if not connected or on the way; the owner is told when it is ready."""
         if self._task is None and self.connection is None and not self._closed:
@@ -131,6 +142,7 @@ class Broker:
                 self.phase = Phase.WAITING
                 await asyncio.sleep(self._backoff.delay_ms(self.failures) / 1000)
             self.phase = Phase.CONNECTING
+            self._connecting_since_ms = self.clock.tick_ms()
             connection = await self._reach()
         except (OSError, TimeoutError, ConnectionLostError) as error:
             self._task = None
@@ -187,7 +199,7 @@ class Broker:
         self.phase = Phase.IDLE
         # Each reason is said once per outage: a broker that is away is retried once a second for hours.
         kind = _NUMBERS.sub("", self.last_error)
-        if kind not in self._told:
+        if kind not in self._told and len(self._told) < _REASONS_MAX:
             self._told.add(kind)
             log.warning("cannot connect to %s: %s", self.address, self.last_error)
         self.log_level = 10

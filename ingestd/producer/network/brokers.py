@@ -18,7 +18,9 @@ from ingestd.producer.network.security import Security
 
 CANONICAL: Final = "resolve_canonical_bootstrap_servers_only"
 SILENT_MS: Final = 3000
-"""A broker that owes an answer for so long is not asked, and makes others be asked."""
+"""A broker that owes an answer, and has given none for so long, is not asked, and makes others be asked."""
+SPARE_MS: Final = 60_000
+"""A connection to a bootstrap server is kept for so long where all others were silent: they may be slow for longer."""
 PATIENCE_S: Final = 1.0
 """How long one broker is waited for before the next is tried as well."""
 
@@ -61,6 +63,9 @@ class Brokers:
         self._software_version = software_version
         self._kick = asyncio.Event()
         self._connected = asyncio.Event()
+        self._patience_ms = SILENT_MS
+        """For an answer with metadata: doubled with each that does not come in time, where all are slow."""
+        self._spare_until_ms = 0
         self._seeds = [split_address(text) for text in settings.bootstrap_servers]
         self._bootstrap = {
             address: self._broker(-1 - index, *address) for index, address in enumerate(dict.fromkeys(self._seeds))
@@ -140,6 +145,8 @@ class Brokers:
         """A ready connection to any broker: the one with the least to do, else the first that can be had."""
         if (found := self._best(SILENT_MS)) is not None:
             return found
+        if self._connections():
+            self._spare_until_ms = self._clock.tick_ms() + SPARE_MS
         for broker in await self._candidates():
             broker.want()
             await self._attempt(broker)
@@ -150,7 +157,7 @@ class Brokers:
         raise ConnectionLostError("no broker can be reached")
 
     def _best(self, silent_ms: int) -> Connection | None:
-        """Among the ready ones that do not owe an answer for ``silent_ms``: the one whose throttle is over first, then
+        """Among the ready ones that have not been silent for ``silent_ms``: the one whose throttle is over first, then
         with the least in flight."""
         tick_ms = self._clock.tick_ms()
         ready = [one for one in self._connections() if one.silent_ms(tick_ms) < silent_ms]
@@ -160,11 +167,11 @@ class Brokers:
         return [broker.connection for broker in self._all() if broker.connection is not None]
 
     def look_for_silence(self) -> None:
-        """Call it once a second. A broker that owes answers for long may have lost what it led: others know that long
-        before request.timeout.ms."""
+        """Call it once a second. A broker that is silent for long may have lost what it led: others know that long
+        before request.timeout.ms, or socket.connection.setup.timeout.ms."""
         tick_ms = self._clock.tick_ms()
         if tick_ms - self.cluster.last_success_ms >= SILENT_MS and any(
-            one.silent_ms(tick_ms) >= SILENT_MS for one in self._connections()
+            broker.silent_ms(tick_ms) >= SILENT_MS for broker in self._all()
         ):
             self.refresh()
 
@@ -266,12 +273,15 @@ class Brokers:
             return messages.metadata_request(version, correlation_id, self._client_id, names, True)
 
         # With another one to ask instead, a silent broker is not waited for until request.timeout.ms.
-        patience_s = SILENT_MS / 1000 if len(self._connections()) > 1 else None
+        patience_s = self._patience_ms / 1000 if len(self._connections()) > 1 else None
         try:
             async with asyncio.timeout(patience_s):
                 version, frame, at = await connection.call(messages.METADATA, encode)
         except TimeoutError as error:
+            if self._patience_ms < self._settings.request_timeout_ms:
+                self._patience_ms *= 2
             raise ConnectionLostError(f"{connection.broker.address} is silent") from error
+        self._patience_ms = SILENT_MS
         info = messages.metadata_response(version, frame, at)
         connection.throttle(messages.METADATA, version, info.throttle_ms)
         return info
@@ -284,7 +294,7 @@ class Brokers:
         for node in info.brokers:
             self.get(node)
         self._updated(changed)
-        if self.connected:
+        if self.connected and self._clock.tick_ms() >= self._spare_until_ms:
             for broker in self._bootstrap.values():
                 if broker.connection is not None and not broker.connection.in_flight:
                     broker.connection.close("a broker of the cluster is connected instead")

@@ -216,9 +216,18 @@ class Connection(asyncio.Protocol):
         return len(self.session.pending)
 
     def silent_ms(self, tick_ms: int) -> int:
-        """For how long the oldest request waits for its answer, a throttle left out; 0: none does."""
+        """For how long nothing has come although something is owed, a throttle left out; 0: nothing is owed."""
+        owed_since_ms = self._owed_since_ms
+        return 0 if owed_since_ms is None else tick_ms - max(owed_since_ms, self._last_ms)
+
+    @property
+    def _owed_since_ms(self) -> int | None:
+        """Since when the oldest request waits for its answer or, without answers (acks = 0), the last one to be taken
+        by the kernel; a throttled broker answers later, and its time does not count. None: nothing waits."""
         pending = self.session.pending
-        return tick_ms - max(pending[0].sent_tick_ms, self.throttled_until_ms) if pending else 0
+        if not pending and self.drained:
+            return None
+        return max(pending[0].sent_tick_ms if pending else self._last_ms, self.throttled_until_ms)
 
     def can_send(self, tick_ms: int) -> bool:
         """Whether a produce request may be built now."""
@@ -363,7 +372,7 @@ class Connection(asyncio.Protocol):
             mechanism = await self.broker.security.mechanism()
         except CredentialsError as error:
             log.warning("login at %s cannot be renewed yet: %s", self.broker.address, error)
-            if not self.closing:
+            if not self.closing and self.session.state is not State.CLOSED:
                 self._renewal = self.broker.loop.call_later(CREDENTIALS_RETRY_MS / 1000, self._renew_login)
             return
         if mechanism is None or self.closing or self.session.state is not State.READY:
@@ -417,16 +426,15 @@ class Connection(asyncio.Protocol):
         self._timer = self.broker.loop.call_later(max(delay_ms, 1) / 1000, self._watch)
 
     def _watch(self) -> None:
-        """One timer per connection: the oldest request's deadline, or the idle limit."""
+        """One timer per connection: the deadline of what is owed, or the idle limit."""
         self._timer = None
         tick_ms = self.broker.clock.tick_ms()
         settings = self.broker.settings
-        if self.session.pending:
-            # a throttled broker answers later: its time does not count
-            oldest_ms = max(self.session.pending[0].sent_tick_ms, self.throttled_until_ms)
-            left_ms = oldest_ms + settings.request_timeout_ms - tick_ms
+        if (owed_since_ms := self._owed_since_ms) is not None:
+            left_ms = owed_since_ms + settings.request_timeout_ms - tick_ms
             if left_ms <= 0:
-                self.give_up(f"no answer within request.timeout.ms = {settings.request_timeout_ms}")
+                what = "answer" if self.session.pending else "progress"
+                self.give_up(f"no {what} within request.timeout.ms = {settings.request_timeout_ms}")
                 return
         else:
             left_ms = self._last_ms + settings.connections_max_idle_ms - tick_ms
