@@ -403,8 +403,9 @@ class LaneQueue:
                 other.in_doubt = False
 
     def _resolved_up_to(self, item: Item) -> None:
-        """The broker has ``item``, and so those before it, though they were given up."""
+        """The broker has ``item``, and so those before it, though they were given up. Its memory ends with it."""
         del self.unresolved[: self.unresolved.index(item) + 1]
+        self.numbers.seen_ms = item.oldest_ms
 
     def _succeeded_aside(self, item: Item, base_offset: int, now_ms: int) -> Sequence[Item]:
         """A success of a batch behind unsettled ones: proof of those in doubt, if the broker had memory of them. Or of
@@ -434,7 +435,7 @@ class LaneQueue:
             # refused for order before this success: that refusal says nothing any more
             later.action = None if later.action is Action.OUT_OF_ORDER else later.action
         self.cursor = len(window)
-        self.halted = bool(window)
+        self.halted = bool(window or self.unresolved)
         if not window:
             self._oldest_ms = NEVER_MS
         return settled

@@ -213,7 +213,9 @@ class Cluster:
             changed = topic.code != row.code
             topic.code = row.code
             return topic if changed else None
-        recreated = row.topic_id != topic.topic_id and topic.topic_id != TOPIC_ID_NONE
+        # A broker from before Kafka 2.8 names none: in a cluster that is being upgraded that is no other topic.
+        topic_id = topic.topic_id if row.topic_id == TOPIC_ID_NONE else row.topic_id
+        recreated = topic_id != topic.topic_id and topic.topic_id != TOPIC_ID_NONE
         leaders = [(NO_LEADER, -1)] * len(row.partitions)
         for partition in row.partitions:
             if partition.partition >= len(leaders):
@@ -224,16 +226,15 @@ class Cluster:
             leaders[partition.partition] = known if stale else (leader, partition.leader_epoch)
         if len(leaders) != len(topic.leaders):
             topic.counted_since_ms = tick_ms
-        changed = topic.code != NONE or leaders != topic.leaders or row.topic_id != topic.topic_id
+        changed = topic.code != NONE or leaders != topic.leaders or topic_id != topic.topic_id
         topic.code = NONE
         topic.denied_since_ms = -1
         topic.leaders = leaders
-        if row.topic_id != topic.topic_id:
+        if topic_id != topic.topic_id:
             self.by_id.pop(topic.topic_id, None)
-            topic.topic_id = row.topic_id
-            topic.row = topic_row(topic.name, row.topic_id)
-            if row.topic_id != TOPIC_ID_NONE:
-                self.by_id[row.topic_id] = topic
+            topic.topic_id = topic_id
+            topic.row = topic_row(topic.name, topic_id)
+            self.by_id[topic_id] = topic
         return topic if changed else None
 
     def hint(

@@ -5,7 +5,8 @@ import pytest
 from ingestd.metrics import Failed
 from ingestd.producer.lanes.delivery import Lane
 from ingestd.producer.lanes.item import Fail
-from tests.fakes.lane_world import LOST, NOW_MS, make_item, make_lane, refuse, take_all
+from ingestd.producer.lanes.lane import OLD_MS
+from tests.fakes.lane_world import LOST, NOW_MS, World, make_item, make_lane, refuse, take_all
 
 
 def expiring_lane(count: int) -> Lane:
@@ -74,6 +75,22 @@ def test_a_batch_behind_an_expired_one_that_was_not_written_takes_new_numbers_an
     assert (second.epoch, second.sequence, second.risk) == (1, 0, False)
 
 
+def test_a_success_from_before_the_topic_was_made_anew_does_not_leave_expired_numbers_behind_for_ever() -> None:
+    lane = expiring_lane(0)
+    for number in range(2):
+        lane.enqueue(make_item(number, tick_ms=500 * number))
+    first, second = take_all(lane)
+    lane.expire(1000, 1000)
+    lane.topic_made_anew()
+    refuse(lane, first, 19, 1000)
+    assert list(lane.succeeded(second, 1, NOW_MS)) == [second]
+    lane.enqueue(make_item(2, tick_ms=1000))
+    assert lane.must_resolve
+    assert lane.resolve(1000) == []
+    [third] = take_all(lane, 1000)
+    assert (third.epoch, third.sequence) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("met", "trouble", "code", "text"),
     [
@@ -119,3 +136,27 @@ def test_a_topic_that_is_denied_leaves_no_numbers_unresolved() -> None:
     lane.enqueue(make_item(2, tick_ms=1000))
     [third] = take_all(lane, 1000)
     assert (third.epoch, third.sequence) == (1, 0)
+
+
+def test_what_was_given_up_and_is_there_after_all_is_what_the_broker_remembers() -> None:
+    """It may be a batch of old records, which a broker forgets early."""
+    lane = expiring_lane(0)
+    lane.enqueue(make_item(0, timestamp_ms=NOW_MS - OLD_MS - 1))
+    [old] = take_all(lane)
+    lane.expire(1000, 1000)
+    lane.succeeded(old, 0, NOW_MS)
+    lane.resolve(1000)
+    lane.enqueue(make_item(1, tick_ms=1000))
+    [new] = take_all(lane, 1000)
+    assert (new.epoch, new.sequence) == (0, 1)
+    # where it is forgotten by now, the broker would take anything, and what it takes proves nothing
+    assert not lane.numbers.known
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_where_memory_and_topics_do_not_last_batches_that_expire_leave_no_lane_behind(seed: int) -> None:
+    limits = (1, 3, 7) if seed % 5 == 0 else ()
+    timeout_ms = (4000, 20_000)[seed % 2]
+    world = World(seed, 60, timeout_ms=timeout_ms, refusals=seed % 3 == 0, forgetful=True, limits=limits)
+    world.run()
+    world.judge()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ingestd.kafka.messages import ClusterInfo, PartitionInfo, TopicInfo
+from ingestd.kafka.produce import TOPIC_ID_NONE
 from ingestd.producer.network.cluster import FOREVER_MS, UNKNOWN_TOPIC_BACKOFF_MAX_MS, Cluster
 
 ID_1 = bytes(15) + b"\1"
@@ -63,6 +64,17 @@ def test_a_recreated_topic_begins_again() -> None:
     cluster.update(info((2, 0), topic_id=ID_2), 1)
     assert leader(cluster) == 2
     assert cluster.by_id == {ID_2: cluster.topics["t"]}
+
+
+def test_a_broker_that_names_no_topic_ids_does_not_make_a_topic_another_one() -> None:
+    cluster = make()
+    cluster.update(info((1, 5)), 0)
+    row = cluster.topics["t"].row
+    assert cluster.update(info((1, 5), topic_id=TOPIC_ID_NONE), 1) == []
+    cluster.update(info((2, 4), topic_id=TOPIC_ID_NONE), 2)
+    assert leader(cluster) == 1
+    assert cluster.topics["t"].row is row
+    assert cluster.by_id == {ID_1: cluster.topics["t"]}
 
 
 def test_a_hint_needs_a_newer_epoch_and_a_known_node() -> None:
