@@ -22,6 +22,9 @@ DENIED = 29
 TOO_LARGE = 10
 REFUSED = 44
 UNKNOWN_TOPIC_ID = 100
+PAUSE_MS = 100
+"""What a lane of ``make_lane`` waits at least where it waits."""
+HASTY_MAX = 6
 
 
 def make_batch(name: int, ids: tuple[int, ...], timestamp_ms: int = NOW_MS) -> SimpleNamespace:
@@ -139,6 +142,10 @@ class World:
         self.risky: set[int] = set()
         self.repaired: set[int] = set()
         self.suspicions = 0
+        self.failed_ms: dict[Item, int] = {}
+        """Monotonic time of the last error that each batch was answered."""
+        self.hasty: Counter[Item] = Counter()
+        """Times in a row that each batch went out again without a pause."""
         self.flights: deque[Flight] = deque()
         self.late: list[Flight] = []
         self.tick_ms = 0
@@ -206,6 +213,7 @@ class World:
                 self.check_wait()
                 return
             assert all(item is not flight.item for flight in self.flights)
+            self.check_pause(item)
             item.stamped = True
             payload = b"".join(one.to_bytes(2, "big") for one in item.batch.ids)
             numbers = (item.producer_id, item.epoch, item.sequence)
@@ -216,6 +224,12 @@ class World:
         hide that it is stuck."""
         lane = self.lane
         assert lane.flying or lane.must_resolve or self.tick_ms < lane.retry_at_ms or not lane.has_work
+
+    def check_pause(self, item: Item) -> None:
+        """A batch that met an error may be asked about at once, for another's sake, but not again and again."""
+        failed_ms = self.failed_ms.get(item, -PAUSE_MS)
+        self.hasty[item] = self.hasty[item] + 1 if self.tick_ms - failed_ms < PAUSE_MS else 0
+        assert self.hasty[item] < HASTY_MAX
 
     # -- the broker
 
@@ -293,6 +307,7 @@ class World:
                 if item.risk:
                     self.risky.update(item.batch.ids)
         else:
+            self.failed_ms[flight.item] = self.tick_ms
             self.lane.failed(flight.item, code, self.tick_ms, ((0, "bad"),) if code == 87 else ())
 
     def cut(self) -> None:

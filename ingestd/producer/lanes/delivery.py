@@ -223,6 +223,10 @@ class Lane(ExpiringLane):
             # It has met an error meanwhile, and another broker may answer next: what the head met is void.
             self._sweep(tick_ms)
             return
+        if probe.action is Action.FENCED:
+            # The numbers are void for all of the window, so no answer can tell any more.
+            self._renumber_at_risk(tick_ms, fresh=True)
+            return
         self._probe = probe
         self.cursor = 0
 

@@ -333,6 +333,26 @@ def test_a_fenced_producer_takes_a_fresh_id() -> None:
     assert take_all(lane)[0].producer_id == 8
 
 
+@pytest.mark.parametrize("code", [47, 59])
+def test_a_fenced_probe_is_not_asked_again(code: int) -> None:
+    lane = make_lane(2, confirmed=True)
+    head, witness = take_all(lane)
+    for item in (head, witness):
+        refuse(lane, item, LOST)
+    assert lane.resolve(0) == []
+    assert take_all(lane, 10_000) == [head]
+    refuse(lane, head, 45, 10_000)
+    assert lane.resolve(10_000) == []
+    assert take_all(lane, 10_000) == [witness]
+    refuse(lane, witness, code, 10_000)
+    assert lane.resolve(10_000) == []
+    assert lane.wants_identity is Want.FRESH
+    lane.identity(9, 0)
+    lane.renumbered()
+    assert [(item.producer_id, item.sequence, item.risk) for item in lane.window] == [(9, 0, True), (9, 1, True)]
+    assert lane.retry_at_ms > 10_000
+
+
 def test_the_last_epoch_is_followed_by_a_fresh_id() -> None:
     lane = make_lane(2, confirmed=True)
     assert lane.own is not None
