@@ -81,7 +81,7 @@ class Front:
         partition = record.partition
         if partition is None:
             partition = -1
-            if self._partitioner is not None:
+            if self._partitioner is not None and not topic.refuses:
                 partition = self._choose(record, key, value, topic)
         timestamp_ms = record.timestamp_ms
         if timestamp_ms is None:
@@ -100,7 +100,7 @@ class Front:
 
         The size is Kafka's own estimate, before compression, against max.request.size.
         """
-        if not topic.count and topic.denied:
+        if topic.refuses:
             return self.denied(topic)
         bound_bytes = future.batch_bytes_bound()
         if bound_bytes <= self._bytes_max:

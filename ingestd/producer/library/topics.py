@@ -61,6 +61,11 @@ class KnownTopic:
         row = error_of(self.code)
         return self.index == NO_ROW or (row.action is Action.DENIED and not row.retriable)
 
+    @property
+    def refuses(self) -> bool:
+        """Whatever is sent to it fails before it is handed over: it has no partition, and will not get any."""
+        return not self.count and self.denied
+
 
 class Topics:
     """Makes topics known on demand. ``known`` may be read by any thread, the rest is the arena's thread's."""

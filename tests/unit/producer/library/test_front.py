@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ingestd.client.errors import ConfigException
+from ingestd.client.errors import ConfigException, TopicAuthorizationException
 from ingestd.client.records import ProducerRecord
 from ingestd.producer.library.cluster import Cluster, Node, PartitionInfo
 from ingestd.producer.library.front import Front
@@ -68,6 +68,16 @@ def front_with(partitioner: object) -> Front:
     front = Front({**CONFIG, "partitioner.class": partitioner})
     front._cluster = Cluster({"t": known()})
     return front
+
+
+@pytest.mark.parametrize("partition", [None, 1])
+def test_a_partitioner_is_not_asked_about_a_topic_that_refuses_whatever_is_sent(partition: int | None) -> None:
+    partitioner, topic = Modulo(), known(0)
+    topic.code = 29
+    front = front_with(partitioner)
+    future = encoded(front, ProducerRecord("t", "v", key="k", partition=partition), topic)
+    assert isinstance(front.refusal(future, topic), TopicAuthorizationException)
+    assert partitioner.shown == []
 
 
 def test_a_partitioner_is_shown_objects_and_bytes_and_an_explicit_partition_goes_before_it() -> None:
