@@ -226,7 +226,7 @@ class World:
         assert lane.flying or lane.must_resolve or self.tick_ms < lane.retry_at_ms or not lane.has_work
 
     def check_pause(self, item: Item) -> None:
-        """A batch that met an error may be asked about at once, for another's sake, but not again and again."""
+        """A batch that met an error may go out at once, for another's sake or smaller, but not again and again."""
         failed_ms = self.failed_ms.get(item, -PAUSE_MS)
         self.hasty[item] = self.hasty[item] + 1 if self.tick_ms - failed_ms < PAUSE_MS else 0
         assert self.hasty[item] < HASTY_MAX
@@ -354,6 +354,7 @@ class World:
 
     def split(self, step: Split) -> None:
         batch = step.item.batch
+        self.hasty[step.item] = 0
         cut = self.random.randint(1, len(batch.ids) - 1)
         halves = (batch.ids[:cut], batch.ids[cut:])
         self.lane.divided(step, *(make_batch(batch.name, ids, batch.max_timestamp_ms) for ids in halves))
