@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ingestd.client.errors import TimeoutException
+from ingestd.client.future import closed_lock
 from ingestd.client.records import ProducerRecord
 from ingestd.hotpath.handover import FULL, QUEUED
 from ingestd.producer.common import log
@@ -28,6 +29,9 @@ from ingestd.producer.library.topics import KnownTopic
 
 EXIT_TIMEOUT_S: Final = 10.0
 """How long the end of the program waits for a producer that nobody closed."""
+LOOK_AGAIN_S: Final = 1.0
+"""How often those who wait look by themselves: the last notice of a producer may find no moment to be given."""
+STIR_AGAIN_S: Final = 0.001
 
 
 class Producer:
@@ -59,7 +63,10 @@ class Producer:
         self._handover = self._engine.handover
         self._put = self._handover.put
         self._quick = self._front.quick(self._engine, self._owner)
-        self._flushing = threading.Lock()
+        self._stirring = False
+        """A notice is to be given, and waits for its moment."""
+        self._flushing = threading.RLock()
+        """One that its own thread may take again: a signal handler may flush, whatever it interrupts."""
         self._ending = False
         self._finished = False
         self._thread.start()
@@ -119,11 +126,12 @@ class Producer:
         self._owner.check_may_wait()
         with self._flushing:
             generations = self._handover.close_generation()
-        done = threading.Event()
-        if not generations or not self._thread.call(self._engine.flush, generations, done.set):
+        # No Event: its lock is held for a moment by who waits, who may be in a signal handler then.
+        done = closed_lock()
+        if not generations or not self._thread.call(self._engine.flush, generations, done.release):
             return
         deadline_s = monotonic() + timeout if timeout is not None else None
-        while not done.wait(1.0 if deadline_s is None else min(1.0, max(deadline_s - monotonic(), 0.0))):
+        while not done.acquire(timeout=1.0 if deadline_s is None else min(1.0, max(deadline_s - monotonic(), 0.0))):
             if not self._thread.is_alive():
                 return
             if deadline_s is not None and monotonic() >= deadline_s:
@@ -161,8 +169,19 @@ class Producer:
     # -- in the sender thread
 
     def _stirred(self) -> None:
-        with self._moved:
-            self._moved.notify_all()
+        """Never waits: who holds the lock may be in a signal handler, and wait there for this thread."""
+        if self._moved.acquire(blocking=False):
+            try:
+                self._moved.notify_all()
+            finally:
+                self._moved.release()
+        elif not self._stirring:
+            self._stirring = True
+            self._thread.loop.call_later(STIR_AGAIN_S, self._stir_again)
+
+    def _stir_again(self) -> None:
+        self._stirring = False
+        self._stirred()
 
     def _close(self, timeout_ms: int | None) -> None:
         ended = self._engine.close(timeout_ms)
@@ -228,7 +247,12 @@ class Producer:
         with self._moved:
             self._handover.waiting += 1
             try:
-                return self._moved.wait_for(settled, max(deadline_s - monotonic(), 0.0))
+                while True:
+                    left_s = max(deadline_s - monotonic(), 0.0)
+                    if self._moved.wait_for(settled, min(left_s, LOOK_AGAIN_S)):
+                        return True
+                    if left_s <= LOOK_AGAIN_S:
+                        return False
             finally:
                 self._handover.waiting -= 1
 
