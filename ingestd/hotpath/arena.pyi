@@ -189,4 +189,5 @@ class Arena:
     def session_disconnected(self, index: int, now_ms: int) -> None:
         """The session's connection is gone since ``now_ms``; 0: it is back."""
     def session_forgettable(self, now_ms: int) -> int:
-        """Row of the session longest disconnected (before ``now_ms``) with nothing in the arena, or -1."""
+        """Row of the session longest disconnected (before ``now_ms``) with nothing in the arena when its batches were
+        last walked, or -1; they are walked if there is none, unless nothing has changed since."""

@@ -26,8 +26,11 @@ cdef class Tables(Region):
     cdef dict session_indexes      # session id -> row
     # Ids that made room for others: whatever arena knows them too knows them as they stood earlier.
     cdef set sessions_forgotten
-    # Rows without a session whose records may still be in the arena: not given out again before a look.
+    # Rows named by batches at the last look, and those marked since. Any other row has no record in the arena, unless
+    # its session is connected.
     cdef set session_busy
+    cdef bint session_marked       # some were
+    cdef uint64_t session_look_left  # how many records had left the arena at the last look
 
     # Writes the header of a new arena.
     cdef int tables_create(self, uint64_t buffer_bytes, uint32_t topic_capacity, uint32_t session_capacity,
@@ -46,3 +49,5 @@ cdef class Tables(Region):
 
     cdef int _topic_write(self, uint32_t index, TopicRow* row) except -1
     cdef set sessions_in_batches(self)
+    cdef int _sessions_look(self) except -1
+    cdef int _session_mark(self, uint32_t index) except -1

@@ -14,8 +14,8 @@ from ingestd.hotpath.intent cimport (
 )
 from ingestd.hotpath.layout cimport (
     ABSORBED_OFFSET, CLUSTER_ID_BYTES_MAX, CLUSTER_OFFSET, HEADER_PAGE, INTENT_PAGE, LAYOUT_VERSION,
-    LEDGER_PAGE, LEDGER_WORDS,
-    PAGE_BYTES, SESSION_REJECTIONS_MAX, TOPIC_NAME_BYTES_MAX,
+    LEDGER_DELIVERED, LEDGER_FAILED, LEDGER_PAGE, LEDGER_WORDS, PAGE_BYTES,
+    SESSION_REJECTIONS_MAX, TOPIC_NAME_BYTES_MAX,
     Absorbed, Cluster, Entry, Header, SessionRow, TopicRow,
 )
 from ingestd.hotpath.region cimport Region
@@ -161,6 +161,7 @@ cdef class Tables(Region):
         self.session_indexes = {}
         self.session_busy = set()
         self.sessions_forgotten = set()
+        self.session_marked = True
         return 0
 
     cdef void intent_add(self, uint64_t* place, uint64_t value) noexcept nogil:
@@ -322,12 +323,35 @@ cdef class Tables(Region):
         # A row whose last session's records are still in the arena would give its answers to a stranger: such rows
         # wait.
         taken = set(self.session_indexes.values())
-        for attempt in range(2):
+        # Where every row has a session, a look finds none: one has to be forgotten first.
+        while len(taken) < self.header.session_capacity:
             for index in range(self.header.session_capacity):
                 if index not in taken and index not in self.session_busy:
                     return index
-            self.session_busy = self.sessions_in_batches()
+            if not self._sessions_look():
+                break
         raise ArenaFull(f"the arena's session table is full: {self.header.session_capacity} rows")
+
+    cdef int _sessions_look(self) except -1:
+        # Walks all batches for the rows that they name. False: the walk would find what it found last, since nothing has
+        # left the arena and no row was marked.
+        cdef uint32_t word
+        cdef uint64_t left = self.ledger[<uint32_t>LEDGER_DELIVERED]
+        for word in range(LEDGER_FAILED, LEDGER_WORDS):
+            left += self.ledger[word]
+        if left == self.session_look_left and not self.session_marked:
+            return False
+        self.session_busy = self.sessions_in_batches()
+        self.session_look_left = left
+        self.session_marked = False
+        return True
+
+    # The row's session may have had records taken in since the last look.
+    cdef int _session_mark(self, uint32_t index) except -1:
+        if index not in self.session_busy:
+            self.session_busy.add(index)
+            self.session_marked = True
+        return 0
 
     def _session_write(self, uint32_t index, bytes session_id, uint64_t last_accepted, rejections,
                        int64_t disconnected_ms):
@@ -347,7 +371,9 @@ cdef class Tables(Region):
         """Ends a session. Its row is given out again once no record of it is in the arena."""
         self._session_known(index)
         del self.session_indexes[(<const unsigned char*>self.sessions[index].session_id)[:16]]
-        self.session_busy.add(index)
+        # One that was disconnected is marked if it has to be.
+        if not self.sessions[index].disconnected_ms:
+            self._session_mark(index)
         self._session_write(index, bytes(16), 0, (), 0)
 
     def session_confirm(self, uint32_t index, uint64_t sequence):
@@ -360,19 +386,24 @@ cdef class Tables(Region):
     def session_disconnected(self, uint32_t index, int64_t now_ms):
         """The session's connection is gone since `now_ms`; 0: it is back."""
         self._session_known(index)
+        if now_ms:
+            self._session_mark(index)
         self.intent_add(<uint64_t*>&self.sessions[index].disconnected_ms, <uint64_t>now_ms)
         self.intent_commit()
 
     def session_forgettable(self, int64_t now_ms):
-        """Row of the session longest disconnected (before `now_ms`) with nothing in the arena, or -1."""
-        self.session_busy = self.sessions_in_batches()
-        best = -1
-        best_ms = now_ms
-        for index in self.session_indexes.values():
-            disconnected_ms = self.sessions[<uint32_t>index].disconnected_ms
-            if 0 < disconnected_ms <= best_ms and index not in self.session_busy:
-                best, best_ms = index, disconnected_ms
-        return best
+        """Row of the session longest disconnected (before `now_ms`) with nothing in the arena when its batches were
+        last walked, or -1; they are walked if there is none, unless nothing has changed since.
+        """
+        while True:
+            best = -1
+            best_ms = now_ms
+            for index in self.session_indexes.values():
+                disconnected_ms = self.sessions[<uint32_t>index].disconnected_ms
+                if 0 < disconnected_ms <= best_ms and index not in self.session_busy:
+                    best, best_ms = index, disconnected_ms
+            if best >= 0 or not self._sessions_look():
+                return best
 
     def _session_known(self, uint32_t index):
         if index >= self.header.session_capacity or \

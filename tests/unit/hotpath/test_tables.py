@@ -111,10 +111,34 @@ def test_a_full_session_table_names_whom_to_forget() -> None:
     assert arena.session_forgettable(NOW_MS) == 6
     assert arena.session_forgettable(NOW_MS - 65) == -1
     arena.fail(entry, 1)
-    assert arena.session_forgettable(NOW_MS) == 5
-    arena.session_close(5)
-    assert arena.session_open(b"n" * 16, NOW_MS).index == 5
-    assert arena.session_find(b"n" * 16) == Session(5, b"n" * 16, 0, (), 0)
+    assert arena.session_forgettable(NOW_MS) == 6, "known since the last walk"
+    for index in (6, 3, 5):
+        assert arena.session_forgettable(NOW_MS) == index
+        arena.session_close(index)
+        session_id = bytes([1 + index]) * 16
+        assert arena.session_open(session_id, NOW_MS).index == index
+        assert arena.session_find(session_id) == Session(index, session_id, 0, (), 0)
+    assert arena.session_forgettable(NOW_MS) == -1
+
+
+def test_a_session_that_came_back_is_not_forgotten_with_what_it_sent() -> None:
+    arena = small_arena(None, session_capacity=2)
+    for index in range(2):
+        arena.session_open(bytes([1 + index]) * 16, NOW_MS)
+        arena.session_disconnected(index, NOW_MS + index)
+    assert arena.session_forgettable(NOW_MS) == 0
+    arena.session_disconnected(0, 0)
+    entry = hold_record(arena, 0)
+    arena.session_disconnected(0, NOW_MS)
+    assert arena.session_forgettable(NOW_MS) == -1
+    assert arena.session_forgettable(NOW_MS + 1) == 1
+    arena.session_close(0)
+    arena.session_close(1)
+    assert arena.session_open(b"n" * 16, NOW_MS).index == 1
+    with pytest.raises(ArenaFull):
+        arena.session_open(b"m" * 16, NOW_MS)
+    arena.fail(entry, 1)
+    assert arena.session_open(b"m" * 16, NOW_MS).index == 0
 
 
 def test_a_row_is_not_given_out_while_its_records_are_in_the_arena(tmp_path: Path) -> None:
