@@ -41,13 +41,14 @@ def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
         *listeners: Mapping[str, Setting],
         settings: Mapping[str, Setting] | None = None,
         bootstrap: str = "127.0.0.1:9",
+        topics: Mapping[str, Mapping[str, Setting]] | None = None,
         **more: Any,
     ) -> Daemon:
         daemon = Daemon(
             tmp_path / str(len(made)),
             bootstrap,
             listeners or (APP,),
-            topics={"t": {"partitions": 2}},
+            topics={"t": {"partitions": 2}, **(topics or {})},
             settings={"stop.timeout.ms": 300, **(settings or {})},
             **{"producer": {"buffer.memory": 8 << 20, "max.block.ms": 500}, **more},
         )
@@ -288,6 +289,21 @@ def test_a_line_without_an_end_waits_for_its_topic_and_is_delivered(make_daemon:
         daemon.wait_settled(1)
         assert cluster.call(lambda: cluster.cluster.log("nowhere").end_offset) == 1
         assert daemon.worker_pids() == pids
+
+
+def test_a_fast_topic_does_not_linger_with_a_slow_one(make_daemon: MakeDaemon) -> None:
+    slow: dict[str, Setting] = {**NOWHERE, "name": "slow", "listen": "unix-stream:{sockets}/slow"}
+    with scripted(t=2, nowhere=1) as cluster:
+        daemon = make_daemon(
+            LINES, slow, workers=1, topics={"nowhere": {"linger.ms": 20_000}}, bootstrap=cluster.bootstrap
+        )
+        daemon.start()
+        connect(f"{daemon.sockets}/slow").sendall(b"x\n")
+        daemon.wait_for(lambda: daemon.ledger()["accepted"] == 1, 10, "the slow one's")
+        connect(f"{daemon.sockets}/lines").sendall(b"x\n")
+        daemon.wait_for(lambda: daemon.ledger()["delivered"] == 1, 10, "the fast one's")
+        assert daemon.ledger()["accepted"] == 2
+        assert cluster.call(lambda: cluster.cluster.log("nowhere").end_offset) == 0
 
 
 def test_a_full_arena_holds_senders_up_and_costs_nothing(make_daemon: MakeDaemon) -> None:
