@@ -48,7 +48,7 @@ def boot_id() -> int:
 
 
 def start_ticks(pid: int) -> int:
-    """When a process was started, in clock ticks since the boot (proc_pid_stat(5), field 22); 0: there is none to see."""
+    """When a process was started, in clock ticks since the boot (proc_pid_stat(5), field 22); 0: none is to be seen."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ingestd.config import admin_address
 from ingestd.config.checks_security import check_security, security_notes
 from ingestd.config.faults import Faults
+from ingestd.config.listeners import places_of
 from ingestd.config.model import Config, Daemon, Listener, Producer, Topic, partitioning
 from ingestd.config.notes import compression_notes, timing_notes, topic_notes
 from ingestd.config.partitioner import check_partitioner
@@ -63,8 +64,8 @@ def check_admin(daemon: Daemon, listeners: Sequence[Listener], faults: Faults) -
         if listener.name == ADMIN_NAME:
             text = "the name that a socket unit gives to the socket of admin.listen"
             faults.add(f"listeners.{listener.name}.name", listener.name, text, "Choose another name")
-        if address.path and listener.address.path == address.path:
-            text = f"the path of the listener {listener.name} too"
+        if address.path and address.path in places_of(listener, daemon.workers):
+            text = f"a path of the listener {listener.name} too"
             faults.add("daemon.admin.listen", daemon.admin_listen, text, "Choose another path")
 
 

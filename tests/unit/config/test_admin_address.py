@@ -72,6 +72,13 @@ def test_it_may_not_clash_with_a_listener(listen: str, listener: str, key: str) 
     assert [fault.key for fault in caught.value.faults] == [key]
 
 
+def test_it_may_not_be_a_workers_own_path_of_a_listener() -> None:
+    frames = configuration("unix-stream:/run/i/a.sock.1").replace('"lines"\ntopic = "t"', '"frames"\ntopics = ["t"]')
+    parse(frames.replace("[daemon]", "[daemon]\nworkers = 1"))
+    with pytest.raises(ConfigurationError, match="a path of the listener l too"):
+        parse(frames.replace("[daemon]", "[daemon]\nworkers = 2"))
+
+
 def test_an_open_address_is_noted() -> None:
     assert notes(parse(configuration("127.0.0.1:9464"))) == notes(parse(configuration("[::1]:1"))) == []
     assert "anybody who reaches 0.0.0.0:9464" in notes(parse(configuration("0.0.0.0:9464")))[0]
