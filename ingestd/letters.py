@@ -5,8 +5,9 @@ to a descriptor opened for appending, under a ``flock``: lines are never mixed, 
 off again. What a death has cut stands as a line of its own, which readers count as damaged. Beside it,
 ``dead-letters-YYYYMMDD.replayed`` holds the ids of the letters that were delivered since, one a line.
 
-All files of both kinds together are bounded, in bytes and in days; the oldest go first, never the day's own. A day's
-marks never go before its letters: these would be open once more, and sent again. Marks without letters serve nobody.
+All files of both kinds together are bounded, in bytes and in days; the oldest go first, days to come (of a clock that
+ran ahead) last, the day's own never. A day's marks never go before its letters: these would be open once more, and sent
+again. Marks without letters serve nobody.
 """
 
 import fcntl
@@ -98,6 +99,33 @@ def read_day(directory: Path, day: str) -> Iterator[Letter | None]:
                 yield read(line)
 
 
+class Newcomers:
+    """The letters that are written to ``directory`` from ``now_ms`` on, each read once."""
+
+    def __init__(self, directory: Path, now_ms: int) -> None:
+        self._directory = directory
+        self._first_day = day_of(now_ms)
+        self._read_bytes: dict[str, int] = {}
+        for day in self._days():
+            with suppress(FileNotFoundError):
+                self._read_bytes[day] = file_of(directory, day).stat().st_size
+
+    def _days(self) -> list[str]:
+        return [day for day in days(self._directory) if day >= self._first_day]
+
+    def take(self) -> Iterator[Letter]:
+        """Those that came since the last call. OSError: they cannot be read."""
+        for day in self._days():
+            with suppress(FileNotFoundError), file_of(self._directory, day).open("rb") as file:
+                file.seek(self._read_bytes.get(day, 0))
+                # What a writer is in the middle of has no end yet.
+                whole = (line for line in file if line.endswith(b"\n"))
+                for line in whole:
+                    self._read_bytes[day] = self._read_bytes.get(day, 0) + len(line)
+                    if (letter := read(line)) is not None:
+                        yield letter
+
+
 class Bounds(NamedTuple):
     """``bytes_max``: of all files together. ``days_max``: files of more days ago go."""
 
@@ -155,9 +183,11 @@ def _make_room(directory: Path, today: str, more_bytes: int, bounds: Bounds, now
             marks_of(directory, day).unlink()
     horizon = f"{datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(days=bounds.days_max):%Y%m%d}"
     sizes = {day: _size(directory, day) for day in days(directory)}
-    for day in sorted(sizes):
+    ahead = [day for day in sorted(sizes) if day > today]
+    # A clock that ran ahead has left them: they hold the youngest letters, and yet must not use up the bound for good.
+    for day in [*(day for day in sorted(sizes) if day < today), *ahead]:
         too_much = sum(sizes.values()) + more_bytes > bounds.bytes_max
-        if day >= today or not (day < horizon or too_much):
+        if not (day < horizon or too_much):
             continue
         for path in (file_of(directory, day), marks_of(directory, day)):
             path.unlink(missing_ok=True)

@@ -204,7 +204,12 @@ def _shown(value: bytes | None) -> str:
 
 def _replay(arguments: argparse.Namespace, directory: Path, address: Address) -> int:
     replay = Replay(directory, address, maybe=arguments.maybe, keep_partition=arguments.keep_partition)
-    replay.run((kept.day, kept.letter) for kept in _found(directory, arguments, open_only=True))
+    try:
+        replay.run((kept.day, kept.letter) for kept in _found(directory, arguments, open_only=True))
+    except HostError:
+        if replay.has_sums:
+            replay.end()
+        raise
     return replay.end()
 
 

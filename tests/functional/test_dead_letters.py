@@ -1,8 +1,12 @@
 """``ingestd dead-letter`` on files and against a scripted daemon; several processes that write one file."""
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
+import threading
+import time
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,9 @@ from typing import Any
 import pytest
 
 from ingestd import letters
+from ingestd.cli import dead_letter_replay
 from ingestd.cli import main as cli
-from tests.fakes.daemon import FakeDaemon
+from tests.fakes.daemon import FakeDaemon, Taken
 
 NOW_MS = 1_764_000_000_000
 DAY = letters.day_of(NOW_MS)
@@ -185,8 +190,14 @@ def test_replay_sends_what_is_open_and_closes_what_was_delivered(
 def test_what_fails_once_more_is_closed_and_what_is_not_taken_stays_open(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def fail(taken: Taken) -> int:
+        if taken.value != b"value 1\x1b":
+            return 0
+        write_anew(kept, 1)
+        return 1
+
     with FakeDaemon(tmp_path) as daemon:
-        daemon.fail = lambda taken: 1 if taken.value == b"value 1\x1b" else 0
+        daemon.fail = fail
         daemon.refuse = lambda taken: 7 if taken.topic == "clicks" else 0
         status, out, err = told(capsys, "replay", "--directory", kept, "--to", daemon.address)
     assert status == 1
@@ -194,7 +205,64 @@ def test_what_fails_once_more_is_closed_and_what_is_not_taken_stays_open(
     assert "aa-1: not delivered, record_refused" in err
     assert "(the broker refused this record and took the others of its batch)" in err
     assert "aa-3: not accepted, topic_not_allowed" in err
-    assert ids(capsys, kept) == ["aa-2", "aa-3"]
+    assert ids(capsys, kept) == ["aa-2", "aa-3", "bb-1"]
+
+
+def write_anew(kept: Path, number: int) -> None:
+    """The daemon's letter about a record that has failed once more."""
+    now_ms = time.time_ns() // 1_000_000
+    letters.append(kept, line(number, id=f"bb-{number}", time_ms=now_ms), letters.Bounds(1 << 40, 36_500), now_ms)
+
+
+def test_what_fails_once_more_without_a_new_letter_stays_open(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The daemon had no room for one: the old letter is the only one there is."""
+    with FakeDaemon(tmp_path) as daemon:
+        daemon.fail = lambda taken: 1 if taken.value == b"value 1\x1b" else 0
+        status, out, _ = told(capsys, "replay", "--directory", kept, "--to", daemon.address)
+    assert status == 1
+    assert out.splitlines()[0] == "3 delivered, 0 failed once more (new letters), 1 stay open"
+    assert "1 of those failed once more without a new letter" in out
+    assert ids(capsys, kept) == ["aa-1", "aa-2"]
+
+
+@pytest.mark.parametrize(("delivered_after_s", "left"), [(None, 2), (0.6, 0)], ids=["never", "late"])
+def test_without_answers_nothing_more_is_sent(
+    kept: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    delivered_after_s: float | None,
+    left: int,
+) -> None:
+    """During an outage all of it would be delivered later, and none be noted."""
+    for name, value in (("ROUND_RECORDS", 2), ("ANSWER_TIMEOUT_S", 0.2), ("CLOSE_TIMEOUT_S", 3.0 if not left else 0.5)):
+        monkeypatch.setattr(dead_letter_replay, name, value)
+    with FakeDaemon(tmp_path) as daemon:
+        daemon.delivering = False
+        timer = threading.Timer(delivered_after_s or 0, daemon.deliver)
+        if delivered_after_s is not None:
+            timer.start()
+        status, out, _ = told(capsys, "replay", "--directory", kept, "--to", daemon.address)
+        timer.cancel()
+        assert len([value for value in daemon.values() if value]) == 2
+    assert status == 1
+    assert out.splitlines()[0] == f"{2 - left} delivered, 0 failed once more (new letters), {left} stay open"
+    assert "stopped: answers took longer" in out
+    assert ("2 are under way" in out) == (left == 2)
+    assert len(ids(capsys, kept)) == 3 + left
+
+
+def test_there_is_one_replay_at_a_time(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with FakeDaemon(tmp_path) as daemon:
+        descriptor = os.open(kept, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        status, _, err = told(capsys, "replay", "--directory", kept, "--to", daemon.address)
+        assert (status, daemon.values()) == (75, [])
+        assert "another replay of" in err
+        os.close(descriptor)
+        assert told(capsys, "replay", "--directory", kept, "--to", daemon.address)[0] == 0
 
 
 def test_deliveries_that_cannot_be_noted_are_said(

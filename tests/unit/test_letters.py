@@ -167,6 +167,30 @@ def test_marks_whose_letters_have_gone_go_first(tmp_path: Path) -> None:
     assert not letters.marks_of(tmp_path, second).exists()
 
 
+def test_days_that_a_clock_ahead_has_left_go_last_and_not_never(tmp_path: Path) -> None:
+    size = len(line())
+    days = [letters.day_of(NOW_MS + day * DAY_MS) for day in (0, 1, 400)]
+    for day in (400, 0, 1):
+        letters.append(tmp_path, line() * 10, Bounds(1 << 30, 365), NOW_MS + day * DAY_MS)
+    assert letters.append(tmp_path, line() * 10, Bounds(30 * size, 365), NOW_MS + DAY_MS) == days[:1]
+    assert letters.append(tmp_path, line() * 10, Bounds(30 * size, 365), NOW_MS + DAY_MS) == days[2:]
+    assert letters.days(tmp_path) == days[1:2]
+
+
+def test_newcomers_are_those_that_come_from_then_on(tmp_path: Path) -> None:
+    letters.append(tmp_path, line("a-0"), ROOMY, NOW_MS)
+    newcomers = letters.Newcomers(tmp_path, NOW_MS)
+    assert list(newcomers.take()) == []
+    letters.append(tmp_path, line("b-0") + b"{\n" + line("b-1"), ROOMY, NOW_MS)
+    letters.append(tmp_path, line("c-0"), ROOMY, NOW_MS + DAY_MS)
+    with letters.file_of(tmp_path, letters.day_of(NOW_MS + DAY_MS)).open("ab") as file:
+        file.write(line("c-1")[:9])
+    assert [letter.id for letter in newcomers.take()] == ["b-0", "b-1", "c-0"]
+    with letters.file_of(tmp_path, letters.day_of(NOW_MS + DAY_MS)).open("ab") as file:
+        file.write(line("c-1")[9:])
+    assert [letter.id for letter in newcomers.take()] == ["c-1"]
+
+
 def test_days_that_are_over_go(tmp_path: Path) -> None:
     for day in range(4):
         letters.append(tmp_path, line(), Bounds(1 << 30, 2), NOW_MS + day * DAY_MS)
