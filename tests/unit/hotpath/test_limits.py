@@ -29,6 +29,7 @@ def test_limits() -> None:
 
 def test_reasons_and_ledger() -> None:
     compiled = constants("layout.pxd")
+    assert max(metrics.Rejected) < compiled.pop("REJECTED_REASONS")
     reasons = {name: value for name, value in compiled.items() if name.startswith("REJECTED_") and value}
     assert reasons == {f"REJECTED_{reason.name}": reason.value for reason in metrics.Rejected}
     for name in ("RECEIVED", "ACCEPTED", "REPEATED", "RECEIVED_BYTES", "ACCEPTED_BYTES", "KERNEL_DROPPED"):
