@@ -8,6 +8,7 @@ with Producer("unix-stream:/run/ingestd/app.sock") as producer:
 
 import atexit
 import os
+from os import getpid
 from struct import error as StructError  # noqa: N812
 from time import time_ns
 from types import TracebackType
@@ -111,7 +112,7 @@ class Producer:
         IllegalStateException, and ValueError or TypeError for fields that no record can have. A call that raises has
         sent nothing, and the producer can be used on; so can one whose wait KeyboardInterrupt ended.
         """
-        if os.getpid() != self._pid:
+        if getpid() != self._pid:
             self._owner.check_process()
         topic = record.topic
         if topic is not self._topic:
@@ -152,7 +153,7 @@ class Producer:
         close() raises TimeoutException with their number: no record is forgotten in silence. If the producer had to end
         by itself, it raises why. In a forked child it does nothing.
         """
-        if self._closed or os.getpid() != self._pid:
+        if self._closed or getpid() != self._pid:
             return
         self._owner.check_may_wait()
         self._loop.close(timeout)
