@@ -10,11 +10,11 @@
         ├── RetriableException               retriable
         │   ├── TimeoutException             the time is over (also a TimeoutError)
         │   │   └── BufferExhaustedException the outgoing buffer stayed full for max_block_ms
-        │   ├── NetworkException             the connection ended in the middle of it
+        │   ├── NetworkException             the connection ended before the daemon had all of it
         │   ├── UnknownTopicOrPartitionException
         │   ├── NotEnoughReplicasException
         │   └── ThrottlingException          shed: the daemon had no room and its listener sheds
-        ├── OutcomeUnknownException          may be in Kafka or not; the daemon's memory of it has ended
+        ├── OutcomeUnknownException          may be in Kafka or not; whoever could tell does not know any more
         │   └── SessionForgottenException    not even known whether it was accepted
         ├── RecordTooLargeException
         ├── RecordBatchTooLargeException
@@ -89,7 +89,7 @@ class BufferExhaustedException(TimeoutException):
 
 
 class NetworkException(RetriableException):
-    """The connection ended before all of the record was written; nothing more is known."""
+    """The connection ended, and the daemon took nothing of the record."""
 
     code = 13
 

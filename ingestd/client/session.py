@@ -30,7 +30,6 @@ from ingestd.client.errors import (
     REJECTED_REASONS,
     ConfigException,
     KafkaException,
-    NetworkException,
     OutcomeUnknownException,
     SessionForgottenException,
     UnsupportedVersionException,
@@ -149,7 +148,8 @@ class Session:
         if self.state is not State.ENDED:
             self.state = State.ABSENT
         if self._answer == ANSWER_NONE:
-            error = NetworkException("the connection ended while the record was being written")
+            # The daemon keeps the whole records in front of the cut, and at this level nobody tells how many those are.
+            error = OutcomeUnknownException("the connection ended while its frame was being written: outcome not known")
             for frame in [frame for frame in self._inflight if frame.started]:
                 self._inflight.fail_frame(frame, error)
 

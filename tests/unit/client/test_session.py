@@ -281,12 +281,13 @@ def test_what_the_daemon_had_and_lost_is_reported() -> None:
 def test_level_none_is_done_when_written_and_lost_when_cut() -> None:
     kit = Kit(answer=0)
     kit.connect()
-    whole, cut, unsent = kit.add(), kit.add(), kit.add()
-    size = len(kit.session.output(1)[0])
-    kit.sent(size_bytes=size + 1)
+    whole, cut, unsent = kit.add(), kit.add(3), kit.add()
+    first, second = map(len, kit.session.output(2))
+    kit.sent(size_bytes=first + second - 1)
     assert errors(whole) == [None]
     kit.session.disconnected()
-    assert errors(cut) == [NetworkException]
+    assert errors(cut) == [OutcomeUnknownException] * 3
+    assert not any(error.retriable for error in map(Future.exception, cut) if error is not None)
     kit.connect()
     assert len(kit.sequences()) == 1
     assert errors(unsent) == [None]
