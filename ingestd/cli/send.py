@@ -176,6 +176,11 @@ def _send_frames(arguments: argparse.Namespace, pace: Pace) -> int:
     except TimeoutException as error:
         tally.end()
         raise HostError(f"{arguments.to}: {error}") from None
+    except KafkaException as error:
+        # The client ended by itself, and says why once more: its records have failed, and are counted.
+        print(f"ingestd send: {arguments.to}: {error_text(error)}", file=sys.stderr)
+        tally.end()
+        return ExitStatus.FAILED
     return tally.end()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.daemon import FakeDaemon
+
 LINES = [b"first", b"", b"with \xff\x00 in it", b"x" * 60_000, b"last without a newline"]
 
 
@@ -91,6 +93,15 @@ def test_a_line_beyond_a_datagram_is_told_and_the_others_go(tmp_path: Path) -> N
         assert b"larger than 65535 bytes" in ended.stderr
         assert b"2 sent, 1 failed" in ended.stderr
         assert [server.recv(100), server.recv(100)] == [b"a", b"b"]
+
+
+def test_a_daemon_that_refuses_the_client_ends_it_with_the_sums(tmp_path: Path) -> None:
+    with FakeDaemon(tmp_path) as daemon:
+        daemon.skew = 1
+        ended = send("--to", daemon.address, "--topic", "t", stdin=b"a\nb\n")
+    assert ended.returncode == 1
+    assert b"sequence_gap" in ended.stderr
+    assert b"ingestd send: 0 sent, 2 failed\n" in ended.stderr
 
 
 def test_where_nobody_listens_the_status_says_try_later(tmp_path: Path) -> None:
