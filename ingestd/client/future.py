@@ -26,13 +26,14 @@ class Owner:
     code, and may send.
     """
 
-    __slots__ = ("io_thread", "lock", "outbox_lock", "pid")
+    __slots__ = ("_conditions", "io_thread", "lock", "outbox_lock", "pid")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         """For registering with futures."""
         self.outbox_lock = threading.RLock()
         """May be waited for by who has the other one: a send() that came in the middle. Never the other way round."""
+        self._conditions = (threading.Condition(self.lock), threading.Condition(self.outbox_lock))
         self.pid = os.getpid()
         self.io_thread: threading.Thread | None = None
 
@@ -51,7 +52,7 @@ class Owner:
         """Who calls, if the producer's thread could not go on while it waits; empty for all others."""
         if self.in_callback():
             return "a callback"
-        if _is_held_here(self.lock) or _is_held_here(self.outbox_lock):
+        if any(map(_is_held_here, self._conditions)):
             return "a signal handler or finalizer in the middle of the producer's own code"
         return ""
 
@@ -125,12 +126,14 @@ class Future:
 
     def add_done_callback(self, function: "Callable[[Future], object]") -> None:
         """Calls `function(future)` once, in the producer's thread, or at once if the outcome is known."""
-        if self._state != _PENDING or not self._register(lambda: function(self)):
-            function(self)
+        if self._state == _PENDING:
+            self._owner.check_process()  # in a forked child nobody ever opens a lock that was closed at the fork
+            if self._register(lambda: function(self)):
+                return
+        function(self)
 
     def _register(self, waiter: Callable[[], object]) -> bool:
         """Whether the outcome is still to come; then `waiter` is called."""
-        self._owner.check_process()  # in a forked child nobody ever opens a lock that was closed at the fork
         waiters = [waiter]  # made before looking: where nothing is allocated or called, no finalizer comes in between
         with self._owner.lock:
             if self._state != _PENDING:
@@ -155,7 +158,8 @@ class Future:
             try:
                 acquire_within(waiter, timeout)
             finally:
-                self._forget(release)
+                if self._state == _PENDING:
+                    self._forget(release)
         return self._state != _PENDING
 
     def _forget(self, waiter: Callable[[], object]) -> None:
@@ -200,10 +204,10 @@ def _guarded(function: Callable[[], object]) -> None:
         logging.getLogger("ingestd.client").exception("a callback raised")
 
 
-def _is_held_here(lock: threading.RLock) -> bool:
-    """Whether the caller's own thread has the lock: then the caller came in the middle of what it guards."""
+def _is_held_here(condition: threading.Condition) -> bool:
+    """Whether the caller's own thread has its lock: then the caller came in the middle of what that guards."""
     try:
-        threading.Condition(lock).notify(0)  # is refused to all others
+        condition.notify(0)  # is refused to all others
     except RuntimeError:
         return False
     return True
