@@ -14,6 +14,7 @@ from ingestd.client.encoding import FRAME_ENVELOPE_BYTES, RECORD_ENVELOPE_BYTES
 from ingestd.client.errors import (
     KafkaException,
     NetworkException,
+    OutcomeUnknownException,
     RecordTooLargeException,
     TimeoutException,
 )
@@ -376,8 +377,9 @@ class Loop(threading.Thread):
         """Whatever happened: every record gets an outcome, and whoever waits is told."""
         try:
             self.outbox.close(self.failure)
-            late = TimeoutException("the producer was closed before an answer came: outcome not known")
-            self.unanswered = self._session.abandon(self.failure or late) + self._abandon_unsent(self.failure or late)
+            late = OutcomeUnknownException("the producer was closed before an answer came: outcome not known")
+            unsent = TimeoutException("the producer was closed before this record was sent")
+            self.unanswered = self._session.abandon(self.failure or late) + self._abandon_unsent(self.failure or unsent)
             if self._socket is not None:
                 self._socket.close()
         finally:

@@ -5,6 +5,7 @@ passes to us are closed by the kernel and never become ours. When a full arena m
 read are kept per socket, and the socket is not read until they are gone.
 """
 
+cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -97,6 +98,7 @@ cdef class Ring:
         self.used = 0
 
 
+@cython.no_gc_clear      # its end gives back to the window what it holds; see BatchView
 cdef class Datagram:
     """Made by `Intake.datagram`. Owns nothing of the fd's life; see intake.pyi for what callers must do next."""
 

@@ -6,6 +6,7 @@ more than 64 KiB is read on in an allocation of its own, which grows by doubling
 says who waits when that is used up.
 """
 
+cimport cython
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -42,6 +43,7 @@ cdef enum:
     TOPIC_ID_UNSET = -2                # an id that was never agreed is an invalid topic
 
 
+@cython.no_gc_clear      # its end gives back to the window what it holds; see BatchView
 cdef class Stream:
     """Made by `Intake.stream`. Owns nothing of the fd's life; see intake.pyi for what callers must do next."""
 

@@ -282,7 +282,9 @@ def test_close_reports_what_was_not_answered(tmp_path: Path) -> None:
         producer.send(ProducerRecord("t", "w"))
         with pytest.raises(TimeoutException, match=r"records not answered within 0.2 s: 2"):
             producer.close(timeout=0.2)
-        assert isinstance(future.exception(0), TimeoutException)
+        error = future.exception(0)
+        assert isinstance(error, OutcomeUnknownException)
+        assert not error.retriable
         assert len(calls) == 1
         producer.close()
 

@@ -1,5 +1,6 @@
 """Datagrams: frames and lines in them, senders, waiting, what the kernel dropped. No sockets: fed."""
 
+import gc
 import socket
 import struct
 
@@ -138,6 +139,19 @@ def fill(rig: Rig) -> None:
         flags, _ = stream.feed(b"x" * 3_000 + b"\n", NOW_MS, TICK_MS)
         if flags & BLOCKED:
             return
+
+
+def test_a_socket_in_a_garbage_cycle_gives_back_what_it_holds() -> None:
+    rig = Rig(buffer_bytes=1 << 20, partitions=1)
+    datagram = rig.intake.datagram_fed(rig.listener("lines"), b"", True)
+    fill(rig)
+    assert datagram.feed([b"a" * 5000], NOW_MS, TICK_MS, [ipv4("192.0.2.1", 9)]) & BLOCKED
+    assert rig.intake.held_bytes > 5000
+    ring: list[object] = [datagram]
+    ring.append(ring)
+    del ring, datagram
+    gc.collect()
+    assert rig.intake.held_bytes == 0
 
 
 def test_full_arena_holds_what_was_read() -> None:

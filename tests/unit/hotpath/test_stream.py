@@ -1,5 +1,6 @@
 """A connection: sessions, waiting and going on, held bytes, the end."""
 
+import gc
 import os
 import struct
 
@@ -228,6 +229,18 @@ def test_no_confirmation_in_sight() -> None:
     assert stream.error_reason == Rejected.STALLED
     assert rig.intake.held_bytes == 0
     rig.check()
+
+
+def test_a_stream_in_a_garbage_cycle_gives_back_what_it_holds() -> None:
+    rig = Rig()
+    stream = rig.stream("lines")
+    push(stream, b"no end")
+    ring: list[object] = [stream]
+    assert rig.intake.held_bytes == 6
+    ring.append(ring)
+    del ring, stream
+    gc.collect()
+    assert rig.intake.held_bytes == 0
 
 
 def test_topic_wait_and_refusal() -> None:
