@@ -21,7 +21,7 @@ from ingestd import letters
 from ingestd.cli.common import address_argument, error_text, probe
 from ingestd.client import KafkaException, Producer, ProducerRecord
 from ingestd.client.address import Address
-from ingestd.client.errors import ApiException, TimeoutException
+from ingestd.client.errors import ApiException, OutcomeUnknownException, TimeoutException
 from ingestd.client.future import Future
 from ingestd.errors import ExitStatus, HostError
 from ingestd.letters import Letter, Newcomers
@@ -79,6 +79,15 @@ def _content(letter: Letter) -> bytes:
     return found.digest()
 
 
+def _is_open(future: Future) -> bool:
+    """Whether the daemon may have it and has not answered, for a future that has an outcome or whose producer ended."""
+    try:
+        error = future.exception(0.0)
+    except TimeoutException:
+        return True
+    return isinstance(error, OutcomeUnknownException) and not error.reason
+
+
 class Replay:
     """One run over the letters of ``directory`` to the daemon at ``address``."""
 
@@ -118,19 +127,18 @@ class Replay:
             )
             try:
                 for batch in self._batches(found):
-                    self._round(to, batch)
                     if self._unanswered:
-                        self.stopped = True
+                        self.stopped = bool(batch)
                         break
+                    self._round(to, batch)
             except TimeoutException as error:
                 raise HostError(f"{self._address}: {error}") from None
             finally:
                 # Some answers come while it closes; that others did not is in their futures.
                 with suppress(KafkaException):
                     to.close(CLOSE_TIMEOUT_S)
-                before = self.left
                 self._note(self._unanswered, 0.0)
-                self.under_way = self.left - before
+                self.under_way = sum(_is_open(each.future) for each in self._unanswered)
 
     def _batches(self, found: Iterable[tuple[str, Letter]]) -> Iterator[list[tuple[str, Letter]]]:
         batch: list[tuple[str, Letter]] = []
@@ -251,7 +259,10 @@ class Replay:
         """Says the sums and gives the exit status."""
         print(f"{self.delivered} delivered, {self.failed_again} failed once more (new letters), {self.left} stay open")
         if self.lost_anew:
-            print(f"{self.lost_anew} of those failed once more without a new letter: make room for the daemon's first")
+            print(
+                f"{self.lost_anew} of those failed once more, and {self._directory} has no new letter of them: make"
+                " room for the daemon's first, and replay from its own state.directory"
+            )
         if self.stopped:
             print(f"stopped: answers took longer than {ANSWER_TIMEOUT_S:.0f} s; what was not sent stays open, too")
         if self.under_way:

@@ -111,6 +111,15 @@ class InFlight:
         self._fail(frame, 0, len(frame.futures), error)
         self._prune()
 
+    def fail_all(self, begun: KafkaException, unsent: KafkaException) -> int:
+        """All open ones have failed, with `unsent` where nothing of their frame was written; returns their number."""
+        count = 0
+        for frame in self._frames:
+            count += frame.open
+            self._fail(frame, 0, len(frame.futures), begun if frame.started else unsent)
+        self._prune()
+        return count
+
     def _fail(self, frame: Frame, low: int, high: int, error: KafkaException) -> None:
         for index in range(low, high):
             future = frame.futures[index]

@@ -13,7 +13,6 @@ from ingestd.client.datagrams import DatagramSession
 from ingestd.client.encoding import FRAME_ENVELOPE_BYTES, RECORD_ENVELOPE_BYTES
 from ingestd.client.errors import (
     KafkaException,
-    NetworkException,
     OutcomeUnknownException,
     RecordTooLargeException,
     TimeoutException,
@@ -87,6 +86,7 @@ class Loop(threading.Thread):
         self._poller.register(self._wakeup.descriptor, select.POLLIN)
         self.failure: KafkaException | None = None
         """Why it ended, unless it was closed."""
+        self._end_error: KafkaException | None = None  # what whoever asks for a flush at the end, or after it, is told
         self.unanswered = 0
         """How many records had no outcome when it ended."""
 
@@ -103,7 +103,7 @@ class Loop(threading.Thread):
         request = Flush()
         self._requests.append(request)
         if self._wakeup is None:
-            self._finish_requests(self.failure)  # the thread may have looked before this one came
+            self._finish_requests()  # the thread may have looked before this one came
         self.wake()
         return request
 
@@ -378,17 +378,18 @@ class Loop(threading.Thread):
         try:
             self.outbox.close(self.failure)
             late = OutcomeUnknownException("the producer was closed before an answer came: outcome not known")
-            unsent = TimeoutException("the producer was closed before this record was sent")
-            self.unanswered = self._session.abandon(self.failure or late) + self._abandon_unsent(self.failure or unsent)
+            unsent: KafkaException = TimeoutException("the producer was closed before this record was sent")
+            begun, unsent = self.failure or late, self.failure or unsent
+            self.unanswered = self._session.abandon(begun, unsent) + self._abandon_unsent(unsent)
             if self._socket is not None:
                 self._socket.close()
         finally:
-            self._wakeup = None  # first: who asks for a flush from here on looks after it
-            error = self.failure
-            if error is None and self.unanswered:
-                error = NetworkException("the producer was closed before everything was answered")
+            self._end_error = self.failure
+            if self.failure is None and self.unanswered:
+                self._end_error = OutcomeUnknownException("the producer was closed before everything was answered")
+            self._wakeup = None  # who asks for a flush from here on looks after it
             self._requests.extendleft(self._flushes)
-            self._finish_requests(error)
+            self._finish_requests()
 
     def _abandon_unsent(self, error: KafkaException) -> int:
         count = 0
@@ -399,11 +400,11 @@ class Loop(threading.Thread):
             count += len(entries)
         return count
 
-    def _finish_requests(self, error: KafkaException | None) -> None:
+    def _finish_requests(self) -> None:
         """Each is taken by one thread, whoever else is at it."""
         while True:
             try:
                 request = self._requests.popleft()
             except IndexError:
                 return
-            request.finish(error)
+            request.finish(self._end_error)

@@ -109,6 +109,7 @@ class Outbox:
         """Waits until there may be room. However it ends, nothing of it is left behind."""
         waiter = closed_lock()
         with self._lock:
+            self._check(entry)  # whoever makes that true from here on wakes the waiter
             self._waiters[waiter] = None
         try:
             # Room may have come before the waiter was registered.

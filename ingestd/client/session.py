@@ -158,10 +158,11 @@ class Session:
         self._queue(protocol.frame(protocol.CLOSE, b""))
         self.state = State.CLOSING
 
-    def abandon(self, error: KafkaException) -> int:
-        """Gives up everything that is open, with this error; returns how many records that were."""
-        count = sum(frame.open for frame in self._inflight)
-        self._inflight.fail(1, self._next_sequence, error)
+    def abandon(self, begun: KafkaException, unsent: KafkaException) -> int:
+        """Gives up everything that is open, with `unsent` where no byte of a record's frame was ever written, else with
+        `begun`; returns how many records that were.
+        """
+        count = self._inflight.fail_all(begun, unsent)
         self._output.clear()
         self.output_bytes = 0
         self.state = State.ENDED

@@ -10,6 +10,8 @@ class Wakeup:
     That needs no lock, so a signal handler may come in the middle of it.
     """
 
+    descriptor = -1  # none was to be had
+
     def __init__(self) -> None:
         self.descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
@@ -21,4 +23,5 @@ class Wakeup:
         os.eventfd_read(self.descriptor)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at the end of the interpreter `os` is empty
-        close(self.descriptor)
+        if self.descriptor >= 0:
+            close(self.descriptor)

@@ -60,6 +60,8 @@ def _drop_ins(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as refused:
+        if not os.access(folder.parent, os.X_OK):
+            return []  # nor may the file next to it be read, which is said of that one
         cure = "Let this user read and enter the folder: what is in it counts"
         raise ConfigurationError([Fault(str(folder), "", f"cannot be read: {refused.strerror}", cure)]) from None
 

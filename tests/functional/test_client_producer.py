@@ -289,6 +289,23 @@ def test_close_reports_what_was_not_answered(tmp_path: Path) -> None:
         producer.close()
 
 
+def test_what_was_never_sent_can_be_sent_again(tmp_path: Path) -> None:
+    daemon = FakeDaemon(tmp_path)
+    with daemon:
+        producer = Producer(daemon.address)
+        producer.send(ProducerRecord("t", "v")).result(10)
+    futures = [producer.send(ProducerRecord("t", "in the session"))]
+    with pytest.raises(TimeoutException):
+        producer.flush(0.2)
+    futures.append(producer.send(ProducerRecord("t", "in the outbox")))
+    with pytest.raises(TimeoutException, match=r"records not answered within 0\.2 s: 2"):
+        producer.close(timeout=0.2)
+    errors = [future.exception(0) for future in futures]
+    assert [(type(error), error.retriable) for error in errors if error] == [(TimeoutException, True)] * 2
+    with pytest.raises(OutcomeUnknownException):
+        producer.flush()
+
+
 def test_a_closed_producer_says_so(tmp_path: Path) -> None:
     with FakeDaemon(tmp_path) as daemon:
         producer = Producer(daemon.address)

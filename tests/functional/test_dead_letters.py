@@ -223,7 +223,7 @@ def test_what_fails_once_more_without_a_new_letter_stays_open(
         status, out, _ = told(capsys, "replay", "--directory", kept, "--to", daemon.address)
     assert status == 1
     assert out.splitlines()[0] == "3 delivered, 0 failed once more (new letters), 1 stay open"
-    assert "1 of those failed once more without a new letter" in out
+    assert f"1 of those failed once more, and {kept} has no new letter of them" in out
     assert ids(capsys, kept) == ["aa-1", "aa-2"]
 
 
@@ -252,6 +252,20 @@ def test_without_answers_nothing_more_is_sent(
     assert "stopped: answers took longer" in out
     assert ("2 are under way" in out) == (left == 2)
     assert len(ids(capsys, kept)) == 3 + left
+
+
+def test_late_answers_to_all_there_was_are_no_stop(
+    kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letter_replay, "ANSWER_TIMEOUT_S", 0.1)
+    with FakeDaemon(tmp_path) as daemon:
+        daemon.delivering = False
+        timer = threading.Timer(0.5, daemon.deliver)
+        timer.start()
+        status, out, _ = told(capsys, "replay", "--maybe", "--directory", kept, "--to", daemon.address)
+        timer.cancel()
+    assert (status, out) == (0, "5 delivered, 0 failed once more (new letters), 0 stay open\n")
+    assert ids(capsys, kept) == []
 
 
 def test_there_is_one_replay_at_a_time(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

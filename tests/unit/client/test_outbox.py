@@ -13,7 +13,7 @@ from ingestd.client.errors import (
     RecordTooLargeException,
     TimeoutException,
 )
-from ingestd.client.future import Future, Owner
+from ingestd.client.future import Future, Owner, closed_lock
 from ingestd.client.outbox import RECORD_OVERHEAD_BYTES, Entry, Outbox
 
 RECORD_BYTES = 100
@@ -162,6 +162,21 @@ def test_who_is_interrupted_while_waiting_leaves_nothing_behind(monkeypatch: pyt
     kit = Kit(room=1)
     kit.put()
     with pytest.raises(KeyboardInterrupt):
+        kit.outbox.put(kit.entry(), 60)
+    assert not kit.outbox._waiters
+
+
+def test_a_close_between_the_look_and_the_waiting_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = Kit(room=1)
+    kit.put()
+
+    def closing() -> threading.Lock:
+        kit.outbox.close()
+        return closed_lock()
+
+    monkeypatch.setattr("ingestd.client.outbox.closed_lock", closing)
+    monkeypatch.setattr("ingestd.client.outbox.acquire_within", lambda *_: pytest.fail("it waits"))
+    with pytest.raises(IllegalStateException):
         kit.outbox.put(kit.entry(), 60)
     assert not kit.outbox._waiters
 

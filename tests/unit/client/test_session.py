@@ -15,6 +15,7 @@ from ingestd.client.errors import (
     OutcomeUnknownException,
     RecordTooLargeException,
     SessionForgottenException,
+    TimeoutException,
     UnsupportedVersionException,
 )
 from ingestd.client.frame import Confirm, FrameError, FrameReader, Hello
@@ -310,8 +311,19 @@ def test_abandon_fails_everything_and_counts() -> None:
     futures = kit.add(2) + kit.add(3)
     kit.sent()
     kit.say(Accepted(1, 5), Delivered(0, 0, -1, "t", (Run(1, 1),)))
-    assert kit.session.abandon(NetworkException("gone")) == 4
+    assert kit.session.abandon(NetworkException("gone"), TimeoutException("not sent")) == 4
     assert errors(futures) == [None] + [NetworkException] * 4
+
+
+def test_what_is_abandoned_unsent_is_told_apart() -> None:
+    """Frames of which nothing was written can be sent again without harm."""
+    kit = Kit()
+    kit.connect()
+    begun = kit.add(1)
+    kit.sent()
+    futures = begun + kit.add(2)
+    assert kit.session.abandon(NetworkException("gone"), TimeoutException("not sent")) == 3
+    assert errors(futures) == [NetworkException, TimeoutException, TimeoutException]
 
 
 def test_a_redirect_is_handed_on() -> None:
