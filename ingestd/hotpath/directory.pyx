@@ -364,9 +364,11 @@ cdef class Directory(Tables):
         cdef Walker walker
         rows = set()
         while entry >= 0:
-            self.walk(<uint32_t>entry, &walker)
-            while walk_next(&walker):
-                if walker.kind == PROVENANCE_SESSION:
-                    rows.add(walk_row(&walker))
+            # Whoever sent what is done has heard of it, though its bytes may still be on their way.
+            if state_of(&self.directory[entry]) not in (STATE_DONE, STATE_FAILED):
+                self.walk(<uint32_t>entry, &walker)
+                while walk_next(&walker):
+                    if walker.kind == PROVENANCE_SESSION:
+                        rows.add(walk_row(&walker))
             entry = self.newer[entry]
         return rows

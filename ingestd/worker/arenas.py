@@ -55,10 +55,12 @@ def open_arenas(plan: WorkerPlan, row: Row, status: StatusPipe, now_ms: int) -> 
         take_over_memory(in_memory, draining, row, now_ms)
         return _together(in_memory, draining)
     own = _open(plan.arena_path, status, now_ms) if Path(plan.arena_path).exists() else None
+    _discard_draft(Path(plan.arena_path))
     if own is not None and (reason := _outlived(own, plan.config)):
         logger.info("%s: the old one is drained", reason)
         own.close()
-        own, moved = _replace(Path(plan.arena_path), buffer_bytes, now_ms)
+        moved = _replace(Path(plan.arena_path), buffer_bytes, now_ms)
+        own = _open(plan.arena_path, status, now_ms)
         if (old := _open(str(moved), status, now_ms)) is not None:
             draining.append(old)
     if own is None:
@@ -142,20 +144,35 @@ def _create(path: str | None, buffer_bytes: int, now_ms: int) -> Arena:
         raise HostOutOfSpaceError("an arena in memory", buffer_bytes, 0) from error
 
 
-def _replace(path: Path, buffer_bytes: int, now_ms: int) -> tuple[Arena, Path]:
-    """A fresh arena in ``path``, and where the one is that was there, to be drained.
+def _replace(path: Path, buffer_bytes: int, now_ms: int) -> Path:
+    """Puts a fresh arena in ``path``; returns where the one is that was there, to be drained.
 
-    HostError: there is no room for a fresh one. Then the old one is in its place again: with its former settings the
-    worker goes on with it, and what is buffered is not left to an operator who finds room for both.
+    HostError: there is no room for a fresh one. Then the old one has not moved: with its former settings the worker
+    goes on with it, and what is buffered is not left to an operator who finds room for both. Nor has it wherever we
+    die before both have room.
     """
-    moved = _move_away(path)
+    draft = _draft(path)
     try:
-        return _create(str(path), buffer_bytes, now_ms), moved
+        _create(str(draft), buffer_bytes, now_ms).close()
     except HostError:
-        moved.rename(path)
-        sync_directory(path.parent)
-        logger.error("%s stays as it was: without the change of buffer.memory the daemon goes on with it", path)
+        logger.error("%s stays as it was: with the former buffer.memory and topics the daemon goes on with it", path)
         raise
+    moved = _move_away(path)
+    draft.rename(path)
+    sync_directory(path.parent)
+    return moved
+
+
+def _draft(path: Path) -> Path:
+    """An arena that is to take the place of the one in ``path``; it never holds records."""
+    return path.with_name(path.name + ".fresh")
+
+
+def _discard_draft(path: Path) -> None:
+    """What a death while one was being made has left would only take room."""
+    draft = _draft(path)
+    for left in (draft, draft.with_name(draft.name + ".new")):
+        left.unlink(missing_ok=True)
 
 
 def _free_bytes(path: str | None) -> int:

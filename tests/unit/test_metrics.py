@@ -36,11 +36,13 @@ def numbers(prefix: str, text: str = LAYOUT) -> dict[str, int]:
 
 
 def test_the_record_path_counts_under_the_same_numbers() -> None:
-    rejected = numbers("REJECTED")
+    rejected, failed, dropped = numbers("REJECTED"), numbers("FAILED"), numbers("DROPPED")
+    places = tuple(found.pop("REASONS") for found in (rejected, failed, dropped))
+    assert places == (REJECTED_PLACES, FAILED_PLACES, DROPPED_PLACES)
     assert rejected.pop("NONE") == 0
     assert rejected == {reason.name: int(reason) for reason in Rejected}
-    assert numbers("DROPPED").items() <= {reason.name: int(reason) for reason in Dropped}.items()
-    assert numbers("FAILED").items() <= {reason.name: int(reason) for reason in Failed}.items()
+    assert dropped.items() <= {reason.name: int(reason) for reason in Dropped}.items()
+    assert failed.items() <= {reason.name: int(reason) for reason in Failed}.items()
     assert numbers("LEDGER")["WORDS"] == LEDGER_WORDS
     ledger = numbers("LEDGER", LAYOUT.partition("cdef enum Ledger:")[2].partition("cdef")[0])
     assert (ledger.pop("REJECTED"), ledger.pop("FAILED"), ledger.pop("DROPPED")) == (

@@ -263,6 +263,8 @@ class Lane(ExpiringLane):
     def _back_off(self, tick_ms: int) -> None:
         self.failures += 1
         self.retry_at_ms = tick_ms + self._backoff(self.failures)
+        if self.window and self.window[0].action is Action.DENIED:
+            self.denied_pause_ms = self.retry_at_ms
 
     # -- gaps
 

@@ -64,6 +64,7 @@ class LaneQueue:
         "cursor",
         "denied_code",
         "denied_last_ms",
+        "denied_pause_ms",
         "denied_since_ms",
         "failures",
         "figures",
@@ -129,8 +130,8 @@ class LaneQueue:
         """Monotonic; 0: at once."""
         self.failures = 0
         self.waiting_bytes = 0
-        self.denied_since_ms = self.denied_last_ms = -1
-        """Monotonic time of the first and the last answer in a row that denied the topic; -1: the last did not."""
+        self.denied_since_ms = self.denied_last_ms = self.denied_pause_ms = -1
+        """When the topic was denied first and last in a row (-1: it was not), and the end of our own pause then."""
         self.denied_code = 0
         self.last_offset = -1
         self.bumps = 0
@@ -497,11 +498,12 @@ class LaneQueue:
                 before.overtaken = True
 
     def _note_denial(self, action: Action, code: int, tick_ms: int) -> None:
-        """Keeps the time since which the broker has denied the topic without a break; being away is one."""
+        """Keeps the time since which the broker has denied the topic without a break: being away is one, a pause of our
+        own is none."""
         if action is not Action.DENIED:
             self.denied_since_ms = -1
             return
-        if self.denied_since_ms < 0 or tick_ms - self.denied_last_ms > DENIAL_PAUSE_MS:
+        if self.denied_since_ms < 0 or tick_ms - max(self.denied_last_ms, self.denied_pause_ms) > DENIAL_PAUSE_MS:
             self.denied_since_ms = tick_ms
         self.denied_last_ms = tick_ms
         self.denied_code = code

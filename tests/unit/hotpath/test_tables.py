@@ -141,6 +141,18 @@ def test_a_session_that_came_back_is_not_forgotten_with_what_it_sent() -> None:
     assert arena.session_open(b"m" * 16, NOW_MS).index == 0
 
 
+def test_records_with_an_outcome_keep_no_row_though_their_bytes_are_on_their_way() -> None:
+    arena = small_arena(None, session_capacity=1)
+    arena.session_open(b"a" * 16, NOW_MS)
+    entry = hold_record(arena, 0)
+    arena.session_close(0)
+    view = arena.dispatch(entry, 1, 0, 0, 0, NOW_MS)
+    arena.done(entry)
+    assert arena.view_count(entry) == 1
+    assert arena.session_open(b"b" * 16, NOW_MS).index == 0
+    view.release()
+
+
 def test_a_row_is_not_given_out_while_its_records_are_in_the_arena(tmp_path: Path) -> None:
     arena = small_arena(tmp_path / "a.arena", session_capacity=1)
     arena.session_open(b"a" * 16, NOW_MS)

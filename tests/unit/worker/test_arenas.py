@@ -91,6 +91,32 @@ def test_without_room_for_another_size_the_arena_stays_in_its_place(
     found.own.close()
 
 
+def test_a_death_while_a_fresh_arena_is_made_moves_nothing(
+    tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(leave(tmp_path / "worker-0.arena", 1000, accepted=1))
+    create = Arena.create
+
+    class Dying:
+        open = Arena.open
+
+        @staticmethod
+        def create(draft: str, **settings: int) -> Arena:
+            create(draft, **settings).close()
+            Path(draft + ".new").touch()
+            raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(arenas, "Arena", Dying)
+        with pytest.raises(SystemExit):
+            opened(row, path, 8 << 20)
+    assert len(list(tmp_path.glob("worker*"))) == 3
+    found = opened(row, path, 2 << 20)
+    assert (found.draining, found.own.buffered_records) == ([], 1)
+    assert list(tmp_path.glob("worker*")) == [path]
+    found.own.close()
+
+
 def test_a_session_goes_on_where_it_stood_last(tmp_path: Path, row: Row) -> None:
     left = [leave(tmp_path / f"worker-0.drain-{number}.arena", 1000 * number, number) for number in (1, 2, 3)]
     found = opened(row, tmp_path / "worker-0.arena", 4 << 20, *left)

@@ -219,6 +219,19 @@ def test_an_outage_between_two_denials_is_none() -> None:
         assert lane.denied_since_ms == since_ms
 
 
+def test_a_pause_of_our_own_between_two_denials_is_no_outage() -> None:
+    """retry.backoff.max.ms may be minutes."""
+    lane = Lane("t", 0, lambda _: 120_000)
+    lane.identity(7, 0)
+    lane.enqueue(make_item(1))
+    for tick_ms in range(0, 600_000, 120_000):
+        item = lane.take(NOW_MS, tick_ms)
+        assert item is not None
+        lane.failed(item, DENIED, tick_ms)
+        lane.resolve(tick_ms)
+    assert (lane.denied_since_ms, lane.denied_last_ms) == (0, 480_000)
+
+
 def test_without_idempotence_nobody_waits_for_a_producer_id() -> None:
     lane = recovered_lane(Numbers(3, 0), 2, idempotent=False)
     [first] = take_all(lane)
