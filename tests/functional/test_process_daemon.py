@@ -402,6 +402,7 @@ def test_a_worker_without_descriptors_turns_away_and_recovers(make_daemon: MakeD
         daemon.wait_for(lambda: daemon.ledger()["accepted"] == 1, 10, "the late one accepted")
 
 
+@pytest.mark.soak  # it waits as long as a worker does for the lock of one that is dying
 def test_an_arena_of_another_daemon_is_named(make_daemon: MakeDaemon, tmp_path: Path) -> None:
     shared = str(tmp_path / "arenas")
     first = make_daemon(LINES, settings={"arena.directory": shared})

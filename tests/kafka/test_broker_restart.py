@@ -78,6 +78,7 @@ def test_nothing_is_lost_doubled_or_reordered_in_twenty_restarts(
     restart_under_load(start_cluster, make_daemon, topic_name, [False, True] * 10, seed)
 
 
+@pytest.mark.soak  # tests/faults/test_brokers.py has it, too
 @pytest.mark.three_nodes
 def test_the_leader_is_killed(
     start_cluster: Callable[..., Cluster], make_daemon: Callable[..., Daemon], topic_name: str, seed: int
