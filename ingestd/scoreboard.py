@@ -48,13 +48,15 @@ def boot_id() -> int:
 
 
 def start_ticks(pid: int) -> int:
-    """When a process was started, in clock ticks since the boot (proc_pid_stat(5), field 22); 0: none is to be seen."""
+    """When a process was started, in clock ticks since the boot (proc_pid_stat(5), field 22); 0: none is to be seen, or
+    it has ended and nobody has taken note of that (a zombie)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return 0
     # The second field is a name in parentheses, which may hold blanks and parentheses.
-    return int(stat.rpartition(b")")[2].split()[19])
+    fields = stat.rpartition(b")")[2].split()
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 class HeaderWord(IntEnum):

@@ -151,8 +151,12 @@ def _list(found: Iterable[Kept], *, as_json: bool) -> None:
 
 
 def _show(found: Iterable[Kept], *, as_json: bool) -> None:
+    none = True
     for day, letter, is_open in found:
+        none = False
         print(json.dumps(_entry(day, letter, is_open)) if as_json else _page(letter, is_open))
+    if none and not as_json:
+        print("no dead letters")
 
 
 def _entry(day: str, letter: Letter, is_open: bool) -> dict[str, Any]:

@@ -41,12 +41,12 @@ def take_over_set_aside(own: Arena, draining: list[Arena], plan: WorkerPlan, sta
         if salvaged.arena_id not in settled:
             records = own.take_over(salvaged, Dropped.SET_ASIDE, now_ms=now_ms)
             logger.error(
-                "took over %s, %s and the books of %s: dropped with it %s, %s of them in good batches",
+                "took over %s, %s and the books of %s: dropped with it %s; of them in good batches: %s",
                 counted(len(salvaged.topics), "topic"),
                 counted(len(salvaged.sessions), "session"),
                 path.name,
                 counted(records, "record"),
-                "an unknown number" if salvaged.buffered_records < 0 else salvaged.buffered_records,
+                "not known" if salvaged.buffered_records < 0 else salvaged.buffered_records,
             )
         try:
             arena_files.booked(path)

@@ -254,6 +254,11 @@ def test_without_answers_nothing_more_is_sent(
     assert len(ids(capsys, kept)) == 3 + left
 
 
+def test_an_id_that_is_not_there_is_said(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(capsys, "show", "--directory", kept, "nosuchid")[:2] == (0, "no dead letters\n")
+    assert told(capsys, "show", "--json", "--directory", kept, "nosuchid")[:2] == (0, "")
+
+
 def test_late_answers_to_all_there_was_are_no_stop(
     kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

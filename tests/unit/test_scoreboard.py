@@ -57,6 +57,13 @@ def test_a_process_has_a_start_and_a_host_a_boot() -> None:
     assert 0 < ticks / os.sysconf("SC_CLK_TCK") < time.clock_gettime(time.CLOCK_BOOTTIME)
     assert ticks == scoreboard.start_ticks(os.getpid())
     assert scoreboard.start_ticks(1 << 22 | 1) == 0
+
+
+def test_a_process_that_has_ended_and_is_not_reaped_was_never_started() -> None:
+    child = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert scoreboard.start_ticks(child) == 0
+    os.waitpid(child, 0)
     assert 0 < scoreboard.boot_id() < 1 << 128
 
 
