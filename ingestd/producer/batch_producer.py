@@ -88,7 +88,7 @@ class BatchProducer:
         self._attachments: dict[Any, Attachment] = {}
         self._waiting = False
         """Some attachment has batches that enter their lanes once the cluster is known."""
-        self._shares = Shares(self._attachments, relieved, events.on_freed, loop, clock)
+        self._shares = Shares(self._attachments, relieved, events.on_freed, loop)
         self._in_force = InForce(settings, topics)
         self._accumulator = Accumulator(settings.max_request_size)
         self.dead_letters = DeadLetters(state_directory, listeners, letters_bounds)

@@ -6,13 +6,13 @@ slow broker gets large batches, and an outage fills the arena with records and n
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from ingestd.producer.attachment import Attachment
 from ingestd.producer.budget import RELAXED_LEVEL
-from ingestd.producer.common import Clock
 from ingestd.producer.lanes.delivery import Lane
 
 CROWD: Final = 2
@@ -23,7 +23,8 @@ REVIEW_MS_MAX: Final = 1000
 LEVEL_STEP: Final = 0.005
 """A change of the arena's level that counts."""
 REVIEW_PAUSE: Final = 50
-"""Of the time that a look took: so much is left between two at least, so that many partitions do not cost much."""
+"""Of the CPU time that a look took: so much is left between two at least, so that many partitions do not cost much.
+By the wall clock, a look that others had the processor during would put off the next one while an arena fills."""
 
 
 class Shares:
@@ -38,7 +39,6 @@ class Shares:
         relieved: Callable[[], None] | None,
         released: Callable[[], None],
         loop: asyncio.AbstractEventLoop,
-        clock: Clock,
     ) -> None:
         self._attachments = attachments
         self._relieved = relieved
@@ -46,7 +46,6 @@ class Shares:
         self._relieving = False
         """``relieved`` is about to be called."""
         self._loop = loop
-        self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -88,12 +87,13 @@ class Shares:
 
     def _review(self, delay_ms: int) -> None:
         self._timer = None
-        began_ms = self._clock.tick_ms()
+        began_ns = time.thread_time_ns()
         looked_at = [attachment for attachment in self._attachments.values() if attachment.intake is not None]
         changed = [self._review_one(attachment) for attachment in looked_at]
         if any(one.arena.level >= RELAXED_LEVEL or one.budget.held for one in looked_at):
             delay_ms = REVIEW_MS if any(changed) else min(2 * delay_ms, REVIEW_MS_MAX)
-            delay_ms = max(delay_ms, REVIEW_PAUSE * (self._clock.tick_ms() - began_ms))
+            took_ms = (time.thread_time_ns() - began_ns) // 1_000_000
+            delay_ms = max(delay_ms, REVIEW_PAUSE * took_ms)
             self._timer = self._loop.call_later(delay_ms / 1000, self._review, delay_ms)
 
     def _review_one(self, attachment: Attachment) -> bool:
