@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
         help="datagrams in a Unix socket's queue; needs root, else the host's (default %(default)s)",
     )
     parser.add_argument(
-        "--udp-port", type=int, default=15514, help="this one and the next are used (default %(default)s)"
+        "--udp-port", type=int, default=15514, help="this one and the next three are used (default %(default)s)"
     )
     parser.add_argument("--output", type=Path, default=ROOT / "results", help="folder (default %(default)s)")
     arguments = parser.parse_args()

@@ -2,12 +2,15 @@
 
 What a record costs depends on how many share a batch, and that is about rate x linger.ms / partitions, whoever the
 producer is: so the pair is measured where both have batches of a record or two (judged), and where few partitions
-have far larger ones than many, which is shown. Memory is looked at behind each.
+have far larger ones than many, which is shown. Both daemons run at once and are loaded in turns, so that what else the
+machine does meets both. Memory is looked at behind each.
 """
 
+import statistics
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from benchmarks.daemon import TOPIC, Daemon, Settings
 from benchmarks.machine import MIB, Cores, Meter, rss_bytes
@@ -28,80 +31,114 @@ BURST: Final = 10
 
 
 class Load(NamedTuple):
-    """Records per second, and how long a batch may wait for more."""
+    """Records per second, how long a batch may wait for more, and in how many turns it is measured."""
 
     rate: int
     linger_ms: int
+    turns: int
     judged: bool = False
 
 
-LOADS: Final = (Load(2_000, 5, judged=True), Load(20_000, 5), Load(20_000, 1_000), Load(50_000, 10_000))
+LOADS: Final = (
+    Load(2_000, 5, turns=8, judged=True),
+    Load(20_000, 5, turns=8),
+    Load(20_000, 1_000, turns=2),
+    Load(50_000, 10_000, turns=1),
+)
+
+
+class Side:
+    """One daemon with its sink, and what it was seen to cost."""
+
+    def __init__(self, sink: Sink, daemon: Daemon, settings: Settings) -> None:
+        self._sink = sink
+        self._daemon = daemon
+        self._settings = settings
+        self._delivered = 0
+        self.us: list[float] = []
+        self._deliver(WARM_UP_RECORDS, 20_000)
+        self._before = sink.counters()
+        self._warm = self._delivered
+
+    @classmethod
+    def run(
+        cls, stack: ExitStack, cores: Cores, folder: Path, arena_folder: Path, udp_port: int, settings: Settings
+    ) -> Self:
+        """Starts both, until ``stack`` ends them; ready and warm."""
+        folder.mkdir()
+        arena_folder = arena_folder / folder.name
+        arena_folder.mkdir()
+        sink = stack.enter_context(Sink.run(folder, [f"{TOPIC}:{settings.partitions}"]))
+        settings = settings._replace(bootstrap=f"127.0.0.1:{sink.port}")
+        daemon = stack.enter_context(Daemon.run(folder, settings, udp_port, arena_folder))
+        cores.measured(daemon.worker_pid)
+        return cls(sink, daemon, settings)
+
+    def turn(self, records: int, rate: int) -> None:
+        """Loads it, and notes what a record cost the worker."""
+        meter = Meter(self._daemon.worker_pid)
+        self._deliver(records, rate)
+        self.us.append(meter.read().cpu_s / records * 1e6)
+
+    def _deliver(self, records: int, rate: int) -> None:
+        _send(self._daemon, records, rate)
+        self._delivered += records
+        self._daemon.wait_delivered(self._delivered)
+
+    def sample(self) -> dict[str, Any]:
+        """What was found."""
+        after = self._sink.counters()
+        batches = after["batches"] - self._before["batches"]
+        return {
+            "us": self.us,
+            "records_per_batch": (self._delivered - self._warm) / batches,
+            "batches_per_request": batches / (after["requests"] - self._before["requests"]),
+            "rss_mib": (rss_bytes(self._daemon.worker_pid) - self._settings.buffer_memory) / MIB,
+            "restarts": self._daemon.restarts,
+        }
 
 
 def measure(
     folder: Path, arena_folder: Path, udp_port: int, seconds: float, settings: Settings
 ) -> tuple[list[Figure], dict[str, Any]]:
-    """All figures of this stage and the samples they come from."""
+    """All figures of this stage and the samples they come from. The four ports from ``udp_port`` are used."""
     figures: list[Figure] = []
     samples: dict[str, Any] = {}
     for load in LOADS:
-        found = {}
-        for partitions in (FEW, MANY):
-            place = folder / f"{load.rate}-{load.linger_ms}-{partitions}"
-            place.mkdir()
-            found[partitions] = _one(place, arena_folder, udp_port, seconds, settings, load, partitions)
+        few, many = _pair(folder, arena_folder, udp_port, seconds, settings, load)
         name = f"scale, {load.rate} records/s, linger {load.linger_ms} ms"
+        ratio = statistics.median(b / a for a, b in zip(few["us"], many["us"], strict=True))
         figures += [
-            Figure(f"{name}, {partitions} partitions", sample["us"], "us CPU per record")
-            for partitions, sample in found.items()
+            Figure(f"{name}, {FEW} partitions", statistics.median(few["us"]), "us CPU per record"),
+            Figure(f"{name}, {MANY} partitions", statistics.median(many["us"]), "us CPU per record"),
+            Figure(f"{name}, {MANY} to {FEW}", ratio, "x", RATIO_MAX if load.judged else None),
+            Figure(f"{name}, records per batch, {MANY}", many["records_per_batch"], ""),
+            Figure(f"{name}, memory besides the arena, {MANY}", many["rss_mib"], "MiB", RSS_MIB_MAX),
         ]
-        figures += [
-            Figure(
-                f"{name}, {MANY} to {FEW}",
-                found[MANY]["us"] / found[FEW]["us"],
-                "x",
-                RATIO_MAX if load.judged else None,
-            ),
-            Figure(f"{name}, records per batch, {MANY}", found[MANY]["records_per_batch"], ""),
-            Figure(f"{name}, memory besides the arena, {MANY}", found[MANY]["rss_mib"], "MiB", RSS_MIB_MAX),
-        ]
-        samples[name] = {str(partitions): sample for partitions, sample in found.items()}
+        samples[name] = {str(FEW): few, str(MANY): many}
     return figures, samples
 
 
-def _one(
-    folder: Path,
-    arena_folder: Path,
-    udp_port: int,
-    seconds: float,
-    settings: Settings,
-    load: Load,
-    partitions: int,
-) -> dict[str, float]:
-    with Cores() as cores, Sink.run(folder, [f"{TOPIC}:{partitions}"]) as sink:
-        settings = settings._replace(
-            bootstrap=f"127.0.0.1:{sink.port}", partitions=partitions, linger_ms=load.linger_ms
+def _pair(
+    folder: Path, arena_folder: Path, udp_port: int, seconds: float, settings: Settings, load: Load
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What few and many partitions cost under one load."""
+    with Cores() as cores, ExitStack() as stack:
+        few, many = (
+            Side.run(
+                stack,
+                cores,
+                folder / f"{load.rate}-{load.linger_ms}-{partitions}",
+                arena_folder,
+                port,
+                settings._replace(partitions=partitions, linger_ms=load.linger_ms),
+            )
+            for partitions, port in ((FEW, udp_port), (MANY, udp_port + 2))
         )
-        with Daemon.run(folder, settings, udp_port, arena_folder) as daemon:
-            cores.measured(daemon.worker_pid)
-            _send(daemon, WARM_UP_RECORDS, 20_000)
-            daemon.wait_delivered(WARM_UP_RECORDS)
-            before = sink.counters()
-            meter = Meter(daemon.worker_pid)
-            records = int(load.rate * seconds)
-            _send(daemon, records, load.rate)
-            daemon.wait_delivered(WARM_UP_RECORDS + records)
-            cost = meter.read()
-            after = sink.counters()
-            return {
-                "us": cost.cpu_s / records * 1e6,
-                "elapsed_s": cost.elapsed_s,
-                "records_per_batch": records / (after["batches"] - before["batches"]),
-                "batches_per_request": (after["batches"] - before["batches"])
-                / (after["requests"] - before["requests"]),
-                "rss_mib": (rss_bytes(daemon.worker_pid) - settings.buffer_memory) / MIB,
-                "restarts": daemon.restarts,
-            }
+        for _ in range(load.turns):
+            for side in (few, many):
+                side.turn(int(load.rate * seconds / load.turns), load.rate)
+        return few.sample(), many.sample()
 
 
 def _send(daemon: Daemon, records: int, rate: int) -> None:
