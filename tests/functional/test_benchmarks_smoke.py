@@ -242,6 +242,7 @@ def test_every_codec_is_measured_in_a_worker(tmp_path: Path) -> None:
     assert samples["none"]["bytes"][0] > 133e6
 
 
+@pytest.mark.soak
 def test_the_sweep_measures_each_place_and_draws_it(tmp_path: Path) -> None:
     (tmp_path / "arena").mkdir()
     plan = tuning.Plan(0.2, 5000, (10,), (131_072,), (16_384,), (5,))

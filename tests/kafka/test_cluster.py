@@ -18,6 +18,7 @@ def produce(bootstrap: str, topic: str, *values: bytes) -> int:
     return producer.flush(30)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kill", [False, True], ids=["SIGTERM", "SIGKILL"])
 def test_a_node_comes_back_with_its_records(start_cluster: Callable[..., Cluster], topic_name: str, kill: bool) -> None:
     cluster = start_cluster()

@@ -12,7 +12,12 @@ from tests.kafka.test_end_to_end import line_listener
 
 
 @pytest.mark.parametrize(
-    ("workers", "buffer_memory"), [(3, 8 << 20), (1, 8 << 20), (2, 4 << 20)], ids=["more", "fewer", "smaller"]
+    ("workers", "buffer_memory"),
+    [
+        pytest.param(3, 8 << 20, marks=pytest.mark.soak, id="more"),
+        pytest.param(1, 8 << 20, id="fewer"),
+        pytest.param(2, 4 << 20, marks=pytest.mark.soak, id="smaller"),
+    ],
 )
 def test_what_older_arenas_hold_is_delivered(
     start_cluster: Callable[..., Cluster],

@@ -281,6 +281,7 @@ def logins(address: str) -> dict[str, int]:
     return {name: int(found[f'ingestd_producer_{metric}_total{{worker="0"}}']) for name, metric in LOGINS.items()}
 
 
+@pytest.mark.soak
 def test_logins_and_their_renewals_are_counted(
     secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str
 ) -> None:
