@@ -1,4 +1,5 @@
-"""The configuration of a producer inside a Python program: a dict of Kafka's names, with Kafka's own defaults.
+"""The configuration of a producer inside a Python program: a dict of Kafka's names, with Kafka's own defaults but for
+those of ``NOT_KAFKAS``.
 
 Values are as Kafka's properties have them (``"5"``, ``"true"``, ``"a:9092,b:9092"``) or Python's (``5``, ``True``,
 ``["a:9092", "b:9092"]``).
@@ -21,8 +22,19 @@ from ingestd.config.values import Setting
 OBJECTS: Final = ("key.serializer", "value.serializer", "partitioner.class")
 """Settings whose value may be an object of the program; None is none, as in Kafka."""
 
+NOT_KAFKAS: Final = frozenset(
+    {
+        "ssl.truststore.type",
+        "ssl.keystore.type",
+        "sasl.login.connect.timeout.ms",
+        "sasl.login.read.timeout.ms",
+    }
+)
+"""Settings with the daemon's default in a program, too: only Java reads Kafka's JKS, and its threads wait for a token
+endpoint without end."""
+
 _SETTINGS: Final[Mapping[str, Setting]] = {
-    name: setting._replace(default=OWN_DEFAULTS.get(name, setting.default))
+    name: setting if name in NOT_KAFKAS else setting._replace(default=OWN_DEFAULTS.get(name, setting.default))
     for name, setting in PRODUCER.items()
     if name not in NO_FIELD
 }

@@ -278,6 +278,11 @@ class BatchProducer:
         return self._brokers.reachable
 
     @property
+    def trouble(self) -> str:
+        """Why some broker could not be reached, as people read it; empty: nothing is known."""
+        return self._brokers.trouble
+
+    @property
     def holds_back(self) -> bool:
         """Some partition is held back so that the others keep room in the arena."""
         return any(attachment.budget.held for attachment in self._attachments.values())

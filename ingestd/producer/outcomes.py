@@ -48,7 +48,9 @@ class DeliveryEvents(Protocol):
     ) -> None:
         """The whole batch is given up, for ``metrics.Failed`` ``reason``."""
 
-    def on_records_failed(self, arena: Any, batch: Any, texts: dict[int, str], reason: int, error_code: int) -> None:
+    def on_records_failed(
+        self, arena: Any, batch: Any, texts: dict[int, str], reason: int, error_code: int, may_have_been_written: bool
+    ) -> None:
         """The records at the indexes in ``texts`` are refused; the others of the batch go on, with other indexes."""
 
     def on_split(self, arena: Any, batch: Any, second: Any) -> None:
@@ -196,7 +198,8 @@ class Outcomes:
         item = step.item
         arena = item.arena
         old = item.batch
-        reason = int(Failed.RECORD_REFUSED)
+        # these numbers are not in the log, but those before them may be
+        reason = int(Failed.MAY_HAVE_BEEN_WRITTEN if item.risk else Failed.RECORD_REFUSED)
         texts = dict(step.errors)
 
         def tell() -> None:
@@ -246,7 +249,7 @@ class Outcomes:
         letter = self._letter(lane, item, reason, step.code, item.risk)
         bad = (record for record in arena.records(item.batch.entry, decompress) if record.index in texts)
         self._letters.write(letter, bad, texts, "", self._clock.now_ms())
-        self._events.on_records_failed(arena, item.batch, texts, reason, step.code)
+        self._events.on_records_failed(arena, item.batch, texts, reason, step.code, item.risk)
 
     def _suspect(self, lane: Lane, step: Suspicion) -> None:
         where = f"{lane.topic.name}-{lane.partition}"

@@ -71,14 +71,21 @@ class Answers:
         self._tell(arena, batch.entry, frames)
 
     def on_records_failed(
-        self, arena: Arena, batch: Batch, texts: dict[int, str], reason: int, error_code: int
+        self,
+        arena: Arena,
+        batch: Batch,
+        texts: dict[int, str],
+        reason: int,
+        error_code: int,
+        may_have_been_written: bool,
     ) -> None:
         """The records at the indexes in ``texts`` are refused; their batch goes on without them."""
         if self.sessions is None or not self.sessions.count:
             return
         topic = self._topic(arena, batch.topic)
         text = next(iter(texts.values()), "").encode()[:TEXT_BYTES_MAX]
-        for row, frame in failed_frames(arena, batch.entry, topic, reason, error_code, False, text, texts):
+        frames = failed_frames(arena, batch.entry, topic, reason, error_code, may_have_been_written, text, texts)
+        for row, frame in frames:
             connection = self._connection(arena, row)
             if connection is not None:
                 connection.answer(frame)

@@ -57,7 +57,7 @@ class Events:
         self.append_times_ms: list[int] = []
         """The log's append time of each; -1: the records have their own."""
         self.failed: list[tuple[int, int, bool]] = []
-        self.refused: list[tuple[dict[int, str], int, int]] = []
+        self.refused: list[tuple[dict[int, str], int, int, bool]] = []
         self.splits: list[tuple[int, int]] = []
         self.texts: list[str] = []
         self.freed = 0
@@ -73,9 +73,11 @@ class Events:
         self.failed.append((reason, error_code, maybe))
         self.texts.append(text)
 
-    def on_records_failed(self, arena: Any, batch: Any, texts: dict[int, str], reason: int, error_code: int) -> None:
+    def on_records_failed(
+        self, arena: Any, batch: Any, texts: dict[int, str], reason: int, error_code: int, maybe: bool
+    ) -> None:
         assert arena.provenance(batch.entry)
-        self.refused.append((texts, reason, error_code))
+        self.refused.append((texts, reason, error_code, maybe))
 
     def on_split(self, arena: Any, batch: Any, second: Any) -> None:
         assert arena.provenance(batch.entry)

@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from ingestd.hotpath.arena import Arena
+from ingestd.kafka.errors import INVALID_PRODUCER_EPOCH
 from ingestd.metrics import Failed
 from ingestd.producer import outcomes
 from ingestd.producer.compression import CODECS
@@ -39,7 +40,7 @@ def test_bad_records_are_taken_out_and_the_rest_is_delivered(codec: str, tmp_pat
             await rig.idle()
             assert [line[:1] for line in lines_of(cluster.log("t"), CODECS[codec])] == [b"0", b"2", b"4"]
             assert cluster.log("t").batches[0].sequence == 0
-            assert rig.events.refused == [({1: "no key", 3: "odd"}, Failed.RECORD_REFUSED, 87)]
+            assert rig.events.refused == [({1: "no key", 3: "odd"}, Failed.RECORD_REFUSED, 87, False)]
             ledger = rig.arena.ledger()
             assert (ledger["delivered"], ledger["failed"]) == (3, 2)
         kept = letters(tmp_path)
@@ -111,6 +112,29 @@ def test_a_refused_batch_in_doubt_may_have_been_written(tmp_path: Path) -> None:
             assert rig.events.failed == [(Failed.MAY_HAVE_BEEN_WRITTEN, 10, True)]
             assert lines_of(cluster.log("t")) == [b"first", b"bad", b"next"]
         assert letters(tmp_path)[0]["may_have_been_written"] is True
+
+    run(scenario())
+
+
+def test_a_bad_record_of_a_batch_that_has_got_other_numbers_may_have_been_written(tmp_path: Path) -> None:
+    """Written without an answer, under numbers that the cluster then disowns; under the next ones it is refused."""
+
+    async def scenario() -> None:
+        cluster = FakeCluster(topics={"t": 1})
+        async with running(cluster, state_directory=tmp_path) as rig:
+            rig.send(b"first")
+            await rig.idle()
+            cluster.brokers[1].control(PRODUCE, lambda request: (request.handle(), CLOSE)[1])
+            cluster.brokers[1].control(PRODUCE, error(INVALID_PRODUCER_EPOCH))
+            cluster.brokers[1].control(PRODUCE, error(87, record_errors=((1, "bad"),)))
+            rig.send(b"a", b"b")
+            await rig.idle()
+            assert rig.events.refused == [({1: "bad"}, Failed.MAY_HAVE_BEEN_WRITTEN, 87, True)]
+            assert lines_of(cluster.log("t")) == [b"first", b"a", b"b", b"a"]
+            ledger = rig.arena.ledger()
+            assert (ledger["delivered"], ledger["failed"], ledger["possible_duplicates"]) == (2, 1, 1)
+        [letter] = letters(tmp_path)
+        assert (letter["reason"], letter["may_have_been_written"]) == ("may_have_been_written", True)
 
     run(scenario())
 
@@ -240,7 +264,7 @@ def test_a_repair_that_had_to_wait_for_room_is_told_once(tmp_path: Path, monkeyp
             rig.producer.sealed(rig.arena, rig.arena.take_sealed()[:2])
             cluster.topics["waiting"] = type(cluster.topics["t"])(uuid.uuid4(), [Partition(1)])
             await rig.idle()
-            assert rig.events.refused == [({0: "bad"}, Failed.RECORD_REFUSED, 87)]
+            assert rig.events.refused == [({0: "bad"}, Failed.RECORD_REFUSED, 87, False)]
             assert lines_of(cluster.log("t")) == [b"b"]
         assert len(letters(tmp_path)) == 1
 

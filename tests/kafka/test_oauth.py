@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ingestd.producer import Producer, ProducerRecord
 from tests.certificates import Authority
 from tests.kafka.cluster import Cluster
 from tests.kafka.daemon import Daemon
@@ -156,6 +157,28 @@ def test_tokens_of_an_endpoint_are_renewed_with_the_login_over_tls(
         for secret in (SECRET, *endpoint.issued):
             assert places_with(secret, flow.daemon) == []
         assert commands_with(SECRET, flow.daemon) == []
+
+
+def test_a_program_renews_its_tokens_as_the_daemon_does(world: World, topic_name: str) -> None:
+    """The library, with nothing set but who it is: the login outlives its first token."""
+    cluster = world.cluster
+    cluster.create_topic(topic_name, 2)
+    with TokenEndpoint(world.issuer, SECRET, TOKEN_SECONDS) as endpoint:
+        settings: dict[str, object] = {
+            "bootstrap.servers": cluster.bootstrap,
+            "sasl.mechanism": "OAUTHBEARER",
+            "sasl.login.refresh.window.factor": REFRESH_FACTOR,
+            **of_endpoint(world, endpoint),
+        }
+        with Producer(settings) as producer:
+            ends, sent = time.monotonic() + OVER_SECONDS, 0
+            while time.monotonic() < ends:
+                assert producer.send(ProducerRecord(topic_name, f"{sent}")).result(10).offset >= 0
+                sent += 1
+                time.sleep(0.02)
+        assert (len(endpoint.issued) >= 2, endpoint.refused) == (True, 0)
+    found = read_until(cluster.direct, topic_name, sent)
+    assert sorted(int(record.value or b"-1") for record in found) == list(range(sent))
 
 
 @pytest.mark.soak

@@ -10,6 +10,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from ingestd.client.errors import TimeoutException
+from ingestd.producer import Producer, ProducerRecord
 from tests.certificates import Authority
 from tests.kafka.cluster import Cluster
 from tests.kafka.daemon import COMMAND, Daemon
@@ -22,6 +24,7 @@ from tests.kafka.test_end_to_end import line_listener
 from tests.kafka.test_metrics import scrape
 
 RECORDS = 100_000
+OF_A_PROGRAM = 1000
 PASSWORD = "canary-5b1f0e-good"
 WRONG = "canary-77ad02-bad"
 TOLD_SECONDS_MAX = 20.0
@@ -92,6 +95,26 @@ def test_a_hundred_thousand_records_go_through_tls_and_scram(
     assert places_with(PASSWORD, daemon) + commands_with(PASSWORD, daemon) == []
     assert dumps_forbidden(daemon)
     assert daemon.stop() == 0
+
+
+def test_a_program_logs_in_as_the_daemon_does(secure: Secure, topic_name: str) -> None:
+    """The library: a CA in PEM whose type nobody names; then a password that the cluster does not know."""
+    cluster = secure.cluster
+    cluster.create_topic(topic_name, 2)
+    good: dict[str, object] = {
+        "bootstrap.servers": cluster.bootstrap,
+        **client_settings(secure.ca, "ingestd", PASSWORD),
+    }
+    with Producer(good) as producer:
+        futures = [producer.send(ProducerRecord(topic_name, f"{number}")) for number in range(OF_A_PROGRAM)]
+        assert all(future.result(30).offset >= 0 for future in futures)
+    found = read_until(cluster.direct, topic_name, OF_A_PROGRAM)
+    assert sorted(int(record.value or b"-1") for record in found) == list(range(OF_A_PROGRAM))
+    wrong = {**good, "sasl.password": WRONG, "max.block.ms": 3000}
+    with Producer(wrong) as producer, pytest.raises(TimeoutException) as raised:
+        producer.send(ProducerRecord(topic_name, "unseen"))
+    assert "SASL_AUTHENTICATION_FAILED" in str(raised.value)
+    assert WRONG not in str(raised.value)
 
 
 APPLICATION = """\

@@ -44,13 +44,20 @@ class Answers:
         tell(self._local.failed(arena, batch.entry, errors.failed(reason, error_code, said, may_have_been_written)))
 
     def on_records_failed(
-        self, arena: Arena, batch: Batch, texts: dict[int, str], reason: int, error_code: int
+        self,
+        arena: Arena,
+        batch: Batch,
+        texts: dict[int, str],
+        reason: int,
+        error_code: int,
+        may_have_been_written: bool,
     ) -> None:
         indexes: dict[str, set[int]] = {}
         for index, text in texts.items():
             indexes.setdefault(text, set()).add(index)
         for text, refused in indexes.items():
-            error = errors.failed(reason, error_code, self._said(arena, batch, error_code, text), False)
+            said = self._said(arena, batch, error_code, text)
+            error = errors.failed(reason, error_code, said, may_have_been_written)
             tell(self._local.failed(arena, batch.entry, error, refused))
 
     def on_split(self, arena: Arena, batch: Batch, second: Batch) -> None:

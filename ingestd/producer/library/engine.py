@@ -252,6 +252,11 @@ class Engine:
     def brokers_connected(self) -> int:
         return self._producer.brokers_connected
 
+    @property
+    def trouble(self) -> str:
+        """Why some broker could not be reached; empty: nothing is known."""
+        return self._producer.trouble
+
     def flush(self, generations: list[Generation], done: Callable[[], object]) -> None:
         """Sends without lingering; ``done()`` once all of ``generations`` have their outcome, or the producer ends."""
         self._flushes.append((generations, done))

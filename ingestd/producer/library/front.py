@@ -146,8 +146,8 @@ class Front:
             have = counted(topic.count, "partition")
             text = f"topic {record.topic!r} has {have}, and no partition {record.partition}, {after}"
         elif not engine.brokers_connected:
-            servers = ", ".join(self.settings.bootstrap_servers)
-            text = f"topic {record.topic!r} is not known, no broker could be reached ({servers}), {after}"
+            why = engine.trouble or ", ".join(self.settings.bootstrap_servers)
+            text = f"topic {record.topic!r} is not known, no broker could be reached ({why}), {after}"
         else:
             text = f"topic {record.topic!r} is not in the cluster's metadata {after}"
         error = TimeoutException(text)

@@ -32,7 +32,8 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def _ready(brokers: Iterable[Broker]) -> int:
-    return sum(broker.is_ready for broker in brokers)
+    # a copy: the library's callers ask from threads of their own
+    return sum(broker.is_ready for broker in tuple(brokers))
 
 
 class Brokers:

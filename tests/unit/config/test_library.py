@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from ingestd.config.library import read_library_settings
+from ingestd.config.model import Producer
 from ingestd.errors import ConfigurationError
 
 SEEDS: dict[str, Any] = {"bootstrap.servers": "a:9092"}
@@ -23,6 +25,12 @@ def test_defaults_are_kafkas_own() -> None:
     assert (producer.delivery_timeout_ms, producer.max_block_ms) == (120_000, 60_000)
     assert (producer.send_buffer_bytes, producer.receive_buffer_bytes) == (131_072, 32_768)
     assert (producer.client_id, objects, notes) == ("", {}, [])
+
+
+def test_every_default_is_of_the_kind_that_its_field_has() -> None:
+    """A default is not read as a value is: nothing else would say that it cannot be used."""
+    producer = read_library_settings(SEEDS).producer
+    assert msgspec.convert(msgspec.structs.asdict(producer), Producer, strict=True) == producer
 
 
 @pytest.mark.parametrize(
