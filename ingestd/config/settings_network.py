@@ -44,7 +44,7 @@ SETTINGS: Final = (
         v.choice("use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"),
         "use_all_dns_ips",
         "",
-        "The other one takes bootstrap.servers for aliases, as Kerberos and some certificates need.",
+        "The other one takes bootstrap.servers for aliases, as some certificates need.",
     ),
     Setting("send.buffer.bytes", _BUFFER, -1, "bytes", "Set it to bound kernel memory; -1 leaves it to the kernel."),
     Setting(
