@@ -148,7 +148,7 @@ def main() -> int:
         report.draw(target.with_suffix(".png"), facts, figures)
         print(target.with_suffix(".png"))
     except ImportError:
-        print("no picture: it needs matplotlib; pip install --editable '.[bench]'", file=sys.stderr)
+        print("no picture: it needs matplotlib, which `make bench` installs", file=sys.stderr)
     return 1 if any(figure.verdict == "miss" for figure in figures) else 0
 
 

@@ -261,7 +261,7 @@ def main() -> int:
 
 
 def write(folder: Path, facts: dict[str, Any], plan: Plan, found: Sequence[Found]) -> Path:
-    """The JSON file and, with matplotlib (extra ``bench``), the picture; returns the former."""
+    """The JSON file and, with matplotlib (dependency group ``bench``), the picture; returns the former."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"tuning-{time.strftime('%Y%m%d-%H%M%S')}.json"
     listed = [{**each.place._asdict(), **each._asdict(), "place": None} for each in found]

@@ -1,13 +1,14 @@
 """What becomes of one partition's batches: pure decisions, no I/O and no clock.
 
-A *lane* keeps the batches of a partition in order: a queue of sealed ones, and a *window* of at most five that have
-numbers and no outcome. Batches leave the window only from an answer (docs/kafka.md 1 to 4):
+A *lane* keeps the batches of a partition in order: a queue of sealed ones, and a *window* of at most five (more where
+one was split) that have numbers and no outcome. Batches leave the window only from an answer (docs/kafka.md 1 to 4):
 
 - A success settles its batch. Where the broker had memory it also proves the batches in doubt before it (their
   offsets stay unknown), since a broker takes a batch only as a repeat or directly behind its predecessor. A broker
-  without state takes any sequence, so nothing is proven, and only one batch is in flight, until a success or a refusal
-  for order shows memory of these numbers. What was shown lapses with every sweep, when the topic is made anew, and when
-  what was taken last, or anything in the window, is older than a broker is sure to remember (OLD_MS).
+  without state takes any sequence, so only one batch is in flight until a success, and nothing is proven until a
+  success or a refusal for order shows memory of these numbers. What was shown lapses with every sweep, when the topic
+  is made anew, and when what was taken last, or anything in the window, is older than a broker is sure to remember
+  (OLD_MS).
 - Any other answer halts the lane until nothing of it is in flight; then ``resolve`` reads the answers as a whole and
   begins a new *sweep* from the first unsettled batch, probes those behind it, fails, repairs, splits or renumbers.
 
