@@ -48,9 +48,12 @@ SETTINGS: Final = (
         v.share(),
         0.9,
         "",
-        "Share of the arena in use, or of the host's memory, above which senders wait or are shed.",
+        "Share of the arena in use, or of the host's memory, above which senders wait; halfway from there to"
+        " full, shed_newest sheds.",
     ),
-    Setting("pressure.low", v.share(), 0.75, "", "Share below which they go on again."),
+    Setting(
+        "pressure.low", v.share(), 0.75, "", "Share below which they go on again; shedding ends below pressure.high."
+    ),
     Setting(
         "admin.listen",
         admin_address.kind(),

@@ -41,10 +41,18 @@ SETTINGS: Final = (
     ),
     Setting("headers", v.anything(), {}, "", 'Static headers of every record, such as { host = "gateway-7" }.'),
     Setting(
-        "when_full", v.choice("block", "shed_newest"), UNSET, "", "A blocked syslog-like socket hangs its writers."
+        "when_full",
+        v.choice("block", "shed_newest"),
+        UNSET,
+        "",
+        "A blocked syslog-like socket hangs its writers. Over UDP the default is shed_newest.",
     ),
     Setting(
-        "receive_buffer_bytes", v.integer(1, INT_MAX), UNSET, "bytes", "Raise it (and net.core.rmem_max) for bursts."
+        "receive_buffer_bytes",
+        v.integer(1, INT_MAX),
+        UNSET,
+        "bytes",
+        "Raise it (and net.core.rmem_max) for bursts over UDP; the kernel does not use it for Unix sockets.",
     ),
     Setting("mode", v.socket_mode(), 0o660, "", "Permissions of the socket file; every writer needs write permission."),
     Setting("owner", v.text(bytes_max=64), UNSET, "", "User that the socket file is given to."),

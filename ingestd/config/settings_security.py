@@ -117,7 +117,7 @@ SASL: Final = (
         _TEXT,
         "",
         "",
-        "Where tokens come from: https://, or file:///PATH for one that another program renews.",
+        "Where tokens come from: https:// (http:// with a note), or file:///PATH for one that another program renews.",
     ),
     Setting("sasl.oauthbearer.client.credentials.client.id", _TEXT, "", "", "Who asks the token endpoint."),
     Setting("sasl.oauthbearer.client.credentials.client.secret", _SECRET, _NONE, "", "Its secret."),
@@ -134,13 +134,19 @@ SASL: Final = (
         "A token is renewed at this share of its life; lower it for an endpoint that is often away.",
     ),
     Setting("sasl.login.refresh.window.jitter", v.number(0.0, 0.25), 0.05, "", "At most so much later, at random."),
-    Setting("sasl.login.refresh.min.period.seconds", v.integer(0, 900), 60, "seconds", "Not sooner than this."),
+    Setting(
+        "sasl.login.refresh.min.period.seconds",
+        v.integer(0, 900),
+        60,
+        "seconds",
+        "Not sooner than this, unless the token lives shorter than this and the next together.",
+    ),
     Setting(
         "sasl.login.refresh.buffer.seconds",
         v.integer(0, 3600),
         300,
         "seconds",
-        "So long before its end at the latest, unless that is sooner than the line above.",
+        "So long before its end at the latest, with the same exception.",
     ),
 )
 
