@@ -49,7 +49,7 @@ def write_json(
 
 
 def draw(path: Path, facts: dict[str, Any], figures: Sequence[Figure]) -> None:
-    """One picture: a panel of bars per unit, targets as lines. ImportError without matplotlib (extra ``bench``)."""
+    """One picture: a panel of bars per unit, targets as lines. ImportError without matplotlib (group ``bench``)."""
     import matplotlib as mpl
 
     mpl.use("svg" if path.suffix == ".svg" else "agg")

@@ -37,13 +37,16 @@ def execute(arguments: argparse.Namespace) -> int:
     load_partitioners(loaded.config)
     if arguments.print:
         print(to_toml(loaded.config, loaded.sources).rstrip())
-    if arguments.live:
-        if arguments.print:
-            print()
-        return _check_live(loaded.config)
-    if not arguments.print:
-        print(summary(loaded.config, loaded.notes, files_of(files)))
-    return ExitStatus.DONE
+    elif not arguments.live:
+        print(summary(loaded.config, files_of(files)))
+    for note in loaded.notes:
+        # what is printed can be read again
+        print(f"{'# ' if arguments.print else ''}note: {note}")
+    if not arguments.live:
+        return ExitStatus.DONE
+    if arguments.print or loaded.notes:
+        print()
+    return _check_live(loaded.config)
 
 
 def _check_live(config: Config) -> int:
@@ -73,7 +76,7 @@ def load_partitioners(checked: Config) -> None:
         load(name, configs_of(checked.producer)).close()
 
 
-def summary(checked: Config, notes: Sequence[str], files: Sequence[Path]) -> str:
+def summary(checked: Config, files: Sequence[Path]) -> str:
     """What the configuration in ``files`` amounts to, in a few lines."""
     daemon, buffer_bytes = checked.daemon, checked.producer.buffer_memory
     lines = [f"{', '.join(map(str, files))}: no faults"]
@@ -83,5 +86,4 @@ def summary(checked: Config, notes: Sequence[str], files: Sequence[Path]) -> str
     place = "in memory" if daemon.durability == "memory" else f"in {daemon.arena_directory}"
     total = bytes_text(daemon.workers * buffer_bytes)
     lines.append(f"buffer: {counted(daemon.workers, 'worker')} x {bytes_text(buffer_bytes)} = {total} {place}")
-    lines += [f"note: {note}" for note in notes]
     return "\n".join(lines)

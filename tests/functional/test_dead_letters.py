@@ -203,7 +203,7 @@ def test_what_fails_once_more_is_closed_and_what_is_not_taken_stays_open(
     assert status == 1
     assert out.splitlines()[0] == "2 delivered, 1 failed once more (new letters), 1 stay open"
     assert "aa-1: not delivered, record_refused" in err
-    assert "(the broker refused this record and took the others of its batch)" in err
+    assert "(the broker named this record as bad)" in err
     assert "aa-3: not accepted, topic_not_allowed" in err
     assert ids(capsys, kept) == ["aa-2", "aa-3", "bb-1"]
 
