@@ -1,7 +1,7 @@
 """Partitioners written in Python: the interface, and how one is found by ``partitioner.class = "module:Class"``.
 
-It is what Kafka's ``Partitioner`` is, but for lists of records: asked once per read from a socket, for all records
-of that read that name no partition. docs/partitioning.md says what that costs.
+It is what Kafka's ``Partitioner`` is, but for lists of records: asked once per read from a socket as a rule, for those
+records of a topic that name no partition, 4096 at most. docs/partitioning.md says what that costs.
 """
 
 import importlib

@@ -85,7 +85,8 @@ def _add_replay(action: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """0: done; 1: some letters of a replay stay open; 75: no daemon; 78: bad configuration."""
+    """0: done; 1: some letters of a replay stay open; 75: it cannot go on (no daemon, another replay, marks that cannot
+    be written); 78: bad configuration."""
     files = configuration_files(arguments)
     # Who looks at letters need not be allowed to read the daemon's secrets, nor have its environment.
     directory = arguments.directory or Path(reader.load_daemon(files).state_directory)

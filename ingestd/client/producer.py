@@ -110,7 +110,8 @@ class Producer:
         records of a partition; it must be quick, and cannot wait for the producer. Waits at most max_block_ms, then
         raises TimeoutException; also SerializationException, InvalidTopicException, RecordTooLargeException,
         IllegalStateException, and ValueError or TypeError for fields that no record can have. A call that raises has
-        sent nothing, and the producer can be used on; so can one whose wait KeyboardInterrupt ended.
+        sent nothing, and the producer can be used on (unless it has ended by itself). What interrupts it, such as
+        KeyboardInterrupt, may come when the record is handed over already; the producer can be used on then, too.
         """
         if getpid() != self._pid:
             self._owner.check_process()

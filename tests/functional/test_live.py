@@ -3,13 +3,16 @@
 import asyncio
 import datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kio.schema.errors import ErrorCode
 
+from ingestd.cli import main as command_line
 from ingestd.config.model import Config
 from ingestd.config.reader import parse
+from ingestd.errors import ExitStatus
 from ingestd.live import ask as asking
 from ingestd.live.judge import judge
 from ingestd.live.view import View
@@ -91,3 +94,17 @@ def test_no_producer_id_for_this_principal_is_found() -> None:
     cluster.brokers[1].control(INIT_PRODUCER_ID, refused, times=99)
     _, said = seen(cluster, "enable.idempotence = false")
     assert not any("producer id:" in text for text in said)
+
+
+def test_notes_of_the_configuration_are_told_before_the_cluster_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ingestd.toml"
+    file.write_text(
+        '[producer]\nbootstrap.servers = ["127.0.0.1:1"]\n'
+        '[[listeners]]\nname = "l"\nlisten = "udp:0.0.0.0:5514"\nformat = "raw"\ntopic = "t"\n'
+    )
+    for words, note in (([], "note: l: anybody"), (["--print"], "\n# note: l: anybody")):
+        assert command_line.main(["check", "-c", str(file), "--live", *words]) == ExitStatus.CANNOT_START_NOW
+        printed = capsys.readouterr().out
+        assert -1 < printed.find(note) < printed.find("127.0.0.1:1: ")

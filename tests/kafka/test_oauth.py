@@ -160,7 +160,7 @@ def test_tokens_of_an_endpoint_are_renewed_with_the_login_over_tls(
 
 
 def test_a_program_renews_its_tokens_as_the_daemon_does(world: World, topic_name: str) -> None:
-    """The library, with nothing set but who it is: the login outlives its first token."""
+    """The library, with nothing set but who it is and an early renewal: the login outlives its first token."""
     cluster = world.cluster
     cluster.create_topic(topic_name, 2)
     with TokenEndpoint(world.issuer, SECRET, TOKEN_SECONDS) as endpoint:
@@ -176,6 +176,7 @@ def test_a_program_renews_its_tokens_as_the_daemon_does(world: World, topic_name
                 assert producer.send(ProducerRecord(topic_name, f"{sent}")).result(10).offset >= 0
                 sent += 1
                 time.sleep(0.02)
+            assert producer.metrics()["successful-reauthentication-total"] >= 1
         assert (len(endpoint.issued) >= 2, endpoint.refused) == (True, 0)
     found = read_until(cluster.direct, topic_name, sent)
     assert sorted(int(record.value or b"-1") for record in found) == list(range(sent))

@@ -40,7 +40,8 @@ _numbers = itertools.count(1)
 
 
 class Front:
-    """The caller's side of one producer. Raises ConfigException with every fault of ``config``."""
+    """The caller's side of one producer. Raises ConfigException with every fault of the settings in ``config``; those
+    of serializers and of a partitioner come behind them, one at a time."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         try:

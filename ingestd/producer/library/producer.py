@@ -37,9 +37,10 @@ STIR_AGAIN_S: Final = 0.001
 class Producer:
     """Sends records to Kafka. Thread-safe: one for the whole process is best. Not for a forked child: make another.
 
-    ``config`` holds Kafka's names with Kafka's defaults; values as in its properties, or Python's. ``key.serializer``,
-    ``value.serializer`` and ``partitioner.class`` may be objects (docs/library.md). Raises ConfigException, a
-    ValueError, with every fault of the configuration; unknown keys are faults.
+    ``config`` holds Kafka's names with Kafka's defaults, but for four (docs/library.md); values as in its properties,
+    or Python's. ``key.serializer``, ``value.serializer`` and ``partitioner.class`` may be objects. Raises
+    ConfigException, a ValueError, with every fault of the settings (unknown keys are faults); a serializer or
+    partitioner that cannot be used is told behind them.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -80,7 +81,8 @@ class Producer:
 
         Waits at most max.block.ms, for the topic to be known and for room together, then raises TimeoutException or
         BufferExhaustedException; also raises SerializationException, IllegalStateException, and what a partitioner
-        raises. A call that raises has sent nothing. Everything else is in the future: RecordTooLargeException too.
+        raises. A call that raises has sent nothing; only what interrupts it, such as KeyboardInterrupt, may come when
+        the record is handed over already. Everything else is in the future: RecordTooLargeException too.
         """
         future = self._quick.send(record, callback) if self._quick is not None else None
         return self._send(record, callback) if future is None else future

@@ -33,7 +33,7 @@ def split_address(text: str) -> tuple[str, int]:
 
 def _ready(brokers: Iterable[Broker]) -> int:
     # a copy: the library's callers ask from threads of their own
-    return sum(broker.is_ready for broker in tuple(brokers))
+    return sum(broker.is_ready for broker in list(brokers))
 
 
 class Brokers:
@@ -110,8 +110,8 @@ class Brokers:
     @property
     def trouble(self) -> str:
         """Why some broker could not be reached, as people read it; empty: nothing is known."""
-        away = (broker for broker in self._all() if broker.last_error and not broker.is_ready)
-        return next((f"{broker.address}: {broker.last_error}" for broker in away), "")
+        found = (broker.trouble for broker in self._all())
+        return next((f"{trouble.address}: {trouble.reason}" for trouble in found if trouble is not None), "")
 
     def troubles(self) -> list[Trouble]:
         """Brokers that we cannot get to, as far as is known. For once a second."""
