@@ -50,7 +50,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, Records, str]]] = {
         "orders",
         Counter({(None, b"good"): 1}),
         r"a good record: in Kafka, at offset \d+\na giant: fatal for this record, RecordTooLargeException: .*"
-        r"no broker: TimeoutException, retriable: True \(.*127\.0\.0\.1:1\).*\n",
+        r"no broker: TimeoutException, retriable: True \(.*127\.0\.0\.1:1: Connection refused\).*\n",
     ),
 }
 
