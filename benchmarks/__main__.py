@@ -33,7 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--datagrams", type=int, default=600_000, help="per repetition (default %(default)s)")
     parser.add_argument("--rate", type=int, default=200_000, help="datagrams per second (default %(default)s)")
     parser.add_argument("--burst", type=int, default=64, help="datagrams per sendmmsg (default %(default)s)")
-    parser.add_argument("--repetitions", type=int, default=5, help="medians are taken over these (default %(default)s)")
+    parser.add_argument("--repetitions", type=int, default=5, help="of what is measured (default %(default)s)")
     parser.add_argument("--partitions", type=int, default=6, help="of the topic (default %(default)s)")
     parser.add_argument("--latency-seconds", type=int, default=20, help="of locust users (default %(default)s)")
     parser.add_argument(
