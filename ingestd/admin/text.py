@@ -2,11 +2,11 @@
 
 
 def bytes_text(count: int) -> str:
-    """``67108864`` as ``64 MiB``; exact below 1 KiB, else to three digits."""
+    """``67108864`` as ``64 MiB``; exact below 1 KiB, else to three digits; whole from 100 units on."""
     value = float(count)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if value < 1024:
-            return f"{count} bytes" if unit == "bytes" else f"{value:.3g} {unit}"
+            return f"{count} bytes" if unit == "bytes" else f"{value:.{'3g' if value < 100 else '0f'}} {unit}"
         value /= 1024
     return f"{value:.4g} TiB"
 
