@@ -61,10 +61,11 @@ def workers(status: Status, tick_ms: int) -> Rows:
         words, published = worker.words, worker.published
         batches = published.open_batches + published.sealed_batches + published.stamped_batches
         age_ms = tick_ms - words[Word.HEARTBEAT_TICK_MS]
+        pressed = worker.state is WorkerState.READY and worker.pressure is not Pressure.RUN
         rows.append(
             (
                 str(worker.index),
-                worker.state.name.lower() if worker.pressure is Pressure.RUN else worker.pressure.name.lower(),
+                worker.pressure.name.lower() if pressed else worker.state.name.lower(),
                 str(words[Word.PID]),
                 duration_text(age_ms) if words[Word.HEARTBEAT_TICK_MS] else "-",
                 str(words[Word.RESTARTS]),

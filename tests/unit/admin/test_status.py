@@ -89,6 +89,13 @@ def test_an_idle_worker_needs_no_connection(board: Writer, path: Path) -> None:
     assert read_status(path).complaints(TICK_MS) == []
 
 
+def test_a_state_in_which_nothing_is_taken_is_told_and_not_the_pressure(board: Writer, path: Path) -> None:
+    for row in board.rows:
+        row.set(Word.PRESSURE, Pressure.SHED)
+    board.rows[1].set(Word.STATE, WorkerState.BACKOFF)
+    assert [row[1] for row in tables.workers(read_status(path), TICK_MS)] == ["state", "shed", "backoff"]
+
+
 def troubled(board: Writer, *workers: int, unreachable: int = 1) -> None:
     for index in workers:
         figures = Figures()
