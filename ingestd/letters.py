@@ -11,6 +11,7 @@ again. Marks without letters serve nobody.
 """
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
+
+logger = logging.getLogger(__name__)
 
 FILE_MODE: Final = 0o640
 PREFIX: Final = "dead-letters-"
@@ -137,13 +140,13 @@ class FullError(Exception):
     """The day's own letters have used up all bytes that are allowed."""
 
 
-def append(directory: Path, lines: bytes, bounds: Bounds, now_ms: int) -> list[str]:
-    """Adds ``lines`` (complete ones) to the day's file; all of them or none. Returns the days that had to go for them.
+def append(directory: Path, lines: bytes, bounds: Bounds, now_ms: int) -> None:
+    """Adds ``lines`` (complete ones) to the day's file; all of them or none. The log says which days went for them.
 
     OSError: not written (no space, no permission); FullError: not written, the bounds do not allow it.
     """
     day = day_of(now_ms)
-    removed = _make_room(directory, day, len(lines), bounds, now_ms)
+    _make_room(directory, day, len(lines), bounds, now_ms)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     fd = os.open(file_of(directory, day), flags, FILE_MODE)
     try:
@@ -158,7 +161,6 @@ def append(directory: Path, lines: bytes, bounds: Bounds, now_ms: int) -> list[s
             raise OSError(28, os.strerror(28))
     finally:
         os.close(fd)
-    return removed
 
 
 def _lock(fd: int) -> bool:
@@ -175,27 +177,26 @@ def _lock(fd: int) -> bool:
             return True
 
 
-def _make_room(directory: Path, today: str, more_bytes: int, bounds: Bounds, now_ms: int) -> list[str]:
+def _make_room(directory: Path, today: str, more_bytes: int, bounds: Bounds, now_ms: int) -> None:
     """Removes the oldest days as far as the bounds ask for it, and marks whose letters have gone in any case."""
-    removed = []
     for day in {*_days(directory, REPLAYED_SUFFIX)} - {*days(directory), today}:
         with suppress(OSError):
             marks_of(directory, day).unlink()
     horizon = f"{datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(days=bounds.days_max):%Y%m%d}"
     sizes = {day: _size(directory, day) for day in days(directory)}
+    fits = sizes.get(today, 0) + more_bytes <= bounds.bytes_max
+    room_bytes = bounds.bytes_max - (more_bytes if fits else 0)  # no day goes for letters that are lost anyway
     ahead = [day for day in sorted(sizes) if day > today]
     # A clock that ran ahead has left them: they hold the youngest letters, and yet must not use up the bound for good.
     for day in [*(day for day in sorted(sizes) if day < today), *ahead]:
-        too_much = sum(sizes.values()) + more_bytes > bounds.bytes_max
-        if not (day < horizon or too_much):
+        if not (day < horizon or sum(sizes.values()) > room_bytes):
             continue
-        for path in (file_of(directory, day), marks_of(directory, day)):
-            path.unlink(missing_ok=True)
-        removed.append(day)
+        file_of(directory, day).unlink(missing_ok=True)
+        logger.warning("the dead letters of %s were removed: dead.letters.bytes.max or dead.letters.days.max", day)
+        marks_of(directory, day).unlink(missing_ok=True)
         del sizes[day]
-    if sum(sizes.values()) + more_bytes > bounds.bytes_max:
+    if not fits:
         raise FullError(f"dead.letters.bytes.max = {bounds.bytes_max} is used up by this day's letters and replays")
-    return removed
 
 
 def _size(directory: Path, day: str) -> int:

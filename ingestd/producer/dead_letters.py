@@ -79,15 +79,13 @@ class DeadLetters:
         token = os.urandom(_TOKEN_BYTES).hex()
         lines = [self._line(token, common, record, texts.get(record.index, text)) for record in records]
         try:
-            removed = letters.append(self._directory, "".join(lines).encode("ascii"), self._bounds, now_ms)
+            letters.append(self._directory, "".join(lines).encode("ascii"), self._bounds, now_ms)
         except (OSError, FullError) as error:
             self.lost += len(lines)
             what = counted(len(lines), "dead letter")
             log.error("%s of %s lost, could not be written: %s", what, letter.topic, error)
             return
         self.written += len(lines)
-        for day in removed:
-            log.warning("the dead letters of %s were removed: dead.letters.bytes.max or dead.letters.days.max", day)
 
     def _line(self, token: str, common: dict[str, Any], record: Any, text: str) -> str:
         listener = self._listeners[record.listener] if record.listener < len(self._listeners) else str(record.listener)

@@ -45,6 +45,13 @@ def found(directory: Path, now_ms: int = NOW_MS) -> list[str | None]:
     return [None if letter is None else letter.id for letter in letters.read_day(directory, letters.day_of(now_ms))]
 
 
+def gone(directory: Path, lines: bytes, bounds: Bounds, now_ms: int) -> list[str]:
+    """Appends ``lines``; returns the days that went for them."""
+    before = letters.days(directory)
+    letters.append(directory, lines, bounds, now_ms)
+    return [day for day in before if day not in letters.days(directory)]
+
+
 def test_a_letter_comes_back_as_it_was_written(tmp_path: Path) -> None:
     letters.append(tmp_path, line(value=b"\x00\xff"), ROOMY, NOW_MS)
     [day] = letters.days(tmp_path)
@@ -127,7 +134,7 @@ def test_the_oldest_days_go_when_the_bytes_are_used_up(tmp_path: Path) -> None:
     for day in range(4):
         letters.append(tmp_path, line() * 10, ROOMY, NOW_MS + day * DAY_MS)
     letters.mark_replayed(tmp_path, letters.days(tmp_path)[0], ["a-0"])
-    removed = letters.append(tmp_path, line(), Bounds(31 * size, 30), NOW_MS + 3 * DAY_MS)
+    removed = gone(tmp_path, line(), Bounds(31 * size, 30), NOW_MS + 3 * DAY_MS)
     assert removed == [letters.day_of(NOW_MS)]
     assert len(letters.days(tmp_path)) == 3
     assert len(list(tmp_path.iterdir())) == 3
@@ -138,6 +145,15 @@ def test_the_oldest_days_go_when_the_bytes_are_used_up(tmp_path: Path) -> None:
     assert len(found(tmp_path, NOW_MS + 3 * DAY_MS)) == 11
 
 
+def test_no_day_goes_for_letters_that_find_no_room_anyway(tmp_path: Path) -> None:
+    size = len(line())
+    letters.append(tmp_path, line() * 5, ROOMY, NOW_MS)
+    letters.append(tmp_path, line() * 4, ROOMY, NOW_MS + DAY_MS)
+    with pytest.raises(FullError):
+        letters.append(tmp_path, line() * 7, Bounds(10 * size, 30), NOW_MS + DAY_MS)
+    assert letters.days(tmp_path) == [letters.day_of(NOW_MS + day * DAY_MS) for day in range(2)]
+
+
 def test_marks_count_as_letters_do(tmp_path: Path) -> None:
     yesterday, ids = letters.day_of(NOW_MS), [f"aaaa-{number:03}" for number in range(100)]
     letters.append(tmp_path, line(), ROOMY, NOW_MS)
@@ -146,11 +162,11 @@ def test_marks_count_as_letters_do(tmp_path: Path) -> None:
     used = sum(path.stat().st_size for path in tmp_path.iterdir())
     bounds = Bounds(used + len(line()), 30)
     assert used > 2 * len(line()) + 900
-    assert letters.append(tmp_path, line(), bounds, NOW_MS + DAY_MS) == []
-    assert letters.append(tmp_path, line(), bounds, NOW_MS + DAY_MS) == [yesterday]
+    assert gone(tmp_path, line(), bounds, NOW_MS + DAY_MS) == []
+    assert gone(tmp_path, line(), bounds, NOW_MS + DAY_MS) == [yesterday]
     # this day's own marks count, too, and stay
     today = letters.day_of(NOW_MS + DAY_MS)
-    assert letters.append(tmp_path, line(), Bounds(4 * len(line()) + 900, 30), NOW_MS + DAY_MS) == []
+    assert gone(tmp_path, line(), Bounds(4 * len(line()) + 900, 30), NOW_MS + DAY_MS) == []
     letters.mark_replayed(tmp_path, today, ids)
     with pytest.raises(FullError):
         letters.append(tmp_path, line(), Bounds(5 * len(line()) + 900, 30), NOW_MS + DAY_MS)
@@ -172,8 +188,8 @@ def test_days_that_a_clock_ahead_has_left_go_last_and_not_never(tmp_path: Path) 
     days = [letters.day_of(NOW_MS + day * DAY_MS) for day in (0, 1, 400)]
     for day in (400, 0, 1):
         letters.append(tmp_path, line() * 10, Bounds(1 << 30, 365), NOW_MS + day * DAY_MS)
-    assert letters.append(tmp_path, line() * 10, Bounds(30 * size, 365), NOW_MS + DAY_MS) == days[:1]
-    assert letters.append(tmp_path, line() * 10, Bounds(30 * size, 365), NOW_MS + DAY_MS) == days[2:]
+    assert gone(tmp_path, line() * 10, Bounds(30 * size, 365), NOW_MS + DAY_MS) == days[:1]
+    assert gone(tmp_path, line() * 10, Bounds(30 * size, 365), NOW_MS + DAY_MS) == days[2:]
     assert letters.days(tmp_path) == days[1:2]
 
 

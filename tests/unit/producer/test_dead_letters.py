@@ -80,6 +80,19 @@ def test_what_finds_no_room_within_the_bounds_is_said_and_counted(
     assert [path.name for path in tmp_path.iterdir()] == ["dead-letters-20231115.jsonl"]
 
 
+@pytest.mark.parametrize("bounds", [Bounds(1 << 30, 1), Bounds(10, 30)], ids=["cannot be written", "no room"])
+def test_days_that_went_are_said_even_if_the_letters_are_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, bounds: Bounds
+) -> None:
+    DeadLetters(tmp_path, []).write(LETTER, [record(0)], {}, "", NOW_MS)
+    (tmp_path / "dead-letters-20231116.jsonl").symlink_to(tmp_path / "elsewhere")
+    letters = DeadLetters(tmp_path, [], bounds)
+    with caplog.at_level(logging.WARNING):
+        letters.write(LETTER, [record(0)], {}, "", NOW_MS + 2 * 86_400_000)
+    assert letters.lost == 1
+    assert "the dead letters of 20231114 were removed" in caplog.text
+
+
 def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "dead-letters-20231114.jsonl").symlink_to(tmp_path / "elsewhere")
     letters = DeadLetters(tmp_path, [])
