@@ -19,6 +19,8 @@ from ingestd.admin.site import TEXT, Answer
 logger = logging.getLogger(__name__)
 
 CONNECTIONS_MAX: Final = 32
+ACCEPTS_PER_TURN_MAX: Final = 8
+"""One that has to go keeps its descriptor for some turns of the loop, in each of which as many more are accepted."""
 HEAD_BYTES_MAX: Final = 8 << 10
 """Of a request: its line and its headers."""
 REQUEST_SECONDS: Final = 5.0
@@ -47,7 +49,10 @@ class Server:
 
     async def start(self, listening: socket.socket) -> None:
         """Accepts on ``listening`` from now on."""
-        self._server = await asyncio.start_server(self._serve, sock=listening, limit=HEAD_BYTES_MAX)
+        self._server = await asyncio.start_server(
+            self._serve, sock=listening, limit=HEAD_BYTES_MAX, backlog=ACCEPTS_PER_TURN_MAX
+        )
+        listening.listen()  # asyncio takes the same number for the kernel's queue, too short a one for a burst
 
     def close(self) -> None:
         if self._server is not None:

@@ -194,6 +194,24 @@ def test_slow_and_many_requests_hold_nobody_up(running: Daemon) -> None:
             each.close()
 
 
+def test_many_that_connected_while_it_stood_still_cost_it_no_turn(running: Daemon) -> None:
+    waiting = []
+    pid = wait_admin(running)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for _ in range(3 * server.CONNECTIONS_MAX):
+            waiting.append(socket.socket())
+            waiting[-1].setblocking(False)
+            waiting[-1].connect_ex(("127.0.0.1", port_of(running)))
+        os.kill(pid, signal.SIGCONT)
+        assert get(running, "/healthz")[0].status == 200
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        for each in waiting:
+            each.close()
+    assert "out of system resource" not in running.log.read_text()
+
+
 def test_requests_sent_all_at_once_leave_the_loop_its_turns(tmp_path: Path) -> None:
     turns = 0
     answered_in: list[int] = []
