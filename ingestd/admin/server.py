@@ -27,6 +27,9 @@ REQUEST_SECONDS: Final = 5.0
 """From the connection, or the answer before, to the whole request."""
 ANSWER_SECONDS: Final = 10.0
 REQUESTS_PER_CONNECTION_MAX: Final = 100
+REST_BYTES_MAX: Final = 1 << 20
+REST_SECONDS: Final = 2.0
+"""What is still taken of a peer behind the last answer, and for how long."""
 READ_BYTES: Final = 4096
 _HEADERS: Final = (
     ("Cache-Control", "no-store"),
@@ -43,7 +46,7 @@ class Server:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._waiting: dict[asyncio.StreamWriter, None] = {}
-        """Connections whose request is not complete, the longest silent one first."""
+        """Connections that wait for their peer: for a request, or its end. The longest silent one first."""
         self._open = 0
         self._server: asyncio.Server | None = None
 
@@ -84,7 +87,7 @@ class Server:
         # Told when the kernel has taken all: what a slow reader leaves is under the time limit to its last byte.
         writer.transport.set_write_buffer_limits(high=0)
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
-        for _ in range(REQUESTS_PER_CONNECTION_MAX):
+        for left in reversed(range(REQUESTS_PER_CONNECTION_MAX)):
             self._waiting[writer] = None
             try:
                 async with asyncio.timeout(REQUEST_SECONDS):
@@ -93,18 +96,29 @@ class Server:
                 if http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                     text = f"{error}\n".encode(errors="backslashreplace")
                     await _send(http, writer, Answer(error.error_status_hint, TEXT, text), closing=True)
+                    await self._take_rest(reader, writer)
                 return
             self._waiting.pop(writer, None)
             if request is None:
                 return
-            last = http.their_state is not h11.DONE
+            last = not left or http.their_state is not h11.DONE
             await _send(http, writer, self._answer(request), closing=last, bodiless=request.method == b"HEAD")
             if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+                await self._take_rest(reader, writer)
                 return
             http.start_next_cycle()
             # Nothing above waits where the kernel takes the answer and the next request is here: others, the heartbeat
             # among them, have their turn in between.
             await asyncio.sleep(0)
+
+    async def _take_rest(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A close with bytes unread is a reset, which may take the answer from a peer that has not read it yet."""
+        self._waiting[writer] = None
+        writer.write_eof()
+        taken = 0
+        async with asyncio.timeout(REST_SECONDS):
+            while taken < REST_BYTES_MAX and (chunk := await reader.read(READ_BYTES)):
+                taken += len(chunk)
 
     def _answer(self, request: h11.Request) -> Answer:
         if request.method not in (b"GET", b"HEAD"):
