@@ -67,6 +67,25 @@ def test_the_service_exposes_little(units: Path) -> None:
     assert analysed.returncode == 0, analysed.stdout[-500:] + analysed.stderr
 
 
+def calls_of(name: str) -> set[str]:
+    """A set of system calls with all the sets in it, or a single one."""
+    if not name.startswith("@"):
+        return {name}
+    listed = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True)
+    names = [line.strip() for line in listed.stdout.splitlines()[1:]]
+    return {call for one in names if one and not one.startswith("#") for call in calls_of(one)}
+
+
+def test_the_service_may_give_sockets_away_and_mount_nothing() -> None:
+    """The first line says what is allowed, the next ones take away and add, in their order (systemd.exec(5))."""
+    allowed: set[str] = set()
+    for line in re.findall(r"^SystemCallFilter=(.*)$", (UNITS / "ingestd.service").read_text(), re.MULTILINE):
+        named = {call for name in line.removeprefix("~").split() for call in calls_of(name)}
+        allowed = allowed - named if line.startswith("~") else allowed | named
+    assert {"lchown", "fchownat"} <= allowed, "what os.chown(follow_symlinks=False) calls"
+    assert not {"mount", "setuid", "ptrace", "reboot"} & allowed
+
+
 def test_the_service_starts_what_the_command_line_has_and_waits_for_its_drain() -> None:
     service = unit(UNITS / "ingestd.service")["Service"]
     assert service["ExecStart"].split()[1:] == ["run", "-c", DEFAULT_CONFIGURATION]
