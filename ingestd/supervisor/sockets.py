@@ -91,6 +91,18 @@ def check_names(inherited: Mapping[str, Sequence[int]], listeners: Sequence[List
         raise ConfigurationError(faults)
 
 
+def _check_kinds(inherited: Mapping[str, Sequence[int]]) -> None:
+    """A unit may listen on what is no socket at all (ListenFIFO= and others): ConfigurationError names every one."""
+    cure = "Give the socket unit only ListenStream= or ListenDatagram=."
+    faults = [
+        Fault("FileDescriptorName", name, "what systemd hands over is not a socket", cure)
+        for name, descriptors in inherited.items()
+        if not all(stat.S_ISSOCK(os.fstat(descriptor).st_mode) for descriptor in descriptors)
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+
+
 class Patience:
     """What is in use may be a dying predecessor's: its workers let go one after another. ``until_ms`` is for all."""
 
@@ -118,6 +130,7 @@ def bind_all(config: Config, inherited: Mapping[str, Sequence[int]], *, wait_ms:
     Waits up to ``wait_ms`` in all for paths and ports to be let go.
     """
     check_names(inherited, config.listeners, config.daemon.admin_listen is not None)
+    _check_kinds(inherited)
     bound: list[Bound] = []
     try:
         for entry in _sockets(config, inherited, Patience(wait_ms)):
@@ -271,6 +284,8 @@ def adopt(
     try:
         if adopted.family not in families or adopted.type != kind:
             raise wrong(f"an inherited socket of another kind ({adopted.family!r}, {adopted.type!r})")
+        if kind == socket.SOCK_STREAM and not adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise wrong("an inherited socket that does not listen (Accept=no is needed)")
         if path and local_path(descriptor) != path:
             raise wrong(f"an inherited socket bound to {local_path(descriptor)}")
         if not path and adopted.getsockname()[1] != port:
@@ -353,9 +368,11 @@ def _set_owner(path: str, listener: Listener) -> None:
         raise ConfigurationError(faults)
     try:
         os.chown(path, uid, gid, follow_symlinks=False)
-    except PermissionError as error:
+    except OSError as error:
         asked = f"{listener.owner or ''}:{listener.group or ''}"
-        raise HostError(f"cannot give {path} to {asked}: only root, or a member of that group, may") from error
+        denied = isinstance(error, PermissionError)
+        why = "only root, or a member of that group, may" if denied else error.strerror
+        raise HostError(f"cannot give {path} to {asked}: {why}") from error
 
 
 def remove_stale(path: str, kind: int) -> None:

@@ -1,5 +1,6 @@
 """Sockets bound and inherited, and the lock of the state directory, on real files."""
 
+import errno
 import grp
 import os
 import pwd
@@ -212,6 +213,22 @@ def test_a_socket_file_is_given_to_its_owner_and_group(tmp_path: Path) -> None:
     close_all(bound)
 
 
+@pytest.mark.parametrize(
+    ("number", "why"), [(errno.EPERM, "only root, or a member of that group, may"), (errno.EINVAL, "Invalid argument")]
+)
+def test_a_socket_file_that_cannot_be_given_away_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, why: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    group = grp.getgrgid(os.getegid()).gr_name
+    with pytest.raises(HostError, match=f"cannot give {tmp_path}/app to :{group}: {why}"):
+        bind_all(config(stream(tmp_path / "app", group=group)), {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unknown_owners_are_faults_of_the_configuration(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         bind_all(config(stream(tmp_path / "app", owner="no-such-user", group="no-such-group")), {})
@@ -296,6 +313,30 @@ def test_an_inherited_socket_of_another_kind_or_place_is_refused(tmp_path: Path)
             with pytest.raises(ConfigurationError, match="an inherited socket"):
                 bind_all(config(stream(tmp_path / "app")), {"app": [os.dup(given.fileno())]})
         (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("kind", ["stream", "datagram"])
+def test_what_is_handed_over_and_is_no_socket_is_refused(tmp_path: Path, kind: str) -> None:
+    listener = (stream if kind == "stream" else datagram)(tmp_path / "app", name="app")
+    os.mkfifo(tmp_path / "fifo")
+    descriptor = os.open(tmp_path / "fifo", os.O_RDWR)
+    try:
+        with pytest.raises(ConfigurationError, match="not a socket") as caught:
+            bind_all(config(listener), {"app": [descriptor]})
+    finally:
+        os.close(descriptor)
+    assert [fault.value for fault in caught.value.faults] == ["app"]
+
+
+def test_an_accepted_connection_is_no_listening_socket(tmp_path: Path) -> None:
+    """What Accept=yes hands over."""
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as client:
+        listening.bind(str(tmp_path / "app"))
+        listening.listen()
+        client.connect(str(tmp_path / "app"))
+        connection, _ = listening.accept()
+        with pytest.raises(ConfigurationError, match="does not listen"):
+            bind_all(config(stream(tmp_path / "app")), {"app": [connection.detach()]})
 
 
 def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
