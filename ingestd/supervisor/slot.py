@@ -25,6 +25,9 @@ STOP_SLACK_MS: Final = 2_000
 _STARTING_SILENT_MS: Final = 60_000
 _SLOWEST_DISK_BYTES_PER_MS: Final = 10_000
 
+_OF_THE_LIVING: Final = (Word.CONNECTIONS, Word.SESSIONS, Word.BROKERS_CONNECTED, Word.RSS_BYTES)
+"""What a process has only while it lives."""
+
 _SIGNALS: Final = {
     Action.TERMINATE: signal.SIGTERM,
     Action.ABORT: signal.SIGABRT,
@@ -108,7 +111,7 @@ class Slot:
         self.opening_path = self.fault_text = ""
         self._was_ready = False
         self.arena_pressure = Pressure.RUN
-        for word in (Word.HEARTBEAT_TICK_MS, Word.CONNECTIONS, Word.SESSIONS, Word.BROKERS_CONNECTED, Word.RSS_BYTES):
+        for word in (Word.HEARTBEAT_TICK_MS, *_OF_THE_LIVING):
             self.row.set(word, 0)
         self.row.set(Word.NEXT_RESTART_TICK_MS, 0)
         self.row.set(Word.STARTED_MS, now_ms)
@@ -158,7 +161,8 @@ class Slot:
         self.child.close()
         self.child = None
         self.last_status = status
-        self.row.set(Word.PID, 0)
+        for word in (Word.PID, *_OF_THE_LIVING):
+            self.row.set(word, 0)
         self.row.set(Word.LAST_EXIT_STATUS, status)
         verdict = self.restarts.died(
             status,

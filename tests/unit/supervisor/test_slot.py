@@ -82,6 +82,29 @@ def test_a_slot_that_waits_for_its_next_try_can_be_stopped() -> None:
     assert slot.state is State.ABSENT
 
 
+def test_the_dead_have_no_connections_and_no_memory() -> None:
+    class Dying(Child):
+        pidfd = status_fd = -1
+
+        def status_lines(self) -> list[str]:
+            return []
+
+        def poll(self) -> int:
+            return -9
+
+        def close(self) -> None:
+            pass
+
+    slot, cells = slot_of([Dying()])
+    slot.handle(Event.START, 1000, 0)
+    shown = (Word.CONNECTIONS, Word.SESSIONS, Word.BROKERS_CONNECTED, Word.RSS_BYTES)
+    for word in shown:
+        cells.set(word, 7)
+    slot.reap(1500, 0)
+    assert slot.state is State.BACKOFF
+    assert [cells.words[word] for word in shown] == [0, 0, 0, 0]
+
+
 def test_a_process_that_only_reads_the_scoreboard_beats_through_its_pipe() -> None:
     class Telling(Child):
         pidfd = status_fd = -1
