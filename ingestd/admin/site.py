@@ -42,13 +42,17 @@ def _verdict(reasons: list[str]) -> Answer:
 
 
 def unhealthy(status: Status, tick_ms: int) -> list[str]:
-    """Why some process of the daemon is not alive; empty: all are. One that recovers its arena after a start is."""
+    """Why some process of the daemon is not alive; empty: all are. One that recovers its arena after a start is.
+
+    A worker that has ended while the daemon drains is done: whoever restarts the sick must not cut the others' drain.
+    """
+    dead = {WorkerState.BACKOFF} if status.header.stopping else {WorkerState.BACKOFF, WorkerState.ABSENT}
     found = []
     if status.supervisor_silent_ms(tick_ms) > HEARTBEAT_STALE_MS:
         found.append("the supervisor is silent")
     for worker in status.workers:
         beat_ms = worker.words[Word.HEARTBEAT_TICK_MS]
-        if worker.state in (WorkerState.ABSENT, WorkerState.BACKOFF):
+        if worker.state in dead:
             found.append(f"worker {worker.index} is {state_text(worker.state)}")
         elif worker.state in _MUST_BEAT and tick_ms - beat_ms > HEARTBEAT_STALE_MS:
             found.append(f"worker {worker.index} is silent")

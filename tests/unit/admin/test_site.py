@@ -75,6 +75,15 @@ def test_health_is_life_and_readiness_is_open_doors(
     assert ask("/readyz") == (200 if readiness == "ok" else 503, f"{readiness}\n")
 
 
+def test_a_worker_that_is_done_is_healthy_while_the_others_drain(board: Writer, ask: Ask) -> None:
+    board.rows[0].set(Word.STATE, WorkerState.ABSENT)
+    assert ask("/healthz") == (503, "worker 0 is absent\n")
+    board.stopping()
+    board.rows[1].set(Word.STATE, WorkerState.DRAINING)
+    assert ask("/healthz") == (200, "ok\n")
+    assert ask("/readyz")[0] == 503
+
+
 class Cells(HTMLParser):
     """The texts of all cells; counts what is opened and closed."""
 
