@@ -299,6 +299,9 @@ class Supervisor:
             self._selector.unregister(child.status_fd)
         verdict = slot.reap(_tick_ms(), _now_ms())
         if self._stopping:
+            if slot.last_status == ExitStatus.DATA_LOSS_SUSPECTED:
+                # Found out in the drain, it asks for a person all the same.
+                self._exit_status = slot.last_status
             return
         if verdict is Verdict.GIVE_UP:
             self._exit_status = slot.last_status

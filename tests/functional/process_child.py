@@ -69,6 +69,8 @@ def main() -> int:
         case ["killed"]:
             status.opening(plan.arena_path)
             os.kill(os.getpid(), signal.SIGKILL)
+        case ["lossy"]:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(65))
         case ["deaf"]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case ["silent"]:

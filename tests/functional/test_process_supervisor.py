@@ -122,6 +122,15 @@ def test_sigterm_stops_and_removes_the_sockets(make_rig: Callable[..., Rig]) -> 
     assert rig.row()[1] == "ABSENT"
 
 
+def test_data_loss_suspected_in_the_drain_is_the_exit_status(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(workers=2)
+    rig.order("lossy", worker=1)
+    process = rig.start()
+    rig.wait_ready(0), rig.wait_ready(1)
+    process.terminate()
+    assert rig.wait_end() == 65
+
+
 def test_a_deaf_worker_is_killed_behind_its_deadline(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(stop_timeout_ms=300, STOP_SLACK_MS=200)
     rig.order("deaf")
