@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from ingestd.admin.status import copy_status
+from ingestd.figures import Count
+from ingestd.scoreboard import FILE_NAME, Reader
 from tests.fakes.threaded import ThreadedCluster, scripted
 from tests.functional.producer_rig import lines_of
 from tests.kafka.daemon import Daemon
@@ -55,6 +58,8 @@ def test_what_is_done_about_suspected_data_loss_is_a_setting(choice: str, tmp_pa
             else:
                 assert daemon.wait_end() == 65
                 assert written(cluster) == [b"0"]
+                with Reader.open(daemon.state_directory / FILE_NAME) as board:
+                    assert copy_status(board).count(Count.DATA_LOSS_SUSPECTED) == 1
                 daemon.configure(workers=1, producer={"buffer.memory": 4 << 20}, settings={"stop.timeout.ms": 300})
                 daemon.start()
                 daemon.wait_settled(4)
