@@ -66,6 +66,8 @@ def run(config: Config) -> int:
 
     ConfigurationError (exit 78) and HostError (exit 75) come out before any worker was started.
     """
+    # The kernel gives process 1 of a container only signals that it has a handler for; the waits below may be long.
+    signal.signal(signal.SIGTERM, _leave)
     pid = os.getpid()
     inherited = parse_listen_fds(os.environ, pid)
     notifier = Notifier(dict(os.environ))
@@ -121,6 +123,11 @@ def _now_ms() -> int:
 
 def _tick_ms() -> int:
     return time.monotonic_ns() // 1_000_000
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """No worker lives yet, or any more: there is nothing to drain."""
+    raise SystemExit(int(ExitStatus.DONE))
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

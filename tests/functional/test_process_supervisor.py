@@ -196,6 +196,18 @@ def test_sockets_of_a_dying_daemon_are_waited_for(make_rig: Callable[..., Rig], 
     rig.wait_ready()
 
 
+def test_sigterm_ends_the_wait_for_them(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+    """By a handler: without one, process 1 of a container would not even see it."""
+    rig = make_rig(WAIT_MS=60_000)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as held:
+        held.bind(str(tmp_path / "a"))
+        process = rig.start()
+        rig.wait_for(lambda: "waiting: " in rig.text, "a line about it")
+        process.terminate()
+        assert rig.wait_end() == 0
+    assert "Traceback" not in rig.text
+
+
 def test_a_worker_that_cannot_be_watched_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
