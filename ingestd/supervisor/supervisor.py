@@ -125,7 +125,7 @@ def _tick_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _leave(*_: object) -> None:
     """No worker lives yet, or any more: there is nothing to drain."""
     raise SystemExit(int(ExitStatus.DONE))
 

@@ -69,16 +69,15 @@ def main() -> int:
         case ["killed"]:
             status.opening(plan.arena_path)
             os.kill(os.getpid(), signal.SIGKILL)
-        case ["lossy"]:
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(65))
         case ["deaf"]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         case ["silent"]:
             status.ready()
             signal.signal(signal.SIGABRT, signal.SIG_IGN)
             time.sleep(60)
-        case ["serve"]:
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        case ["serve", *last]:
+            # What it ends with when it is told to stop: 0, or the number behind the word.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(int("".join(last) or 0)))
     status.ready()
     row = Writer.open(Path(plan.scoreboard_path)).rows[plan.index]
     while True:

@@ -124,7 +124,7 @@ def test_sigterm_stops_and_removes_the_sockets(make_rig: Callable[..., Rig]) -> 
 
 def test_data_loss_suspected_in_the_drain_is_the_exit_status(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig(workers=2)
-    rig.order("lossy", worker=1)
+    rig.order("serve 65", worker=1)
     process = rig.start()
     rig.wait_ready(0), rig.wait_ready(1)
     process.terminate()
