@@ -7,7 +7,7 @@ from ingestd.config.faults import MASKED, is_secret, toml_key, toml_text
 from ingestd.config.model import NEVER_MS, Config, Key, Listener, Topic
 from ingestd.config.settings import DAEMON, LISTENER, NO_FIELD, PRODUCER, TOPIC
 from ingestd.config.sources import Sources
-from ingestd.secret import Secret
+from ingestd.secret import Concealed, Secret
 
 NO_SOURCES: Final = Sources()
 """For who knows none: no source is written."""
@@ -41,12 +41,23 @@ def _pairs(section: str, values: dict[str, Any], sources: Sources) -> Iterator[s
             continue
         source = sources.exactly(f"{section}.{name}")
         masked = sources.hides(f"{section}.{name}") or (is_secret(name) and not isinstance(value, Secret))
-        pair = f"{name} = {MASKED if masked else toml_text(value)}"
+        pair = f"{name} = {MASKED if masked else toml_text(_escaped(value))}"
         if sources is NO_SOURCES:
             yield pair
         else:
             place = source.place or "default"
             yield f"{pair}  # {place if place.isprintable() else toml_text(place)}"
+
+
+def _escaped(value: Any) -> Any:
+    """``value`` so that no ``${`` in it is read as a variable."""
+    if isinstance(value, str) and not isinstance(value, Concealed):
+        return value.replace("${", "$${")
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _escaped(item) for name, item in value.items()}
+    return value
 
 
 def _producer_values(config: Config) -> dict[str, Any]:

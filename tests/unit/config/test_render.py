@@ -42,8 +42,17 @@ def test_what_is_printed_reads_as_what_was_read(case: Case) -> None:
     assert parse(to_toml(read)) == read
 
 
-def listener(rest: str) -> list[Document]:
-    text = f'{HEAD}[[listeners]]\nname = "l"\nlisten = "udp:[::1]:6"\nformat = "lines"\ntopic = "t"\n{rest}\n'
+def test_a_plain_dollar_brace_is_printed_as_one() -> None:
+    rest = 'headers = { "h${" = "$${HOME} $$${b" }\n'
+    loaded = read(listener(rest, 'client.id = "a$${b}$"\n'), {})
+    assert loaded.config.producer.client_id == "a${b}$"
+    assert loaded.config.listeners[0].headers == (("h${", b"${HOME} $${b"),)
+    printed = to_toml(loaded.config, loaded.sources)
+    assert read([Document("b.toml", parse_toml(printed, "b.toml"))], {}).config == loaded.config
+
+
+def listener(rest: str, producer: str = "") -> list[Document]:
+    text = f'{HEAD}{producer}[[listeners]]\nname = "l"\nlisten = "udp:[::1]:6"\nformat = "lines"\ntopic = "t"\n{rest}\n'
     return [Document("a.toml", parse_toml(text, "a.toml"))]
 
 
