@@ -230,6 +230,6 @@ def expanded_text(key: str, text: str, environment: Mapping[str, str], faults: F
         return text
     if isinstance(found, Concealed):
         faults.sources.conceal(key)
-    elif secret and found != text and "${" in text:
+    elif secret and found != text.replace("$${", "${"):
         faults.note(key, "the environment can be read by every process of its user: prefer ${file:PATH}")
     return found

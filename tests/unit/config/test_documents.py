@@ -176,6 +176,16 @@ def test_a_variable_that_is_missing_is_one_fault_with_its_file(base: Path) -> No
     assert "NOWHERE_TO_BE_FOUND" in found[0].text
 
 
+def test_a_secret_out_of_the_environment_is_noted_and_a_plain_dollar_brace_is_not(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    for text, noted in (("a$${b", False), ("$$${b}", False), ("a$${b${PASSWORD}", True)):
+        over = write(base.parent / "over.toml", f'[producer]\nssl.key.password = "{text}"\n')
+        notes = [note for note in reader.load([base, over]).notes if "the environment can be read" in note]
+        assert bool(notes) is noted, text
+
+
 def test_what_comes_from_a_file_is_never_shown(base: Path) -> None:
     (base.parent / "canary").write_text("hunter2 hunter2:x\n")
     text = '[producer]\n{} = {}\n[[listeners]]\nname = "l"\nlisten = {}\nformat = "raw"\ntopic = {}\n'
