@@ -20,6 +20,8 @@ from ingestd.secret import Concealed
 FILE_KEY: Final = "properties.file"
 _PROVIDERS: Final = "config.providers"
 _PROVIDER_PACKAGE: Final = "org.apache.kafka.common.config.provider."
+_JAVA_BLANKS: Final = "".join(map(chr, range(0x21)))
+"""What Java's trim() takes away."""
 _SHOWABLE: Final = re.compile(r"[a-z0-9_.-]{1,100}")
 
 
@@ -80,7 +82,7 @@ class KafkaFile:
                 faults.notes.append(f"{place}: {_unknown(name, rules)}")
             else:
                 faults.sources.note(f"producer.{name}", place)
-                whole[name] = self._value(name, entry.value.strip(), rules, environment, faults)
+                whole[name] = self._value(name, entry.value, rules, environment, faults)
         return whole
 
     def _value(self, name: str, text: str, rules: Rules, environment: Mapping[str, str], faults: Faults) -> object:
@@ -92,6 +94,7 @@ class KafkaFile:
                 faults.add_last(key, text, refused.text, refused.cure)
             if isinstance(text, Concealed):
                 faults.sources.conceal(key)
+        text = _trimmed(text)
         setting = rules.settings.get(name)
         return text if setting is None else setting.kind.from_text(text)
 
@@ -112,7 +115,7 @@ class KafkaFile:
 
     def _provided(self, provider: str, rest: str, environment: Mapping[str, str], *, secret: bool) -> str:
         kind = self._kinds[provider]
-        path, _, key = rest.rpartition(":")
+        path, key = rest.split(":", 1) if ":" in rest else ("", rest)
         if kind == "EnvVarConfigProvider":
             if key not in environment:
                 raise RefusedError(f"the environment has no {key}", "Set it where the daemon is started")
@@ -127,6 +130,12 @@ class KafkaFile:
             return values[key]
         cure = f"Write the value in the TOML, as ${{file:PATH}}, or use a provider of {_PROVIDER_PACKAGE}*"
         raise RefusedError(f"the provider {toml_text(provider)} is {toml_text(kind)}, which needs Java", cure)
+
+
+def _trimmed(text: str) -> str:
+    """As Kafka takes a value: without blanks, those of what was looked up included."""
+    trimmed = text.strip(_JAVA_BLANKS)
+    return Concealed(trimmed) if isinstance(text, Concealed) else trimmed
 
 
 def _unknown(name: str, rules: Rules) -> str:

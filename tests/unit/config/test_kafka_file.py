@@ -175,6 +175,24 @@ def test_kafkas_own_configuration_providers_are_built_in(tmp_path: Path, monkeyp
     ]
 
 
+def test_what_is_looked_up_loses_its_blanks_and_a_key_may_hold_colons(tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets.properties"
+    secrets.write_text("name=orders\nk\\:x=row \nx=wrong\n")
+    secrets.chmod(0o600)
+    (tmp_path / "zone").write_text("north \t\n\n")
+    text = PROVIDERS.replace("${env:SEEDS}", "a:1") + "ssl.key.password=${file:%s/secrets.properties:k:x}\n"
+    loaded = load(tmp_path, text.replace("%s", str(tmp_path)))
+    assert loaded.config.producer.client_id == "orders-north"
+    assert loaded.config.producer.ssl_key_password.reveal() == "row"
+    assert loaded.sources.of("producer.client.id").concealed
+
+
+def test_only_what_java_takes_for_a_blank_is_trimmed(tmp_path: Path) -> None:
+    # An "à" in UTF-8, which Java reads as Latin-1, ends with what Unicode takes for a blank.
+    loaded = load(tmp_path, "bootstrap.servers=a:1\nssl.key.password=voil\u00c3\u00a0 \n")
+    assert loaded.config.producer.ssl_key_password.reveal() == "voil\u00c3\u00a0"
+
+
 def test_without_a_provider_a_variable_is_text_as_in_java(tmp_path: Path) -> None:
     assert load(tmp_path, "bootstrap.servers=a:1\nclient.id=${env:HOME}\n").config.producer.client_id == "${env:HOME}"
 
