@@ -12,6 +12,9 @@ from ingestd.log import counted
 
 ZSTD_SINCE: Final = 7
 """The version of Produce that takes zstd (KIP-110)."""
+_BOTH_TIMES: Final = "message.timestamp.difference.max.ms"
+_UNLIMITED: Final = (1 << 63) - 1
+"""What Kafka 3.6 to 3.9 have for both newer limits of a record's time: while one is at it, the older one counts."""
 FAILS, NOTE = Weight.FAILS, Weight.NOTE
 Found = Iterator[Finding]
 
@@ -167,23 +170,28 @@ def _sizes(case: Case) -> Found:
 def _times(case: Case) -> Found:
     if not case.keeps_our_time:
         return
-    both = case.number("message.timestamp.difference.max.ms")
-    after, before = case.number("message.timestamp.after.max.ms"), case.number("message.timestamp.before.max.ms")
-    after, before = both if after is None else after, both if before is None else before
+    after_name, after = _time_limit(case, "message.timestamp.after.max.ms")
+    before_name, before = _time_limit(case, "message.timestamp.before.max.ms")
     for one in case.listeners:
         if one.timestamp != "record":
             continue
         for name, ours, theirs, setting in (
-            ("timestamp_future_ms", one.timestamp_future_ms, after, "message.timestamp.after.max.ms"),
-            ("timestamp_past_ms", one.timestamp_past_ms, before, "message.timestamp.before.max.ms"),
+            ("timestamp_future_ms", one.timestamp_future_ms, after, after_name),
+            ("timestamp_past_ms", one.timestamp_past_ms, before, before_name),
         ):
             if theirs is not None and ours > theirs:
                 what = f"the listener {one.name} has {name} = {ours}, and {setting} is {theirs}: records beyond are"
                 what += " accepted and then fail (INVALID_TIMESTAMP)"
                 yield case.find(FAILS, what, f"Lower {name} below {theirs}, or raise {setting}")
     if before is not None and before < (case.own.delivery_timeout_ms or 1 << 62) and before < 1 << 62:
-        what = f"message.timestamp.before.max.ms = {before}: what an outage of that length holds back fails after it"
+        what = f"{before_name} = {before}: what an outage of that length holds back fails after it"
         yield case.find(NOTE, what, "Raise it, or set message.timestamp.type = LogAppendTime")
+
+
+def _time_limit(case: Case, name: str) -> tuple[str, int | None]:
+    """The setting that the broker goes by for ``name``, and its value."""
+    limit, both = case.number(name), case.number(_BOTH_TIMES)
+    return (name, limit) if both is None or limit not in (None, _UNLIMITED) else (_BOTH_TIMES, both)
 
 
 def _memory(case: Case) -> Found:

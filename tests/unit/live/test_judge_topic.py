@@ -41,6 +41,12 @@ DEFAULTS: dict[str, str | None] = {
     "unclean.leader.election.enable": "false",
 }
 
+TRANSITION: dict[str, str | None] = {
+    "message.timestamp.after.max.ms": "9223372036854775807",
+    "message.timestamp.before.max.ms": "9223372036854775807",
+}
+"""Kafka 3.6 to 3.9 tell these defaults next to the older setting."""
+
 
 @pytest.mark.parametrize("listener", [LINES, FRAMES])
 def test_a_topic_with_kafkas_defaults_needs_no_word(listener: str) -> None:
@@ -89,6 +95,24 @@ def test_a_topic_that_will_be_made_is_only_worth_a_note() -> None:
         ({"cleanup.policy": "compact"}, "", LINES.replace('key = "sender"\n', ""), FAILS, "have no key"),
         ({"message.timestamp.after.max.ms": "1000"}, "", FRAMES, FAILS, "timestamp_future_ms = 3000000"),
         ({"message.timestamp.difference.max.ms": "700000000"}, "", FRAMES, NOTE, "what an outage"),
+        (
+            {**TRANSITION, "message.timestamp.difference.max.ms": "700000000"},
+            "",
+            FRAMES,
+            NOTE,
+            "message.timestamp.difference.max.ms = 700000000",
+        ),
+        (
+            {
+                **TRANSITION,
+                "message.timestamp.difference.max.ms": "1000",
+                "message.timestamp.before.max.ms": "700000000",
+            },
+            "delivery.timeout.ms = 600000",
+            FRAMES,
+            FAILS,
+            "timestamp_future_ms = 3000000, and message.timestamp.difference.max.ms is 1000",
+        ),
         ({"message.timestamp.before.max.ms": "86400000"}, "", LINES, NOTE, "what an outage"),
     ],
 )
@@ -110,6 +134,7 @@ def test_it_is_found_in_the_settings(
         ({"message.timestamp.after.max.ms": "1000", "message.timestamp.type": "LogAppendTime"}, "", FRAMES),
         ({"message.timestamp.after.max.ms": "1000"}, "", LINES),
         ({"message.timestamp.before.max.ms": "86400000"}, "delivery.timeout.ms = 600000", LINES),
+        ({**TRANSITION, "message.timestamp.difference.max.ms": str((1 << 63) - 1)}, "", FRAMES),
     ],
 )
 def test_what_fits_is_not_found(told: dict[str, str | None], settings: str, listener: str) -> None:
