@@ -54,7 +54,8 @@ def _brokers(config: Config, view: View) -> Iterator[Finding]:
         ("replica.lag.time.max.ms", _replica_lag),
     ):
         values = {node: number(settings, name) for node, settings in view.broker_settings.items()}
-        told = {node: value for node, value in values.items() if value is not None}
+        # Below 0, where Kafka takes it, is no limit (connections.max.idle.ms = -1).
+        told = {node: value for node, value in values.items() if value is not None and value >= 0}
         if told:
             node, lowest = min(told.items(), key=lambda entry: entry[1])
             yield from rule(config, node, lowest)

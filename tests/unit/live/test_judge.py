@@ -54,6 +54,12 @@ def test_a_good_cluster_needs_no_word() -> None:
         ),
         ({"broker_settings": {1: {"socket.request.max.bytes": "1000000"}}}, "", Weight.FAILS, "max.request.size"),
         ({"broker_settings": {1: {"connections.max.idle.ms": "540000"}}}, "", Weight.NOTE, "closes quiet connections"),
+        (
+            {"broker_settings": {1: {"connections.max.idle.ms": "-1"}, 2: {"connections.max.idle.ms": "7"}}},
+            "",
+            Weight.NOTE,
+            "broker 2: connections.max.idle.ms = 7",
+        ),
         ({}, "request.timeout.ms = 29999", Weight.NOTE, "replica.lag.time.max.ms = 30000"),
     ],
 )
@@ -67,6 +73,10 @@ def test_it_is_found(changes: dict[str, Any], settings: str, weight: Weight, par
 def test_without_idempotence_nobody_needs_to_be_remembered() -> None:
     view = replace(GOOD, broker_settings={1: {"producer.id.expiration.ms": "5"}})
     assert found(view, "enable.idempotence = false") == []
+
+
+def test_a_broker_that_never_closes_quiet_connections_needs_no_word() -> None:
+    assert found(replace(GOOD, broker_settings={1: {"connections.max.idle.ms": "-1"}})) == []
 
 
 def test_without_acks_from_all_a_dead_follower_holds_up_nobody() -> None:
