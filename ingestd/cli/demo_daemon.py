@@ -18,6 +18,7 @@ from ingestd.errors import ClusterError, DaemonError, HostDaemonAbsentError
 from ingestd.log import printable
 from ingestd.metrics import Balance, Ledger
 from ingestd.scoreboard import WorkerState
+from ingestd.supervisor.processes import PYTHON
 
 WORKERS: Final = 2
 _READY_SECONDS: Final = 30.0
@@ -82,7 +83,7 @@ class DemoDaemon:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "ingestd", "run", "-c", str(self._configuration)]
+        command = [*PYTHON, "-m", "ingestd", "run", "-c", str(self._configuration)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603
         try:

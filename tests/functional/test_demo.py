@@ -44,6 +44,22 @@ def test_sent_is_delivered_and_nothing_stays_behind(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_a_source_tree_that_it_is_started_in_is_not_taken_for_the_program(folder: Path) -> None:
+    tree = folder / "tree"
+    (tree / "ingestd").mkdir(parents=True)
+    (tree / "ingestd" / "__init__.py").touch()
+    ended = subprocess.run(
+        [sys.executable, "-P", *COMMAND[1:], "--records", "200"],
+        env=environment(folder),
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_an_interrupted_demo_clears_everything_away(folder: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "--records", "2000000"], env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
