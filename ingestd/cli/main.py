@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Final
 
 from ingestd import __version__, log
+from ingestd.cli import output
 from ingestd.errors import ConfigurationError, ExitStatus, IngestdError
 
 COMMANDS: Final = {
@@ -39,9 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update(log.to_environment(parsed.log_level, parsed.log_format))
     log.configure(parsed.command, parsed.log_level, parsed.log_format)
     try:
-        status = int(_module(parsed.command).execute(parsed))
-        sys.stdout.flush()
-        return status
+        with output.flushed():
+            return int(_module(parsed.command).execute(parsed))
     except ConfigurationError as error:
         for fault in error.faults:
             print(fault, file=sys.stderr)
@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.error("%s", error)
         return error.exit_status
     except BrokenPipeError:
-        # Whoever read our output has gone; a second failure while the interpreter flushes would only add noise.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone.
         return ExitStatus.FAILED
     except KeyboardInterrupt:
         _end_by(signal.SIGINT)

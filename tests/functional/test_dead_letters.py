@@ -129,6 +129,16 @@ def test_a_reader_that_has_seen_enough_is_no_fault_of_the_files(tmp_path: Path) 
         assert (shown.wait(10), shown.stderr.read()) == (1, b"")
 
 
+def test_a_disk_that_takes_no_output_is_no_fault_of_the_files(tmp_path: Path) -> None:
+    letters.append(tmp_path, b"".join(line(number) for number in range(2000)), ROOMY, NOW_MS)
+    command = [sys.executable, "-m", "ingestd", "dead-letter", "show", "--directory", str(tmp_path)]
+    with Path("/dev/full").open("wb") as full:
+        shown = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert shown.returncode == 1
+    (told,) = shown.stderr.splitlines()
+    assert told.endswith(b"cannot write: No space left on device")
+
+
 def test_list_counts_by_day_topic_and_reason(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = told(capsys, "list", "--directory", kept)
     assert status == 0

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -93,6 +94,11 @@ def run_with(monkeypatch: pytest.MonkeyPatch, ending: BaseException | int) -> in
 )
 def test_every_end_has_its_status(ending: BaseException | int, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_with(monkeypatch, ending) == status
+
+
+def test_a_closed_stdout_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run_with(monkeypatch, 0) == 0
 
 
 def test_every_fault_is_listed_on_a_line_of_its_own(
