@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import BinaryIO, Final
 
 from ingestd.cli.common import address_argument, error_text, probe
@@ -85,6 +86,8 @@ def _check(arguments: argparse.Namespace) -> None:
         arguments.refuse("with the format lines the listener chooses topic and key: leave out --topic and --key")
     if arguments.ack not in (None, "none") and (arguments.format == "lines" or arguments.to.kind != "unix-stream"):
         arguments.refuse(f"--ack {arguments.ack} needs the format frames and a unix-stream address")
+    if STDIN in arguments.files and sys.stdin is None:
+        raise OperatorError("cannot read stdin: it is closed")
     for name in arguments.files:
         # Before anything is sent: a misspelt second file must not leave the first one shipped.
         if name != STDIN and not os.access(name, os.R_OK):
@@ -112,9 +115,9 @@ class Pace:
             time.sleep(early)
 
 
-def _open(name: str) -> BinaryIO:
+def _open(name: str) -> AbstractContextManager[BinaryIO]:
     if name == STDIN:
-        return sys.stdin.buffer
+        return nullcontext(sys.stdin.buffer)  # which may be named twice, and is at its end then
     try:
         return open(name, "rb")  # noqa: PTH123 (its reader closes it)
     except OSError as error:
@@ -125,9 +128,9 @@ def _lines(names: list[str]) -> Iterator[bytes | None]:
     """Every line of the files without its newline; None for one that is larger than a line may be."""
     for name in names:
         with _open(name) as file:
-            while line := file.readline(LINE_BYTES_MAX + 2):
+            while line := file.readline(LINE_BYTES_MAX + 1):
                 whole = line.endswith(b"\n")
-                if not whole and len(line) > LINE_BYTES_MAX + 1:
+                if not whole and len(line) > LINE_BYTES_MAX:
                     while line and not line.endswith(b"\n"):
                         line = file.readline(CHUNK_BYTES)
                     yield None
@@ -141,6 +144,8 @@ class Tally:
     def __init__(self, *, tell_offsets: bool) -> None:
         self.sent = 0
         self.failed = 0
+        self.unheard: Exception | None = None
+        """Why offsets cannot be told any more."""
         self._tell_offsets = tell_offsets
 
     def done(self, metadata: RecordMetadata | None, error: KafkaException | None) -> None:
@@ -148,8 +153,15 @@ class Tally:
             self.refused(error)
         elif metadata is not None:
             self.sent += 1
-            if self._tell_offsets:
-                sys.stdout.write(f"{metadata.topic}\t{metadata.partition}\t{metadata.offset}\n")
+            if self._tell_offsets and self.unheard is None:
+                self._tell(metadata)
+
+    def _tell(self, metadata: RecordMetadata) -> None:
+        try:
+            sys.stdout.write(f"{metadata.topic}\t{metadata.partition}\t{metadata.offset}\n")
+        except (BrokenPipeError, OperatorError) as error:
+            # For the thread that sends: in this one, the client's, it would be logged and nothing would end.
+            self.unheard = error
 
     def refused(self, error: Exception | str) -> None:
         self.failed += 1
@@ -171,6 +183,8 @@ def _send_frames(arguments: argparse.Namespace, pace: Pace) -> int:
     try:
         with Producer(arguments.to, answer=ack, client_id="ingestd-send") as producer:
             for line in _lines(arguments.files):
+                if tally.unheard is not None:
+                    break
                 _send_line(producer, arguments.topic, key, line, tally)
                 pace.sent()
     except TimeoutException as error:
@@ -181,7 +195,10 @@ def _send_frames(arguments: argparse.Namespace, pace: Pace) -> int:
         print(f"ingestd send: {arguments.to}: {error_text(error)}", file=sys.stderr)
         tally.end()
         return ExitStatus.FAILED
-    return tally.end()
+    status = tally.end()
+    if tally.unheard is not None:
+        raise tally.unheard
+    return status
 
 
 def _send_line(producer: Producer, topic: str, key: bytes | None, line: bytes | None, tally: Tally) -> None:

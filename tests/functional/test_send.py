@@ -104,6 +104,37 @@ def test_a_daemon_that_refuses_the_client_ends_it_with_the_sums(tmp_path: Path) 
     assert b"ingestd send: 0 sent, 2 failed\n" in ended.stderr
 
 
+def test_sending_ends_where_nobody_reads_the_offsets(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ingestd", "send", "--topic", "t", "--ack", "delivered", "--to"]
+    with FakeDaemon(tmp_path) as daemon, subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+        try:
+            with subprocess.Popen(
+                [*command, daemon.address], stdin=endless.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as sender:
+                assert sender.stdout is not None
+                assert sender.stderr is not None
+                sender.stdout.readline()
+                sender.stdout.close()
+                try:
+                    assert sender.wait(60) == 1
+                finally:
+                    sender.kill()
+                (said,) = sender.stderr.read().splitlines()
+        finally:
+            endless.kill()
+    assert said.endswith(b" sent, 0 failed")
+
+
+def test_without_stdout_and_stdin_no_fault_of_ours_is_told(tmp_path: Path) -> None:
+    words = f"{sys.executable} -m ingestd send --to unix-datagram:{tmp_path}/d --format lines"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "d"))
+        silent = subprocess.run(f"echo a | {words} >&-", shell=True, capture_output=True, timeout=60, check=False)
+        closed = subprocess.run(f"{words} <&-", shell=True, capture_output=True, timeout=60, check=False)
+    assert (silent.returncode, silent.stderr) == (0, b"ingestd send: 1 sent, 0 failed\n")
+    assert (closed.returncode, b"cannot read stdin: it is closed" in closed.stderr) == (1, True)
+
+
 def test_where_nobody_listens_the_status_says_try_later(tmp_path: Path) -> None:
     stale = tmp_path / "stale"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:

@@ -4,6 +4,7 @@ import argparse
 import io
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -94,11 +95,19 @@ def test_a_line_beyond_the_limit_is_left_out_and_the_next_one_found(tmp_path: Pa
     longest = b"x" * LINE_BYTES_MAX
     file.write_bytes(longest + b"\n" + b"y" * (3 * LINE_BYTES_MAX) + b"\nafter\n" + longest)
     assert list(send._lines([str(file)])) == [longest, None, b"after", longest]
+    file.write_bytes(longest + b"z\nafter\n" + longest + b"z")
+    assert list(send._lines([str(file)])) == [None, b"after", None]
 
 
 def test_stdin_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\nb")))
-    assert list(send._lines([send.STDIN])) == [b"a", b"b"]
+    assert list(send._lines([send.STDIN, send.STDIN])) == [b"a", b"b"]
+
+
+def test_a_closed_stdin_is_told_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(OperatorError, match="stdin"):
+        send.execute(parsed("--to", STREAM, "--topic", "t"))
 
 
 def test_the_tally_counts_tells_offsets_and_shows_some_failures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +121,20 @@ def test_the_tally_counts_tells_offsets_and_shows_some_failures(capsys: pytest.C
     assert err.splitlines()[0] == "ingestd send: record 0 is\\ntoo large"
     assert err.splitlines()[-1] == "ingestd send: 1 sent, 100 failed"
     assert len(err.splitlines()) == send.ERRORS_SHOWN_MAX + 1
+
+
+def test_offsets_that_nobody_reads_are_told_to_the_one_who_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def write(text: str) -> int:
+        written.append(text)
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(write=write))
+    tally = send.Tally(tell_offsets=True)
+    for _ in range(2):
+        tally.done(RecordMetadata("t", 3, 17, 0, -1, 1), None)
+    assert (tally.sent, len(written), type(tally.unheard)) == (2, 1, BrokenPipeError)
 
 
 def test_nothing_failed_is_success(capsys: pytest.CaptureFixture[str]) -> None:
