@@ -57,6 +57,7 @@ THEIRS = {
     "max.message.bytes",
     "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
+    "message.timestamp.difference.max.ms",
     "message.timestamp.type",
     "min.insync.replicas",
     "producer.id.expiration.check.interval.ms",
