@@ -29,8 +29,8 @@ class ProducerRecord:
         timestamp_ms: int | None = None,
         headers: Iterable[Header] | Mapping[str, bytes | None] = (),
     ) -> None:
-        if not isinstance(topic, str):
-            raise TypeError(f"a topic is a str, not {type(topic).__name__}")
+        if type(topic) is not str:
+            topic = _exact(topic)
         if not topic:
             raise ValueError("a record needs a topic")
         if partition is not None and not 0 <= partition <= INT32_MAX:
@@ -54,6 +54,13 @@ class ProducerRecord:
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     __hash__ = None  # type: ignore[assignment]  # its fields can be changed
+
+
+def _exact(topic: object) -> str:
+    """A member of a StrEnum and the like as the plain str that it is: compiled code takes nothing else."""
+    if not isinstance(topic, str):
+        raise TypeError(f"a topic is a str, not {type(topic).__name__}")
+    return str.__str__(topic)
 
 
 def _checked(headers: Iterable[Header] | Mapping[str, bytes | None]) -> tuple[Header, ...]:

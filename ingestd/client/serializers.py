@@ -57,21 +57,19 @@ def serialize(
         raise
     except Exception as error:
         raise SerializationException(f"the {what} of a record for {topic!r}: {error}") from error
-    if data is None or isinstance(data, bytes):
+    if data is None or type(data) is bytes:
         return data
-    if isinstance(data, (bytearray, memoryview)):
+    if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
     raise SerializationException(f"the {what} serializer returned {type(data).__name__}, not bytes")
 
 
 def _plain(value: Any, what: str) -> bytes:
-    if isinstance(value, bytes):
-        return value
     if isinstance(value, str):
         try:
             return value.encode()
         except UnicodeEncodeError as error:
             raise SerializationException(f"the {what} cannot be written as UTF-8: {error}") from error
-    if isinstance(value, (bytearray, memoryview)):
+    if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value)
     raise SerializationException(f"a {what} of type {type(value).__name__} needs a serializer: give {what}_serializer=")

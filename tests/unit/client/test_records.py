@@ -1,3 +1,4 @@
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -22,6 +23,14 @@ from ingestd.client.records import ProducerRecord, RecordMetadata
 def test_wrong_arguments_are_refused(arguments: dict[str, Any], kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):
         ProducerRecord(**arguments)
+
+
+def test_a_topic_of_a_class_of_its_own_becomes_a_plain_str() -> None:
+    class Topics(StrEnum):
+        ORDERS = "orders"
+
+    record = ProducerRecord(Topics.ORDERS)
+    assert (record.topic, type(record.topic)) == ("orders", str)
 
 
 def test_the_order_of_arguments_and_their_defaults() -> None:

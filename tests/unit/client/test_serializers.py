@@ -6,6 +6,10 @@ from ingestd.client.errors import SerializationException
 from ingestd.client.serializers import BytesSerializer, StringSerializer, serialize
 
 
+class Raw(bytes):
+    pass
+
+
 class Custom:
     def __init__(self, result: Any) -> None:
         self.result = result
@@ -24,6 +28,9 @@ class Custom:
         (None, "Zürich", "Zürich".encode()),
         (None, b"\x00", b"\x00"),
         (None, bytearray(b"x"), b"x"),
+        (None, Raw(b"x"), b"x"),
+        (BytesSerializer(), Raw(b"x"), b"x"),
+        (Custom(Raw(b"made")), 1, b"made"),
         (None, "", b""),
         (StringSerializer(), "é", b"\xc3\xa9"),
         (StringSerializer("latin-1"), "é", b"\xe9"),
