@@ -31,7 +31,11 @@ class AsyncProducer:
         self._owner = LoopOwner(self._loop)
         self._guarded = GuardedLoop(self._loop, self._faulty)
         loop = cast(asyncio.AbstractEventLoop, self._guarded)
-        self._engine = Engine(self._front.settings, self._front.client_id, loop, loop.call_soon, self._stirred)
+        try:
+            self._engine = Engine(self._front.settings, self._front.client_id, loop, loop.call_soon, self._stirred)
+        except BaseException:
+            self._front.close()
+            raise
         self._front.begin(self._engine)
         self._known = self._engine.topics.known
         self._handover = self._engine.handover
@@ -91,10 +95,11 @@ class AsyncProducer:
 
     async def aclose(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 (Kafka's: it ends more than the wait)
         """As ``Producer.close``."""
-        timeout_ms = None if timeout is None else round(max(timeout, 0.0) * 1000)
         # Whoever cancels this ends its waiting, not the closing.
-        await asyncio.shield(self._engine.close(timeout_ms))
-        self._front.close()
+        try:
+            await asyncio.shield(self._engine.close(self._front.close_ms(timeout)))
+        finally:
+            self._front.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,6 +123,7 @@ class AsyncProducer:
     async def _wait_for_topic(self, record: ProducerRecord, deadline_s: float) -> KnownTopic:
         self._owner.check_process()
         name, partition = record.topic, record.partition
+        self._front.check_topic(name)
 
         def settled() -> bool:
             known = self._known.get(name)

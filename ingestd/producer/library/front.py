@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from operator import index
 from time import time_ns
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from ingestd.client.errors import (
 )
 from ingestd.client.records import ProducerRecord
 from ingestd.config.library import read_library_settings
+from ingestd.config.model import Producer as Settings
 from ingestd.errors import ConfigurationError
 from ingestd.hotpath.batch import encode_headers
 from ingestd.hotpath.sending import FastSend
@@ -44,24 +46,38 @@ class Front:
     of serializers and of a partitioner come behind them, one at a time."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        self._brought: list[Any] = []
+        """What the program brought along, to be closed with the producer."""
         try:
-            settings, objects, notes = read_library_settings(config)
-            self.key_serializer = FieldSerializer(objects.get("key.serializer"), config, is_key=True)
-            self.value_serializer = FieldSerializer(objects.get("value.serializer"), config, is_key=False)
-        except (ConfigurationError, ValueError) as error:
-            raise ConfigException(str(error)) from None
+            settings, notes = self._read(config)
+        except BaseException:
+            self.close()
+            raise
         for note in notes:
             log.info("%s", note)
         self.settings = settings
         self.client_id = settings.client_id or f"producer-{next(_numbers)}"
         self.max_block_s = min(settings.max_block_ms / 1000, YEAR_S)
-        self._partitioner = _partitioner(objects.get("partitioner.class"), config)
         self._cluster: Cluster | None = None
         self._bytes_max = settings.max_request_size
         self.sure_bytes = settings.max_request_size - BOUND_BYTES
         """``size_bytes`` up to which a record is surely not too large."""
         self._key_passes = self.key_serializer.passes_bytes
         self._value_passes = self.value_serializer.passes_bytes
+
+    def _read(self, config: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+        """Settings and notes; makes serializers and partitioner."""
+        try:
+            settings, objects, notes = read_library_settings(config)
+            self.key_serializer = FieldSerializer(objects.get("key.serializer"), config, is_key=True)
+            self._brought.append(self.key_serializer)
+            self.value_serializer = FieldSerializer(objects.get("value.serializer"), config, is_key=False)
+            self._brought.append(self.value_serializer)
+        except (ConfigurationError, ValueError) as error:
+            raise ConfigException(str(error)) from None
+        self._partitioner = _partitioner(objects.get("partitioner.class"), config)
+        self._brought.append(self._partitioner)
+        return settings, notes
 
     def begin(self, engine: Engine) -> None:
         self._cluster = Cluster(engine.topics.known)
@@ -114,23 +130,43 @@ class Front:
 
     def _choose(self, record: ProducerRecord, key: bytes | None, value: bytes | None, topic: KnownTopic) -> int:
         chosen = self._partitioner.partition(record.topic, record.key, key, record.value, value, self.cluster)
-        if not isinstance(chosen, int) or not 0 <= chosen < topic.count:
+        try:
+            number = index(chosen)
+        except TypeError:
+            number = -1
+        if not 0 <= number < topic.count:
             raise ValueError(
                 f"the partitioner chose {chosen!r} of the {counted(topic.count, 'partition')} of {topic.name!r}"
             )
-        return chosen
+        return number
 
     def close(self) -> None:
-        """Closes what the program brought along."""
-        for part in (self.key_serializer, self.value_serializer, self._partitioner):
+        """Closes what the program brought along, once; one that cannot be closed does not keep the others open."""
+        brought, self._brought = self._brought, []
+        for part in brought:
             if callable(getattr(part, "close", None)):
-                part.close()
+                try:
+                    part.close()
+                except Exception:
+                    log.exception("closing a serializer or the partitioner")
+
+    def close_ms(self, timeout: float | None) -> int | None:
+        """``timeout`` of a ``close()``, from seconds; None: for ever."""
+        return None if timeout is None or timeout > YEAR_S else round(max(timeout, 0.0) * 1000)
 
     # -- why a caller is not let in
 
+    def check_topic(self, topic: object) -> None:
+        """A record's topic may have been set after the record was made."""
+        if type(topic) is not str:
+            raise TypeError(f"a topic is a str, not {type(topic).__name__}")
+
     def closed(self, engine: Engine) -> KafkaException:
         """For calls on a producer that takes no more."""
-        return engine.failure or IllegalStateException("this producer is closed")
+        if engine.failure is None:
+            return IllegalStateException("this producer is closed")
+        # It is raised by every call: it must not collect the traceback of each.
+        return engine.failure.with_traceback(None)
 
     def denied(self, topic: KnownTopic) -> KafkaException:
         """For the future of a record whose topic will not become writable by waiting."""

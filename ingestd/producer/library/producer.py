@@ -11,6 +11,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from time import monotonic
 from types import TracebackType
 from typing import Any, Final, Self
@@ -49,29 +50,32 @@ class Producer:
         self._pid = self._owner.pid
         self._moved = threading.Condition()
         """Notified when those who wait, for room or for a topic, should look again."""
-        self._thread = SenderThread(f"ingestd-producer {self._front.client_id}")
-        self._owner.io_thread = self._thread
-        try:
-            self._engine = Engine(
-                self._front.settings, self._front.client_id, self._thread.loop, self._thread.call, self._stirred
-            )
-        except BaseException:
-            self._thread.loop.close()
-            raise
-        self._front.begin(self._engine)
-        self._thread.loop.set_exception_handler(lambda _, context: self._engine.on_fault(context))
-        self._known = self._engine.topics.known
-        self._handover = self._engine.handover
-        self._put = self._handover.put
-        self._quick = self._front.quick(self._engine, self._owner)
         self._stirring = False
         """A notice is to be given, and waits for its moment."""
         self._flushing = threading.RLock()
         """One that its own thread may take again: a signal handler may flush, whatever it interrupts."""
         self._ending = False
         self._finished = False
-        self._thread.start()
+        with ExitStack() as failed:
+            failed.callback(self._front.close)
+            self._thread = SenderThread(f"ingestd-producer {self._front.client_id}")
+            failed.callback(self._thread.discard)
+            self._begin()
+            failed.pop_all()
         atexit.register(self._at_exit)
+
+    def _begin(self) -> None:
+        self._owner.io_thread = self._thread
+        self._engine = Engine(
+            self._front.settings, self._front.client_id, self._thread.loop, self._thread.call, self._stirred
+        )
+        self._front.begin(self._engine)
+        self._thread.loop.set_exception_handler(lambda _, context: self._engine.on_fault(context))
+        self._known = self._engine.topics.known
+        self._handover = self._engine.handover
+        self._put = self._handover.put
+        self._quick = self._front.quick(self._engine, self._owner)
+        self._thread.start()
 
     def send(self, record: ProducerRecord, callback: Callback | None = None) -> Future:
         """Hands a record over, and returns at once as long as there is room; its outcome comes with the future.
@@ -153,8 +157,7 @@ class Producer:
         """
         if os.getpid() != self._pid or self._finished:
             return
-        timeout_ms = None if timeout is None else round(max(timeout, 0.0) * 1000)
-        if not self._thread.call(self._close, timeout_ms) or self._thread.here:
+        if not self._thread.call(self._close, self._front.close_ms(timeout)) or self._thread.here:
             return
         self._owner.join(timeout)
         self._finished = True
@@ -192,13 +195,12 @@ class Producer:
             ended.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._thread.loop.stop()  # once this has returned
+        self._front.close()
         try:
             task.result()
-            self._front.close()
         except Exception:
             log.exception("closing the producer")
-        finally:
-            self._thread.loop.stop()
 
     # -- waiting
 
@@ -206,6 +208,7 @@ class Producer:
         """The topic once it admits the record, or once it is sure that it never will."""
         self._owner.check_process()
         name, partition = record.topic, record.partition
+        self._front.check_topic(name)
 
         def settled() -> bool:
             known = self._known.get(name)

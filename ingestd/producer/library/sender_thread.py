@@ -24,6 +24,11 @@ class SenderThread(threading.Thread):
         finally:
             self.loop.close()
 
+    def discard(self) -> None:
+        """For a thread that could not be started."""
+        if not self.is_alive():
+            self.loop.close()
+
     @property
     def here(self) -> bool:
         """Whether the caller is in this thread."""

@@ -89,6 +89,34 @@ def test_a_partitioner_is_shown_objects_and_bytes_and_an_explicit_partition_goes
     assert partitioner.configured["bootstrap.servers"] == "a:9092"
 
 
+class Number:
+    """An integer that is no int, as NumPy's are."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __index__(self) -> int:
+        return self.number
+
+
+class Always:
+    def __init__(self, choice: object) -> None:
+        self.choice = choice
+
+    def partition(self, *_: object) -> object:
+        return self.choice
+
+
+def test_a_choice_may_be_whatever_is_an_integer() -> None:
+    assert encoded(front_with(Always(Number(1))), ProducerRecord("t", "v")).partition == 1
+
+
+@pytest.mark.parametrize("choice", [None, "1", 1.0, Number(3)], ids=["None", "text", "float", "none of the three"])
+def test_what_is_no_partition_is_refused(choice: object) -> None:
+    with pytest.raises(ValueError, match="of the 3 partitions of 't'"):
+        encoded(front_with(Always(choice)), ProducerRecord("t", "v"))
+
+
 @pytest.mark.parametrize("key", ["long", "longer still"])
 def test_an_impossible_choice_is_named(key: str) -> None:
     with pytest.raises(ValueError, match=rf"the partitioner chose {len(key)} of the 3 partitions of 't'"):
