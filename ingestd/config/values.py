@@ -152,7 +152,7 @@ def secret(*, empty: bool = False, bytes_max: int = 1 << 20) -> Kind:
 
     def read(value: object) -> object:
         if not isinstance(value, str):
-            raise RefusedError("not a string", 'Write it in quotes, or better "${file:PATH}"')
+            raise RefusedError("not a string", "Write it in quotes")
         if not value and not empty:
             raise RefusedError("empty", "Give it a value or leave it out")
         try:

@@ -53,13 +53,64 @@ def test_none_is_kafkas_default_where_an_object_may_stand(name: str) -> None:
     assert (found.objects, found.notes, found.producer.partitioner_class) == ({}, [], "")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["sasl.jaas.config", "ssl.truststore.location", "ssl.cipher.suites", "sasl.login.read.timeout.ms", "ssl.provider"],
+)
+def test_none_is_kafkas_null_and_changes_nothing(name: str) -> None:
+    assert read_library_settings({**SEEDS, name: None}) == read_library_settings(SEEDS)
+
+
+@pytest.mark.parametrize("name", ["bootstrap.servers", "acks", "ssl.endpoint.identification.algorithm", "linger_ms"])
+def test_none_is_no_value_where_kafka_has_a_default(name: str) -> None:
+    with pytest.raises(ConfigurationError):
+        read_library_settings({**SEEDS, name: None})
+
+
+def test_a_dict_is_no_value_and_is_not_shown() -> None:
+    assert faults(delivery={"timeout.ms": 5000}) == [
+        'delivery: a dict. Write whole names, such as "ssl.truststore.location"'
+    ]
+    told = faults(ssl={1: 2}, sasl={"password": "hunter2"}, bootstrap_servers={})
+    assert [line.partition(":")[0] for line in told] == ["bootstrap.servers", "ssl", "sasl"]
+    assert "hunter2" not in "".join(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sasl.password", "${file:/run/pw}"),
+        ("sasl.password", " ${KAFKA_PASSWORD} "),
+        ("sasl.jaas.config", 'org.x.PlainLoginModule required password="${env:KAFKA_PASSWORD}";'),
+        ("bootstrap.servers", ["${file:/run/seeds:servers}"]),
+        ("client.id", "${HOSTNAME}"),
+    ],
+)
+def test_a_variable_is_a_fault_and_not_a_value(name: str, value: object) -> None:
+    [fault] = faults(**{name: value})
+    assert fault.startswith(f"{name} = ")
+    assert "Read it in the program" in fault
+
+
+@pytest.mark.parametrize("password", ["${", "a${b}c", "${}", "$${A}", "${1}", "$NAME"])
+def test_a_password_may_look_a_little_like_a_variable(password: str) -> None:
+    login = {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.username": "u"}
+    found = read_library_settings({**SEEDS, **login, "sasl.password": password})
+    assert found.producer.sasl_password.reveal() == password
+
+
+def test_nobody_is_told_to_write_a_variable() -> None:
+    assert "${" not in "".join(faults(config_providers="env", sasl_password=5))
+
+
 def test_an_unknown_key_is_a_fault_with_the_nearest_name() -> None:
     assert faults(**{"linger_msec": 5}) == ["linger.msec = 5: unknown key. Did you mean linger.ms?"]
 
 
 @pytest.mark.parametrize("name", ["sasl.pasword", "sasl.passwd", "kafka.pw"])
-def test_the_value_of_an_unknown_key_may_be_a_secret(name: str) -> None:
-    [fault] = faults(**{name: "hunter2"})
+@pytest.mark.parametrize("value", ["hunter2", "hunter2${file:x}"])
+def test_the_value_of_an_unknown_key_may_be_a_secret(name: str, value: str) -> None:
+    [fault] = faults(**{name: value})
     assert "unknown key" in fault
     assert "hunter2" not in fault
 
