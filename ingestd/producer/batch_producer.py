@@ -341,7 +341,9 @@ class BatchProducer:
         cluster_id = self._cluster.cluster_id
         if self._cluster_id not in ("", cluster_id):
             self._sender.stop()
-            raise ClusterError(f"the cluster was {self._cluster_id} and is {cluster_id} now: this worker starts anew")
+            raise ClusterError(
+                f"the cluster was {self._cluster_id} and is {cluster_id} now: only a new producer can go on"
+            )
         self._cluster_id = cluster_id
 
     def _shrink(self, lane: Lane, arena: Any, batch_bytes: int) -> None:

@@ -62,6 +62,19 @@ def test_the_fault_that_ended_a_producer_keeps_no_traceback_of_its_callers(caplo
         assert future.done()
 
 
+def test_another_cluster_at_the_same_address_ends_the_producer(caplog: pytest.LogCaptureFixture) -> None:
+    def replace() -> None:
+        cluster.cluster.cluster_id = "other"
+
+    with scripted(t=1) as cluster, make(cluster) as producer, caplog.at_level(logging.CRITICAL):
+        producer.send(ProducerRecord("t", "v")).result(5)
+        cluster.call(replace)
+        with pytest.raises(KafkaException, match="was fake and is other now: only a new producer can go on"):
+            producer.send(ProducerRecord("new", "asks for metadata"))
+        with pytest.raises(KafkaException, match="was fake and is other"):
+            producer.send(ProducerRecord("t", "v"))
+
+
 # -- what the program brought along is closed
 
 

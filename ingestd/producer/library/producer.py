@@ -149,11 +149,11 @@ class Producer:
         return self._thread.ask(self._engine.metrics) or {}
 
     def close(self, timeout: float | None = None) -> None:
-        """Takes no more records, and waits for the outcome of all others, at most ``timeout`` seconds (None: for ever).
+        """Takes no more records, and waits for the outcome of all others, at most ``timeout`` seconds.
 
-        What has none by then fails: TimeoutException if it was never sent, OutcomeUnknownException if it may have been
-        written. Again: waits for the same end, or hurries it. Called in a callback it returns at once, and
-        the producer ends behind it. In a forked child it does nothing.
+        None or infinity: for ever. What has none by then fails: TimeoutException if it was never sent,
+        OutcomeUnknownException if it may have been written. Again: waits for the same end, or hurries it. Called in a
+        callback it returns at once, and the producer ends behind it. In a forked child it does nothing.
         """
         if os.getpid() != self._pid or self._finished:
             return
