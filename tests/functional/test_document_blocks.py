@@ -75,6 +75,7 @@ IDENTITIES = ("received = ", "accepted = ")
 NOT_RUN = {
     "systemctl daemon-reload": "changes the host",
     "systemctl enable --now": "changes the host",
+    "systemctl disable --now": "changes the host",
 }
 
 
