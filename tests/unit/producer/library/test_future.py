@@ -32,6 +32,17 @@ def test_result_raises_the_records_error_and_times_out_before_it_is_known() -> N
         record.result()
 
 
+def test_who_only_looks_leaves_no_waiter_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[object] = []
+    monkeypatch.setattr(Future, "add_waiter", lambda _, waiter: left.append(waiter))
+    record = future()
+    with pytest.raises(TimeoutException):
+        record.exception(0)
+    with pytest.raises(TimeoutException):
+        record.result(-1)
+    assert left == []
+
+
 def test_result_waits_for_another_thread() -> None:
     record = future()
     waits = threading.Event()
