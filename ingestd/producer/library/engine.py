@@ -165,9 +165,13 @@ class Engine:
         flags = 0
         if self._parked:
             parked, self._parked = self._parked, []
-            at, flags = self._local.append(parked, 0, self._parked, now_ms, tick_ms)
-            self._refuse(flags)
-            self._parked += parked[at:]
+            at = 0
+            try:
+                at, flags = self._local.append(parked, 0, self._parked, now_ms, tick_ms)
+                self._refuse(flags)
+            finally:
+                # After a fault, too: the end tells only those that are here, and none of them twice.
+                self._parked += parked[at:]
         if self._rest and not flags & BLOCKED:
             self._at, more = self._local.append(self._rest, self._at, self._parked, now_ms, tick_ms)
             self._refuse(more)
@@ -318,10 +322,11 @@ class Engine:
             if timer is not None:
                 timer.cancel()
         maybe = OutcomeUnknownException(f"{error}: it had been, and may have been written")
-        self._intake.seal_all()
-        for batch in self._arena.recovered():
-            if batch.attempts or batch.stamp_flags & (FLAG_CUT | FLAG_RISK):
-                tell(self._local.failed(self._arena, batch.entry, maybe))
+        try:
+            self._fail_attempted(maybe)
+        except Exception:
+            log.exception("a fault of our own: which records were sent cannot be told")
+            tell(self._local.abandon(maybe))
         tell(self._local.abandon(error))
         tell(self.handover.fail([*self._parked, *self._rest[self._at :], *self.handover.take()], error))
         self._rest, self._parked = [], []
@@ -335,6 +340,12 @@ class Engine:
             self._arena.close()
         except ArenaStateError:
             log.debug("a connection still holds a batch: the arena goes when it lets go")
+
+    def _fail_attempted(self, error: KafkaException) -> None:
+        self._intake.seal_all()
+        for batch in self._arena.recovered():
+            if batch.attempts or batch.stamp_flags & (FLAG_CUT | FLAG_RISK):
+                tell(self._local.failed(self._arena, batch.entry, error))
 
     def on_fault(self, context: dict[str, Any]) -> None:
         """An exception that nobody caught: this producer ends, every record of it hears of that."""
