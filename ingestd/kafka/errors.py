@@ -25,7 +25,7 @@ class Action(Enum):
     RETRY_FEW = "retry a few times"
     """Send it again; met repeatedly it is a refusal (our encoder, or the broker's fault)."""
     DENIED = "denied"
-    """The topic is not there or not ours: retried until ``topic.denied.timeout.ms``."""
+    """The topic is not there or not ours: retried until ``topic.denied.timeout.ms``; by the library, if retriable."""
     REFUSED = "refused"
     """This batch will never be taken."""
     OUT_OF_ORDER = "out of order"

@@ -55,7 +55,8 @@ class BatchProducer:
     there.
     ``relieved()``: batches that were left to grow may be due now, see ``Intake.seal_due``; None: none is left to grow.
     ``on_fault(context)`` hears of faults of our own, else the loop's exception handler: nothing goes on behind one.
-    ``expires_attempted``: delivery.timeout.ms ends batches that were sent, too, as Kafka's producer does it.
+    ``expires_attempted``: delivery.timeout.ms ends batches that were sent, too, and a refusal that is not retriable
+    ends them soon, as Kafka's producer does it.
     """
 
     def __init__(
@@ -118,7 +119,10 @@ class BatchProducer:
         self._takeover = Takeover(
             self._cluster, self._in_force, self._finder, self._compressor, self._sender, self.meter, clock
         )
-        self._deadlines = Deadlines(settings.topic_denied_timeout_ms, self._in_force, self._brokers, self._sender)
+        denied_ms = settings.topic_denied_timeout_ms
+        self._deadlines = Deadlines(
+            denied_ms, self._in_force, self._brokers, self._sender, self._identity, final=expires_attempted
+        )
         self._survey = Survey(
             self.meter, self._accumulator, self._attachments, self._compressor, self._brokers, self.dead_letters
         )

@@ -153,6 +153,16 @@ def error(
     return control
 
 
+def identity_refused(request: Request) -> bytes:
+    """InitProducerId of a principal that may not write."""
+    module = import_module(f"kio.schema.init_producer_id.v{request.version}.response")
+    throttle = datetime.timedelta(0)
+    code = ErrorCode.cluster_authorization_failed
+    return body_of(
+        module.InitProducerIdResponse(throttle_time=throttle, error_code=code, producer_id=-1, producer_epoch=-1)
+    )
+
+
 def rebootstrap_required(request: Request) -> bytes:
     """REBOOTSTRAP_REQUIRED, in metadata 13 or ApiVersions."""
     module = import_module(f"kio.schema.{request.api}.v{request.version}.response")

@@ -7,10 +7,36 @@ from typing import Any
 
 import pytest
 
-from ingestd.client.errors import OutcomeUnknownException
+from ingestd.client.errors import ClusterAuthorizationException, OutcomeUnknownException, TopicAuthorizationException
+from ingestd.kafka.errors import TOPIC_AUTHORIZATION_FAILED
 from ingestd.producer import ProducerRecord
+from tests.fakes.broker import INIT_PRODUCER_ID, PRODUCE, error, identity_refused
 from tests.fakes.threaded import scripted
 from tests.functional.test_library_producer import make
+
+
+def test_a_right_to_write_that_is_missing_fails_what_needs_it_soon() -> None:
+    """Where metadata shows the topic: only the answers to what is sent say it."""
+    with scripted(t=1, other=1) as cluster, make(cluster) as producer:
+        cluster.call(lambda: cluster.broker.control(PRODUCE, error(TOPIC_AUTHORIZATION_FAILED), times=99))
+        failed = producer.send(ProducerRecord("t", "v")).exception(5)
+        assert isinstance(failed, TopicAuthorizationException) and not failed.retriable
+        cluster.call(cluster.broker.clear_controls)
+        assert producer.send(ProducerRecord("t", "v")).result(5).offset == 0
+        assert producer.send(ProducerRecord("other", "v")).result(5).offset == 0
+
+
+def test_a_producer_id_that_is_refused_fails_what_waits_for_it_soon() -> None:
+    with scripted(t=1) as cluster:
+        cluster.call(lambda: cluster.broker.control(INIT_PRODUCER_ID, identity_refused, times=99))
+        with make(cluster) as producer:
+            for _ in range(2):
+                failed = producer.send(ProducerRecord("t", "v")).exception(5)
+                assert isinstance(failed, ClusterAuthorizationException) and not failed.retriable
+            cluster.call(cluster.broker.clear_controls)
+            deadline_s = time.monotonic() + 10
+            while producer.send(ProducerRecord("t", "v")).exception(5) is not None:
+                assert time.monotonic() < deadline_s
 
 
 def test_a_fault_in_the_midst_of_the_end_leaves_no_future_and_no_flush_waiting(

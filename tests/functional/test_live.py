@@ -1,13 +1,10 @@
 """`check --live` against brokers that a real one cannot be made to be: silent, of few words, or gone in the middle."""
 
 import asyncio
-import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kio.schema.errors import ErrorCode
 
 from ingestd.cli import main as command_line
 from ingestd.config.model import Config
@@ -16,7 +13,7 @@ from ingestd.errors import ExitStatus
 from ingestd.live import ask as asking
 from ingestd.live.judge import judge
 from ingestd.live.view import View
-from tests.fakes.broker import CLOSE, INIT_PRODUCER_ID, METADATA, SILENCE, FakeCluster, Request, body_of
+from tests.fakes.broker import CLOSE, INIT_PRODUCER_ID, METADATA, SILENCE, FakeCluster, identity_refused
 
 
 def configuration(bootstrap: tuple[str, ...], settings: str = "") -> Config:
@@ -35,17 +32,6 @@ def seen(cluster: FakeCluster, settings: str = "") -> tuple[View, list[str]]:
             return view, [str(finding) for finding in judge(config, view)]
 
     return asyncio.run(scenario())
-
-
-def refused(request: Request) -> bytes:
-    """InitProducerId of a principal that may not write."""
-    module = import_module(f"kio.schema.init_producer_id.v{request.version}.response")
-    code = ErrorCode.cluster_authorization_failed
-    return body_of(
-        module.InitProducerIdResponse(
-            throttle_time=datetime.timedelta(0), error_code=code, producer_id=-1, producer_epoch=-1
-        )
-    )
 
 
 def test_a_broker_that_tells_no_settings_is_judged_by_the_rest() -> None:
@@ -87,11 +73,11 @@ def test_where_nobody_answers_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -
 
 def test_no_producer_id_for_this_principal_is_found() -> None:
     cluster = FakeCluster(topics={"t": 1})
-    cluster.brokers[1].control(INIT_PRODUCER_ID, refused, times=99)
+    cluster.brokers[1].control(INIT_PRODUCER_ID, identity_refused, times=99)
     _, said = seen(cluster)
     assert any(text.startswith("fails: enable.idempotence: no producer id: CLUSTER_AUTH") for text in said), said
     cluster = FakeCluster(topics={"t": 1})
-    cluster.brokers[1].control(INIT_PRODUCER_ID, refused, times=99)
+    cluster.brokers[1].control(INIT_PRODUCER_ID, identity_refused, times=99)
     _, said = seen(cluster, "enable.idempotence = false")
     assert not any("producer id:" in text for text in said)
 

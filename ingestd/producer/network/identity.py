@@ -26,6 +26,8 @@ class Identity:
     ) -> None:
         self.producer_id = -1
         self.epoch = -1
+        self.refusal = NONE
+        """The broker's last word, if that was an error."""
         self._find = find
         self._granted = granted
         self._backoff = Backoff(backoff_ms, BACKOFF_MAX_MS, random)
@@ -47,6 +49,7 @@ class Identity:
                 log.debug("no producer id: %s", error)
                 await asyncio.sleep(self._backoff.delay_ms(failures) / 1000)
                 continue
+            self.refusal = answer.code
             if answer.code != NONE:
                 failures += 1
                 row = error_of(answer.code)

@@ -8,7 +8,12 @@ import pytest
 from ingestd.config.library import read_library_settings
 from ingestd.config.model import NEVER_MS
 from ingestd.config.model import Topic as Configured
-from ingestd.kafka.errors import LEADER_NOT_AVAILABLE, NETWORK_EXCEPTION, UNKNOWN_TOPIC_OR_PARTITION
+from ingestd.kafka.errors import (
+    CLUSTER_AUTHORIZATION_FAILED,
+    LEADER_NOT_AVAILABLE,
+    NETWORK_EXCEPTION,
+    UNKNOWN_TOPIC_OR_PARTITION,
+)
 from ingestd.metrics import Failed
 from ingestd.producer.deadlines import Deadlines
 from ingestd.producer.in_force import InForce
@@ -25,7 +30,7 @@ DENIED_MS = 5000
 class World:
     """One partition with one batch, sealed at 0; ``told`` is what was to be carried out."""
 
-    def __init__(self, timeout_ms: int = TIMEOUT_MS) -> None:
+    def __init__(self, timeout_ms: int = TIMEOUT_MS, *, final: bool = False) -> None:
         self.cluster = make_cluster()
         self.cluster.update(info((1, 0)), 0)
         self.lane = Lane(self.cluster.topics["t"], 0, lambda _: 0)
@@ -42,7 +47,9 @@ class World:
         brokers: Any = SimpleNamespace(cluster=self.cluster, trouble="")
         self.brokers = brokers
         sender: Any = SimpleNamespace(carry_out=self._carry_out, attend=self.attended.append)
-        self.deadlines = Deadlines(DENIED_MS, in_force, brokers, sender)
+        identity: Any = SimpleNamespace(refusal=0)
+        self.identity = identity
+        self.deadlines = Deadlines(DENIED_MS, in_force, brokers, sender, identity, final=final)
 
     def _carry_out(self, lane: Lane, steps: list[Step]) -> None:
         assert lane is self.lane
@@ -132,3 +139,32 @@ def test_what_is_in_flight_has_its_answer_first() -> None:
     for tick_ms in (0, DENIED_MS):
         world.cluster.update(info(code=DENIED), tick_ms)
     assert world.give_up(DENIED_MS) == []
+
+
+@pytest.mark.parametrize(
+    ("final", "code", "told"),
+    [
+        (True, DENIED, [(Failed.TOPIC_DENIED, DENIED)]),
+        (True, UNKNOWN_TOPIC_OR_PARTITION, []),
+        (False, DENIED, []),
+    ],
+)
+def test_a_final_refusal_ends_a_program_s_batches_behind_its_answer(
+    final: bool, code: int, told: list[tuple[int, int]]
+) -> None:
+    world = World(final=final)
+    item = world.lane.take(NOW_MS, 0)
+    assert item is not None
+    assert world.give_up(1) == []
+    world.lane.failed(item, code, 1)
+    world.lane.resolve(1)
+    assert world.give_up(2) == told
+
+
+@pytest.mark.parametrize(("final", "told"), [(True, [(Failed.TOPIC_DENIED, 31)]), (False, [])])
+def test_a_producer_id_that_is_refused_ends_what_waits_for_one(final: bool, told: list[tuple[int, int]]) -> None:
+    world = World(final=final)
+    world.identity.refusal = CLUSTER_AUTHORIZATION_FAILED
+    assert world.give_up(1) == [], "this lane has its numbers"
+    world.lane.own = None
+    assert world.give_up(1) == told
