@@ -145,6 +145,12 @@ class BatchProducer:
         self._cluster.add(topic.name)
         self._brokers.refresh()
 
+    def use_topic(self, name: str) -> None:
+        """Somebody asks about a topic, which has no batch for that: what is known of it is kept up to date."""
+        topic = self._cluster.topics.get(name)
+        if topic is not None:
+            self._brokers.used(topic)
+
     def attach(self, arena: Any, intake: Any = None) -> None:
         """An arena to drain; what it holds from before goes first in its partitions, in the order of attaching."""
         attachment = self._attachments[arena] = Attachment(arena, intake)

@@ -9,10 +9,44 @@ import pytest
 
 from ingestd.client.errors import ClusterAuthorizationException, OutcomeUnknownException, TopicAuthorizationException
 from ingestd.kafka.errors import TOPIC_AUTHORIZATION_FAILED
-from ingestd.producer import ProducerRecord
-from tests.fakes.broker import INIT_PRODUCER_ID, PRODUCE, error, identity_refused
-from tests.fakes.threaded import scripted
+from ingestd.producer import Producer, ProducerRecord
+from tests.fakes.broker import INIT_PRODUCER_ID, PRODUCE, Partition, error, identity_refused
+from tests.fakes.threaded import ThreadedCluster, scripted
 from tests.functional.test_library_producer import make
+
+
+def test_a_partition_that_comes_to_an_idle_topic_is_found() -> None:
+    with scripted(t=1) as cluster, make(cluster, metadata_max_idle_ms=5000) as producer:
+        producer.send(ProducerRecord("t", "v")).result(5)
+        grow_when_idle(cluster, producer)
+        assert producer.send(ProducerRecord("t", "v", partition=1)).result(5).partition == 1
+
+
+def test_who_asks_for_the_partitions_of_an_idle_topic_has_it_looked_up_again() -> None:
+    with scripted(t=1) as cluster, make(cluster, metadata_max_idle_ms=5000) as producer:
+        assert len(producer.partitions_for("t")) == 1
+        grow_when_idle(cluster, producer)
+        deadline_s = time.monotonic() + 5
+        while len(producer.partitions_for("t")) == 1:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+
+
+def grow_when_idle(cluster: ThreadedCluster, producer: Producer) -> None:
+    """The topic was used an hour ago, and has one more partition since."""
+
+    def idle() -> None:
+        metadata = producer._engine._producer._cluster
+        metadata.topics["t"].used_ms -= 3_600_000
+        metadata.want()
+        producer._engine._producer._brokers.refresh()
+
+    producer._thread.call(idle)
+    deadline_s = time.monotonic() + 5
+    while not producer._engine._producer._cluster.topics["t"].idle:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    cluster.call(lambda: cluster.cluster.topics["t"].partitions.append(Partition(1)))
 
 
 def test_a_right_to_write_that_is_missing_fails_what_needs_it_soon() -> None:

@@ -77,6 +77,7 @@ class AsyncProducer:
         known = self._known.get(topic)
         if known is None or not known.count:
             known = await self._wait_for_topic(ProducerRecord(topic), self._loop.time() + self._front.max_block_s)
+        self._guarded.run(self._engine.use_topic, topic)
         if not known.count:
             raise self._front.denied(known)
         return self._front.cluster.partitions_for_topic(topic)

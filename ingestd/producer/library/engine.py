@@ -246,6 +246,11 @@ class Engine:
             self.topics.want(name, self._producer)
             self._stirred()
 
+    def use_topic(self, name: str) -> None:
+        """A caller asks about a topic that is known."""
+        if self._deadline_ms < 0:
+            self._producer.use_topic(name)
+
     def _topic_changed(self, name: str, _: bytes, leader_bytes: bytes) -> None:
         self.topics.update(name, leader_bytes, self._producer)
         self._stirred()

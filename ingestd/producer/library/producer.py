@@ -120,6 +120,7 @@ class Producer:
         known = self._known.get(topic)
         if known is None or not known.count:
             known = self._wait_for_topic(ProducerRecord(topic), monotonic() + self._front.max_block_s)
+        self._thread.call(self._engine.use_topic, topic)
         if not known.count:
             raise self._front.denied(known)
         return self._front.cluster.partitions_for_topic(topic)

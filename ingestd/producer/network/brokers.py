@@ -323,7 +323,7 @@ class Brokers:
         self._kick.set()
 
     def used(self, topic: Topic) -> None:
-        """A batch for ``topic`` is on its way: it is asked about again if it was not for a while."""
+        """``topic`` has a batch, or a caller asks about it: it is in metadata's requests again if it was not."""
         if self.cluster.used(topic, self._clock.tick_ms()):
             self._kick.set()
 

@@ -46,7 +46,7 @@ class Topic:
         self.denied_since_ms = -1
         """Monotonic time since which a reachable cluster has denied the topic without a break; -1: it has not."""
         self.used_ms = -1
-        """Monotonic time of the last batch for it; before there was one, of the first metadata request."""
+        """Monotonic time of the last use, which is a batch for it or a caller that asks; -1: of the next request."""
         self.idle = False
         """It is not asked about any more (metadata.max.idle.ms): what is known of it may be old."""
 
@@ -102,11 +102,16 @@ class Cluster:
         self._wanted = True
 
     def add(self, name: str) -> Topic:
-        """The topic, asked about from now on: at once if it is a new one, whatever the answers for others were."""
+        """The topic, asked about from now on: at once if it is a new one, whatever the answers for others were.
+
+        Whoever asks for one that is known uses it: it is in the next request, and ``max_idle_ms`` begins anew there.
+        """
         topic = self.topics.get(name)
         if topic is None:
             topic = self.topics[name] = Topic(name)
             self._not_before_ms = self._unmet_not_before_ms = self._repeats = 0
+        topic.idle = False
+        topic.used_ms = -1
         self._wanted = True
         return topic
 
@@ -137,7 +142,7 @@ class Cluster:
         return [name for name, topic in self.topics.items() if not topic.idle]
 
     def used(self, topic: Topic, tick_ms: int) -> bool:
-        """A batch for ``topic`` is on its way. True: it was idle, and is to be asked about at once."""
+        """``topic`` has a batch, or a caller asks about it. True: it was idle, and is to be asked about at once."""
         topic.used_ms = tick_ms
         if not topic.idle:
             return False

@@ -218,6 +218,19 @@ def test_a_topic_without_records_leaves_the_request_and_comes_back_on_use() -> N
     assert cluster.used(topic, 700_000)
     assert not cluster.used(topic, 700_001)
     assert cluster.due_in_ms(700_000) == 0
+
+
+def test_a_topic_that_a_caller_waits_for_is_used() -> None:
+    cluster = make()
+    cluster.asked(0)
+    cluster.update(info((1, 0)), 0)
+    assert cluster.asked(600_000) == []
+    cluster.update(ClusterInfo(BROKERS, "c", (), 0, 0), 600_000)
+    cluster.add("t")
+    assert cluster.asked(700_000) == ["t"]
+    cluster.update(info((1, 0)), 700_000)
+    assert cluster.asked(1_299_999) == ["t"]
+    assert cluster.asked(1_300_000) == []
     assert cluster.asked(700_001) == ["t"]
 
 
