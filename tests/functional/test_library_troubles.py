@@ -1,6 +1,8 @@
 """``ingestd.producer.Producer`` where something is amiss: missing rights, topics long unused, our own faults."""
 
 import logging
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -115,3 +117,18 @@ def test_records_that_wait_for_room_are_not_lost_to_a_fault(monkeypatch: pytest.
         producer._thread.call(park)
         assert "a mistake" in str(future.exception(5))
         producer.close(5)
+
+
+def test_a_program_that_ends_with_batches_to_compress_is_not_told_to_raise_limits() -> None:
+    program = (
+        "import os, sys; from ingestd.producer import Producer, ProducerRecord\n"
+        "producer = Producer({'bootstrap.servers': sys.argv[1], 'linger.ms': 60000, 'delivery.timeout.ms': 120000,"
+        " 'batch.size': 200000, 'compression.type': 'zstd'})\n"
+        "producer.partitions_for('t')\n"
+        "[producer.send(ProducerRecord('t', os.urandom(1000).hex())) for _ in range(90)]"
+    )
+    with scripted(t=1) as cluster:
+        command = [sys.executable, "-c", program, cluster.bootstrap]
+        done = subprocess.run(command, timeout=30, check=True, capture_output=True, text=True)
+        assert done.stderr == ""
+        assert cluster.call(lambda: cluster.broker.requests[PRODUCE]) > 0
