@@ -37,9 +37,9 @@ endpoint without end."""
 
 _NOTHING: Final = ("", (), Secret(""))
 """Defaults that stand for Kafka's null."""
-_VARIABLE: Final = re.compile(r"^\s*\$\{[A-Za-z_]\w*\}\s*$|\$\{[A-Za-z_]\w*:[^{}]*\}")
-"""``${NAME}`` by itself, ``${provider:...}`` anywhere: a password that is left to be read would go to the broker as it
-stands."""
+_VARIABLE: Final = re.compile(r"""(^\s*|["'])\$\{[A-Za-z_]\w*(:[^{}]*)?\}(["']|\s*$)""")
+"""``${NAME}`` or ``${provider:...}`` by itself, or in the quotes of a JAAS configuration: a password that is left to be
+read would go to the broker as it stands."""
 
 _SETTINGS: Final[Mapping[str, Setting]] = {
     name: setting if name in NOT_KAFKAS else setting._replace(default=OWN_DEFAULTS.get(name, setting.default))

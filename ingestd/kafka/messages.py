@@ -14,6 +14,7 @@ from importlib import import_module
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
+from ingestd.kafka.counts import check_counts
 from ingestd.kafka.errors import NONE, UNSUPPORTED_VERSION, ProtocolError
 from ingestd.kafka.newer import read_entity
 from ingestd.kafka.reader import Reader
@@ -150,6 +151,7 @@ def read_body(api_key: int, version: int, data: bytes, at: int) -> Any:
             header = Reader(data, at)
             header.tags()
             at = header.at
+        check_counts(entity_class, data, at)
         return entity_reader(entity_class)(data, at)[0]
     except (KeyError, ValueError):
         # Tagged fields or error codes that kio's tables do not know: the broker is newer than they are.

@@ -352,7 +352,7 @@ class BatchProducer:
         if self._cluster_id not in ("", cluster_id):
             self._sender.stop()
             raise ClusterError(
-                f"the cluster was {self._cluster_id} and is {cluster_id} now: only a new producer can go on"
+                f"the cluster was {self._cluster_id} and is {cluster_id} now: this producer ends, a new one can go on"
             )
         self._cluster_id = cluster_id
 

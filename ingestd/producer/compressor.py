@@ -9,7 +9,6 @@ freed or changed. Only the event loop touches the arena.
 """
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -215,8 +214,9 @@ class Compressor:
             job = claim.pop()
         except IndexError:
             return True
-        # Of a program that ends, executors take nothing: its last batches are compressed here, and nothing is wrong.
-        if not self._warned and threading.main_thread().is_alive():
+        # "after shutdown": of a program that ends executors take nothing, its last batches are compressed here, and
+        # nothing is wrong.
+        if not self._warned and "shutdown" not in str(error):
             self._warned = True
             log.warning(
                 "no thread for compression: %s. The event loop compresses in between: raise the limit of tasks"

@@ -199,8 +199,9 @@ class Supervisor:
         wakeup_read, wakeup_write = socket.socketpair()
         wakeup_read.setblocking(False)
         wakeup_write.setblocking(False)
-        previous = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        # Before the handlers: a signal between them would be taken and never seen.
         previous_fd = signal.set_wakeup_fd(wakeup_write.fileno(), warn_on_full_buffer=False)
+        previous = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         self._selector.register(wakeup_read, selectors.EVENT_READ, partial(self._on_signals, wakeup_read))
         try:
             for slot in self._every_slot:

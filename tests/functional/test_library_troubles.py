@@ -86,7 +86,9 @@ def test_a_fault_in_the_midst_of_the_end_leaves_no_future_and_no_flush_waiting(
     with scripted(t=1) as cluster:
         producer = make(cluster, linger_ms=60_000, delivery_timeout_ms=120_000)
         future = producer.send(ProducerRecord("t", "v"))
+        deadline_s = time.monotonic() + 5
         while producer._handover.bytes:
+            assert time.monotonic() < deadline_s
             time.sleep(0.01)
         broken = SimpleNamespace(seal_all=fault)
         monkeypatch.setattr(producer._engine, "_intake", broken)

@@ -69,7 +69,7 @@ def test_another_cluster_at_the_same_address_ends_the_producer(caplog: pytest.Lo
     with scripted(t=1) as cluster, make(cluster) as producer, caplog.at_level(logging.CRITICAL):
         producer.send(ProducerRecord("t", "v")).result(5)
         cluster.call(replace)
-        with pytest.raises(KafkaException, match="was fake and is other now: only a new producer can go on"):
+        with pytest.raises(KafkaException, match="was fake and is other now: this producer ends, a new one can go on"):
             producer.send(ProducerRecord("new", "asks for metadata"))
         with pytest.raises(KafkaException, match="was fake and is other"):
             producer.send(ProducerRecord("t", "v"))

@@ -47,7 +47,11 @@ def bent_answers(draw: st.DrawFn, api_key: int, version: int) -> bytes:
     data = bytearray(head + out.getvalue())
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(data)))
-        piece = draw(st.sampled_from((b"", b"\0", b"\xff", b"\xff" * 2, b"\xff" * 4, b"\x7f" + b"\xff" * 3)))
+        piece = draw(
+            st.sampled_from(
+                (b"", b"\0", b"\xff", b"\xff" * 2, b"\xff" * 4, b"\xff" * 4 + b"\x0f", b"\x7f" + b"\xff" * 3)
+            )
+        )
         data[at : at + draw(st.integers(0, 4))] = piece
     return bytes(data)
 

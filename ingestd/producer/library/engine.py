@@ -161,6 +161,8 @@ class Engine:
 
     def _offer(self) -> int:
         """Everything that waits, oldest first, as far as there is room. Returns the flags of both goes."""
+        if self.failure is not None:
+            return 0  # what waits hears of it
         now_ms, tick_ms = self._clock.now_ms(), self._clock.tick_ms()
         flags = 0
         if self._parked:

@@ -89,6 +89,8 @@ class Cluster:
         self._unknown_backoff = Backoff(backoff_ms, max(UNKNOWN_TOPIC_BACKOFF_MAX_MS, backoff_max_ms), random)
         self._wanted = True
         self._asked = False
+        self._left_out = False
+        """A topic is used again that the request under way is not about."""
         self._not_before_ms = 0
         self._unmet_not_before_ms = 0
         """For what nobody has asked for: a topic that is not there does not delay a leader's change."""
@@ -110,9 +112,8 @@ class Cluster:
         if topic is None:
             topic = self.topics[name] = Topic(name)
             self._not_before_ms = self._unmet_not_before_ms = self._repeats = 0
-        topic.idle = False
         topic.used_ms = -1
-        self._wanted = True
+        self._include(topic)
         return topic
 
     def due_in_ms(self, tick_ms: int) -> int:
@@ -131,7 +132,7 @@ class Cluster:
         A topic that nobody writes to leaves it after ``max_idle_ms``. One that the cluster does not show stays:
         its records may be refused without ever becoming a batch.
         """
-        self._asked = True
+        self._asked, self._left_out = True, False
         if self.trying_since_ms < 0:
             self.trying_since_ms = tick_ms
         for topic in self.topics.values():
@@ -146,9 +147,14 @@ class Cluster:
         topic.used_ms = tick_ms
         if not topic.idle:
             return False
-        topic.idle = False
-        self._wanted = True
+        self._include(topic)
         return True
+
+    def _include(self, topic: Topic) -> None:
+        self._wanted = True
+        # The answer to a request that leaves it out is not the one that is wanted.
+        self._left_out = self._left_out or (topic.idle and self._asked)
+        topic.idle = False
 
     def forget_brokers(self, tick_ms: int) -> None:
         """The bootstrap servers are to be asked again; topics, ids, epochs are kept (KIP-899, KIP-1102)."""
@@ -180,7 +186,7 @@ class Cluster:
     def update(self, info: ClusterInfo, tick_ms: int) -> list[Topic]:
         """Takes an answer in; returns the topics whose id, partitions, leaders or error have changed."""
         self._asked = False
-        self._wanted = False
+        self._wanted = self._left_out
         self._failures = 0
         self._restart_denials(tick_ms)
         self.last_success_ms = tick_ms

@@ -46,6 +46,7 @@ class Identity:
                 answer = await self._ask()
             except (ConnectionLostError, ProtocolError) as error:
                 failures += 1
+                self.refusal = NONE
                 log.debug("no producer id: %s", error)
                 await asyncio.sleep(self._backoff.delay_ms(failures) / 1000)
                 continue

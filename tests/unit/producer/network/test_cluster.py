@@ -1,5 +1,6 @@
 """Metadata: leaders by epoch, denial, and when to ask again."""
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -218,6 +219,7 @@ def test_a_topic_without_records_leaves_the_request_and_comes_back_on_use() -> N
     assert cluster.used(topic, 700_000)
     assert not cluster.used(topic, 700_001)
     assert cluster.due_in_ms(700_000) == 0
+    assert cluster.asked(700_001) == ["t"]
 
 
 def test_a_topic_that_a_caller_waits_for_is_used() -> None:
@@ -231,7 +233,22 @@ def test_a_topic_that_a_caller_waits_for_is_used() -> None:
     cluster.update(info((1, 0)), 700_000)
     assert cluster.asked(1_299_999) == ["t"]
     assert cluster.asked(1_300_000) == []
-    assert cluster.asked(700_001) == ["t"]
+
+
+@pytest.mark.parametrize(
+    "use", [lambda cluster: cluster.add("t"), lambda cluster: cluster.used(cluster.topics["t"], 600_001)]
+)
+def test_an_answer_that_leaves_out_what_was_used_meanwhile_is_not_enough(use: Callable[[Cluster], object]) -> None:
+    cluster = make()
+    cluster.asked(0)
+    cluster.update(info((1, 0)), 0)
+    assert cluster.asked(600_000) == []
+    use(cluster)
+    cluster.update(ClusterInfo(BROKERS, "c", (), 0, 0), 600_002)
+    assert cluster.due_in_ms(601_000) == 0
+    assert cluster.asked(601_000) == ["t"]
+    cluster.update(info((1, 0)), 601_001)
+    assert cluster.due_in_ms(601_001) == 300_000
 
 
 def test_a_topic_that_the_cluster_does_not_show_stays_in_the_request() -> None:
