@@ -16,7 +16,7 @@ from ingestd.admin.status import Status, read_status
 from ingestd.config.faults import toml_text
 from ingestd.errors import ClusterError, DaemonError, HostDaemonAbsentError
 from ingestd.log import printable
-from ingestd.metrics import Balance, Ledger
+from ingestd.metrics import Balance, Ledger, name_of, reasons_counted
 from ingestd.scoreboard import WorkerState
 from ingestd.supervisor.processes import PYTHON
 
@@ -125,6 +125,10 @@ class DemoDaemon:
     def kernel_dropped(self) -> int:
         """Datagrams that found no room in a socket's queue."""
         return self.status().ledger[Ledger.KERNEL_DROPPED]
+
+    def losses(self) -> list[str]:
+        """Records that it did not deliver, a line for every reason."""
+        return [f"{name_of(reason)}: {text}, {n}" for reason, text, n in reasons_counted(self.status().ledger)]
 
     def received(self) -> int:
         """Records read from sockets so far."""

@@ -70,12 +70,13 @@ def run(folder: Path, records: int) -> int:
                 _read_back(reader, sum(way.count for way in plan), progress)
         finally:
             reader.close()
-        dropped = daemon.kernel_dropped()
+        dropped, losses = daemon.kernel_dropped(), daemon.losses()
         stopped = daemon.stop()
     console.print(_table(plan, reader))
     complaints = _complaints(plan, reader)
     if dropped:
         complaints.append(f"the kernel dropped {dropped} datagrams")
+    complaints.extend(f"not delivered: {loss}" for loss in losses)
     if not books.balanced:
         complaints.append(f"the books do not balance: {books}")
     if stopped != 0:

@@ -58,7 +58,7 @@ SETTINGS: Final = (
         _LONG,
         60_000,
         "ms",
-        "How long records of streams wait for a topic that the cluster does not show; datagrams are refused at once.",
+        "How long records of streams wait for a topic that the cluster does not show; datagrams only at the start.",
     ),
     Setting(
         "delivery.timeout.ms",

@@ -51,6 +51,7 @@ class DatagramSocket:
         self._reading = False
         self._just_reads = False
         """When the queue is empty nothing is to be done but to wait: the common case of a wake-up."""
+        self._started = False
         self._parked = False
         self._draining = False
         self.drained = False
@@ -60,8 +61,12 @@ class DatagramSocket:
             self._gathers = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= GATHER_BUFFER_BYTES
 
     def start(self) -> None:
-        """Begins to read."""
-        self._listen(wanted=True)
+        """Begins to read; where :meth:`drain` came first, only what is queued."""
+        self._started = True
+        if self._draining:
+            self._room.loop.call_soon(self._readable)
+        else:
+            self._listen(wanted=True)
 
     def _listen(self, *, wanted: bool) -> None:
         if wanted == self._reading:
@@ -141,7 +146,8 @@ class DatagramSocket:
         """Reads what the kernel has queued up to now, then nothing more."""
         self._draining = True
         self._just_reads = False
-        self._room.loop.call_soon(self._readable)
+        if self._started:
+            self._room.loop.call_soon(self._readable)
 
     def close(self) -> None:
         """Stops reading; the socket belongs to the supervisor."""

@@ -1,7 +1,6 @@
 """The sockets of a worker, opened from its plan: every stream listener with its sessions, every datagram socket."""
 
 import socket
-from collections.abc import Mapping
 
 from ingestd.config.model import Listener
 from ingestd.config.plan import WorkerPlan, own_path
@@ -17,12 +16,18 @@ from ingestd.metrics import Ledger
 from ingestd.scoreboard import SOCKET_DROPS_MAX, Row
 from ingestd.worker.answers import Answers
 from ingestd.worker.specs import listener_spec
+from ingestd.worker.topics import Topics
+
+
+def topics_of(listener: Listener) -> tuple[str, ...]:
+    """Names of the topics that its records may go to."""
+    return listener.topics if listener.topic is None else (*listener.topics, listener.topic)
 
 
 class Doors:
     """Where records come in."""
 
-    def __init__(self, plan: WorkerPlan, arena: Arena, room: Room, topics: Mapping[str, int], answers: Answers) -> None:
+    def __init__(self, plan: WorkerPlan, arena: Arena, room: Room, topics: Topics, answers: Answers) -> None:
         self._plan = plan
         self._arena = arena
         self._room = room
@@ -33,10 +38,12 @@ class Doors:
         self._datagrams: list[DatagramSocket] = []
         self.sessions = Sessions(arena, plan.index, plan.workers, answers.buffered, answers.unsettled)
         for index, listener in enumerate(plan.config.listeners):
-            room.intake.add_listener(listener_spec(index, listener, topics))
+            room.intake.add_listener(listener_spec(index, listener, topics.index))
 
     def open(self, row: Row) -> None:
-        """Reads and accepts from now on; books what the kernel dropped since a predecessor has looked."""
+        """Accepts from now on, and reads datagrams once a topic of theirs has a partition count; books what the kernel
+        dropped since a predecessor has looked.
+        """
         queue = unix_queue()
         for entry in self._plan.sockets:
             inherited = socket.socket(fileno=entry.fd)
@@ -53,7 +60,8 @@ class Doors:
                     if 0 < missed < 1 << 31:
                         self._arena.book(Ledger.KERNEL_DROPPED, missed)
                 self._datagrams.append(datagram)
-                datagram.start()
+                indexes = [self._topics.index[name] for name in topics_of(listener)]
+                self._topics.when_counted(listener.name, indexes, datagram.start)
             else:
                 self._stream_listener(entry.listener, listener).listen(inherited)
 
@@ -66,9 +74,8 @@ class Doors:
         return found
 
     def _conversations(self, listener: Listener) -> Greet:
-        names = listener.topics if listener.topic is None else (*listener.topics, listener.topic)
         terms = Terms(
-            topics={name.encode(): self._topics[name] for name in names},
+            topics={name.encode(): self._topics.index[name] for name in topics_of(listener)},
             record_bytes_max=listener.record_bytes_max,
             own_paths=own_paths_of([own_path(listener.address.path, n) for n in range(self._plan.workers)]),
         )

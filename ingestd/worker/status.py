@@ -22,7 +22,7 @@ class StatusPipe:
         self._write(f"opening {path}")
 
     def ready(self) -> None:
-        """All arenas are open, all sockets are read; nothing more will be written."""
+        """All arenas and sockets are open; nothing more will be written."""
         self._write("ready")
         self.close()
 

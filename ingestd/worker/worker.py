@@ -122,7 +122,7 @@ class Worker:
         self._room = Room(self._loop, self._intake, hooks)
         self._topics.room = self._room
         self._answers = Answers(self._arenas.all, self._intake, self._sealed, self._freed)
-        self._doors = Doors(plan, own, self._room, self._topics.index, self._answers)
+        self._doors = Doors(plan, own, self._room, self._topics, self._answers)
         self._answers.sessions = self._doors.sessions
         config = plan.config
         client_id = config.producer.client_id or f"ingestd-{socket.gethostname()}"

@@ -291,6 +291,53 @@ def test_a_line_without_an_end_waits_for_its_topic_and_is_delivered(make_daemon:
         assert daemon.worker_pids() == pids
 
 
+def send_datagrams(path: str, *datagrams: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(path)
+        for datagram in datagrams:
+            sender.send(datagram)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["runs on", "told to stop meanwhile"])
+def test_datagrams_wait_at_the_start_for_kafkas_first_answer(make_daemon: MakeDaemon, *, stopped: bool) -> None:
+    with scripted(nowhere=1) as cluster:
+        cluster.pause()
+        daemon = make_daemon(
+            LINES,
+            {**LOG, "topic": "nowhere"},
+            workers=1,
+            producer={"buffer.memory": 8 << 20, "reconnect.backoff.max.ms": 100},
+            settings={"stop.timeout.ms": 10_000},
+            bootstrap=cluster.bootstrap,
+        )
+        daemon.start()
+        send_datagrams(f"{daemon.sockets}/log", b"one", b"two", b"three")
+        time.sleep(0.3)
+        assert daemon.ledger()["received"] == 0
+        if stopped:
+            os.kill(daemon.supervisor_pid, signal.SIGTERM)
+            time.sleep(0.3)
+        cluster.resume()
+        if stopped:
+            assert daemon.wait_end(10) == 0
+        else:
+            daemon.wait_settled(3)
+            assert daemon.ledger()["rejected"] == {}
+        assert cluster.call(lambda: cluster.cluster.log("nowhere").end_offset) == 3
+
+
+def test_datagrams_do_not_wait_for_long_where_kafka_is_away(make_daemon: MakeDaemon) -> None:
+    known = {**LOG, "name": "known", "listen": "unix-datagram:{sockets}/known"}
+    daemon = make_daemon({**LOG, "topic": "nowhere"}, known, workers=1)
+    daemon.start()
+    for name in ("log", "known"):
+        send_datagrams(f"{daemon.sockets}/{name}", b"one", b"two")
+    daemon.wait_for(lambda: daemon.ledger()["rejected"] == {"topic_unknown": 2}, 10, "the refusal after max.block.ms")
+    assert daemon.ledger()["accepted"] == 2
+    assert "listener log: no partition count is known yet of nowhere" in daemon.report()
+    assert "listener known" not in daemon.report()
+
+
 def test_a_fast_topic_does_not_linger_with_a_slow_one(make_daemon: MakeDaemon) -> None:
     slow: dict[str, Setting] = {**NOWHERE, "name": "slow", "listen": "unix-stream:{sockets}/slow"}
     with scripted(t=2, nowhere=1) as cluster:

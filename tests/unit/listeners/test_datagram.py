@@ -46,7 +46,7 @@ class Socket:
 class Setup:
     """A socket whose reads return ``results``, one after the other, then AGAIN."""
 
-    def __init__(self, family: socket.AddressFamily = socket.AF_UNIX, queue: int = 11) -> None:
+    def __init__(self, family: socket.AddressFamily = socket.AF_UNIX, queue: int = 11, *, started: bool = True) -> None:
         self.loop = Loop()
         self.told: list[str] = []
         self.results: list[int] = []
@@ -62,7 +62,8 @@ class Setup:
         )
         self.room = Room(cast(Any, self.loop), cast(Any, None), hooks)
         self.datagrams = DatagramSocket(self.room, cast(socket.socket, Socket(family)), cast(Any, self), queue)
-        self.datagrams.start()
+        if started:
+            self.datagrams.start()
 
     def read(self, now_ms: int, tick_ms: int) -> int:
         assert now_ms > tick_ms
@@ -126,6 +127,17 @@ def test_a_drain_reads_to_the_end_once() -> None:
     setup.loop.soon.pop()()
     assert setup.datagrams.drained
     assert not setup.listens()
+
+
+def test_what_was_not_begun_is_drained_once_it_begins() -> None:
+    setup = Setup(started=False)
+    assert not setup.listens()
+    setup.datagrams.drain()
+    assert (setup.datagrams.drained, setup.loop.soon) == (False, [])
+    setup.datagrams.start()
+    setup.results = [path.READ_MORE, path.ACCEPTED]
+    setup.loop.soon.pop()()
+    assert (setup.reads, setup.datagrams.drained, setup.listens()) == (2, True, False)
 
 
 @pytest.mark.parametrize(("family", "queue"), [(socket.AF_INET, 0), (socket.AF_UNIX, GATHER_QUEUE)])
