@@ -5,14 +5,14 @@ elements are 32 GiB) the process is aborted, which no exception handler sees. Dr
 lies between counts is skipped.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import cache, partial
 from struct import error as struct_error
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final
 
 from ingestd.kafka.errors import ProtocolError
 from ingestd.kafka.reader import Reader
+from ingestd.kafka.schema import Field, fields
 
 _BYTES: Final[dict[str, int]] = {
     "bool": 1,
@@ -43,10 +43,10 @@ def check_counts(entity: Any, data: bytes, at: int) -> None:
 def _entity(entity: Any) -> Callable[[Reader], None]:
     steps: list[Skip] = []
     tagged: dict[int, Skip] = {}
-    for field in dataclasses.fields(entity):
-        skip = _skip(field.type, str(field.metadata.get("kafka_type", "")), entity.__flexible__)
-        if (tag := field.metadata.get("tag")) is not None:
-            tagged[tag] = skip
+    for field in fields(entity):
+        skip = _skip(field, entity.__flexible__)
+        if field.tag is not None:
+            tagged[field.tag] = skip
         elif isinstance(skip, int) and steps and isinstance(steps[-1], int):
             steps[-1] += skip
         else:
@@ -65,14 +65,12 @@ def _entity(entity: Any) -> Callable[[Reader], None]:
     return walk
 
 
-def _skip(annotation: Any, kind: str, flexible: bool) -> Skip:
-    inner = [part for part in get_args(annotation) if part not in (Ellipsis, type(None))]
-    if get_origin(annotation) is tuple or any(get_origin(part) is tuple for part in inner):
-        element = inner[0] if get_origin(annotation) is tuple else get_args(inner[0])[0]
-        return partial(_array, _skip(element, kind, flexible), flexible)
-    entity: Any = next((part for part in (annotation, *inner) if dataclasses.is_dataclass(part)), None)
-    if entity is not None:
-        return _entity(entity)
+def _skip(field: Field, flexible: bool) -> Skip:
+    skip = _primitive(field.kind, flexible) if field.entity is None else _entity(field.entity)
+    return partial(_array, skip, flexible) if field.array else skip
+
+
+def _primitive(kind: str, flexible: bool) -> Skip:
     if kind in ("string", "bytes"):
         return lambda reader: reader.octets(flexible, short=kind == "string")
     if kind not in _BYTES:

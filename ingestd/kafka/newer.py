@@ -4,44 +4,27 @@ Tagged fields may be added to a message at any time without a new version, and a
 them (KIP-482); codes are added with every release. Driven by kio's own schema classes, field by field.
 """
 
-import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from struct import error as struct_error
 from types import SimpleNamespace
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final
 from uuid import UUID
 
 from ingestd.kafka.errors import ProtocolError
 from ingestd.kafka.reader import Reader
+from ingestd.kafka.schema import Field, fields
 
 _NO_ID: Final = bytes(16)
 _NUMBERS: Final[dict[str, int]] = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "error_code": 2}
 
 
-class _Field:
-    """One field of a message: its name, how its value is read, its tag (None: it is always there)."""
-
-    __slots__ = ("default", "name", "read", "tag")
-
-    def __init__(self, field: "dataclasses.Field[Any]", flexible: bool) -> None:
-        self.name = field.name
-        self.tag: int | None = field.metadata.get("tag")
-        self.default = None if field.default is dataclasses.MISSING else field.default
-        self.read = _value_reader(field.type, str(field.metadata.get("kafka_type", "")), flexible)
-
-
-def _value_reader(annotation: Any, kind: str, flexible: bool) -> Callable[[Reader], Any]:
-    inner = [part for part in get_args(annotation) if part not in (Ellipsis, type(None))]
-    if get_origin(annotation) is tuple or any(get_origin(part) is tuple for part in inner):
-        element = inner[0] if get_origin(annotation) is tuple else get_args(inner[0])[0]
-        read_one = _value_reader(element, kind, flexible)
-        return lambda reader: tuple(read_one(reader) for _ in range(reader.count(flexible, 1)))
-    entity = next((part for part in (annotation, *inner) if dataclasses.is_dataclass(part)), None)
-    if entity is not None:
-        return lambda reader: _entity(entity, reader)
-    return _primitive_reader(kind, flexible)
+def _value_reader(field: Field, flexible: bool) -> Callable[[Reader], Any]:
+    read = _primitive_reader(field.kind, flexible) if field.entity is None else partial(_entity, field.entity)
+    if not field.array:
+        return read
+    return lambda reader: tuple(read(reader) for _ in range(reader.count(flexible, 1)))
 
 
 def _primitive_reader(kind: str, flexible: bool) -> Callable[[Reader], Any]:
@@ -67,19 +50,20 @@ def _uuid(raw: bytes) -> UUID | None:
 
 
 @cache
-def _fields(entity: Any) -> tuple[_Field, ...]:
-    return tuple(_Field(field, entity.__flexible__) for field in dataclasses.fields(entity))
+def _fields(entity: Any) -> tuple[tuple[Field, Callable[[Reader], Any]], ...]:
+    return tuple((field, _value_reader(field, entity.__flexible__)) for field in fields(entity))
 
 
 def _entity(entity: Any, reader: Reader) -> SimpleNamespace:
-    fields = _fields(entity)
-    values = {field.name: field.read(reader) for field in fields if field.tag is None}
+    known = _fields(entity)
+    values = {field.name: read(reader) for field, read in known if field.tag is None}
     if entity.__flexible__:
-        tagged = {field.tag: field for field in fields if field.tag is not None}
-        values.update({field.name: field.default for field in tagged.values()})
+        tagged = {field.tag: (field, read) for field, read in known if field.tag is not None}
+        values.update({field.name: field.default for field, _ in tagged.values()})
         for tag, value in reader.tags():
             if tag in tagged:
-                values[tagged[tag].name] = tagged[tag].read(Reader(value, 0))
+                field, read = tagged[tag]
+                values[field.name] = read(Reader(value, 0))
     return SimpleNamespace(**values)
 
 
