@@ -20,7 +20,11 @@ class Field(NamedTuple):
 
 
 def fields(entity: Any) -> list[Field]:
-    """Of a message or a struct, in the order in which they are sent; behind them are tags if it is ``__flexible__``."""
+    """Of a message or a struct, in the order in which they are sent; behind them are tags if it is ``__flexible__``.
+
+    TypeError: one is a struct that may be null. That has a byte in front of it, which no reader of ours takes; no
+    message that is spoken has one.
+    """
     return [_field(field) for field in dataclasses.fields(entity)]
 
 
@@ -28,12 +32,15 @@ def _field(field: "dataclasses.Field[Any]") -> Field:
     value = _not_null(field.type)
     if array := get_origin(value) is tuple:
         value = _not_null(get_args(value)[0])
+    entity = value if dataclasses.is_dataclass(value) else None
+    if entity is not None and not array and value is not field.type:
+        raise TypeError(f"{field.name} is a struct that may be null")
     return Field(
         name=field.name,
         tag=field.metadata.get("tag"),
         default=None if field.default is dataclasses.MISSING else field.default,
         array=array,
-        entity=value if dataclasses.is_dataclass(value) else None,
+        entity=entity,
         kind=str(field.metadata.get("kafka_type", "")),
     )
 

@@ -8,6 +8,7 @@ from kio.schema.api_versions.v3.response import ApiVersionsResponse, FinalizedFe
 from kio.schema.metadata.v12.response import MetadataResponse, MetadataResponseBroker, MetadataResponseTopic
 from kio.static.primitive import i32
 
+from ingestd.kafka.messages import SUPPORTED, _response_class
 from ingestd.kafka.schema import Field, fields
 
 
@@ -25,7 +26,6 @@ class Struct:
         (tuple[i32, ...] | None, True, None),
         (tuple[i32 | None, ...], True, None),
         (Struct, False, Struct),
-        (Struct | None, False, Struct),
         (tuple[Struct, ...], True, Struct),
         (tuple[Struct, ...] | None, True, Struct),
         (tuple[Struct | None, ...], True, Struct),
@@ -36,6 +36,22 @@ def test_each_form_of_an_annotation(annotation: Any, array: bool, entity: Any) -
     kind = {} if entity else {"kafka_type": "int32"}
     message = dataclasses.make_dataclass("Message", [("x", annotation, dataclasses.field(metadata=kind))])
     assert fields(message) == [Field("x", None, None, array, entity, kind.get("kafka_type", ""))]
+
+
+def test_a_struct_that_may_be_null_is_not_misread() -> None:
+    message = dataclasses.make_dataclass("Message", [("x", Struct | None)])
+    with pytest.raises(TypeError, match="x is a struct that may be null"):
+        fields(message)
+
+
+@pytest.mark.parametrize(
+    ("api_key", "version"), [(api_key, version) for api_key, versions in SUPPORTED.items() for version in versions]
+)
+def test_every_answer_that_is_read_can_be_told(api_key: int, version: int) -> None:
+    entities = [_response_class(api_key, version)[0]]
+    for entity in entities:
+        entities += [field.entity for field in fields(entity) if field.entity is not None]
+    assert entities
 
 
 def test_a_message_has_its_fields_in_the_order_in_which_they_are_sent() -> None:
