@@ -24,7 +24,7 @@ WORKERS: Final = 2
 _READY_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 30.0
 _STALLED_SECONDS: Final = 30.0
-_LOST_SECONDS: Final = 3.0
+_LOST_SECONDS: Final = 15.0
 """Records that were sent and have not been received by then never will be: the kernel has dropped them."""
 
 _CONFIGURATION: Final = """

@@ -21,7 +21,7 @@ KEYS: Final = 64
 LINES_PER_DATAGRAM: Final = 10
 AHEAD_MAX: Final = 32 * LINES_PER_DATAGRAM
 """UDP records that may be under way: what the kernel's default queue (208 KiB, bookkeeping included) surely holds."""
-_LOST_SECONDS: Final = 1.0
+_LOST_SECONDS: Final = 10.0
 _PROGRESS_STEP: Final = 1_000
 
 

@@ -41,7 +41,7 @@ class Doors:
             room.intake.add_listener(listener_spec(index, listener, topics.index))
 
     def open(self, row: Row) -> None:
-        """Accepts from now on, and reads datagrams once a topic of theirs has a partition count; books what the kernel
+        """Accepts from now on, and reads datagrams once their topics have partition counts; books what the kernel
         dropped since a predecessor has looked.
         """
         queue = unix_queue()
@@ -60,8 +60,8 @@ class Doors:
                     if 0 < missed < 1 << 31:
                         self._arena.book(Ledger.KERNEL_DROPPED, missed)
                 self._datagrams.append(datagram)
-                indexes = [self._topics.index[name] for name in topics_of(listener)]
-                self._topics.when_counted(listener.name, indexes, datagram.start)
+                topics_by_index = {self._topics.index[name]: name for name in topics_of(listener)}
+                self._topics.first_counts.await_counts(listener.name, topics_by_index, datagram.start)
             else:
                 self._stream_listener(entry.listener, listener).listen(inherited)
 

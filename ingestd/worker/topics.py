@@ -1,21 +1,16 @@
 """The topics of a worker: what the cluster says about them, and how long senders wait for it to say anything."""
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from ingestd.config.model import Config
 from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.listeners.room import Room
+from ingestd.worker.first_counts import FirstCounts
 from ingestd.worker.partitioners import Partitioners
 
-logger = logging.getLogger(__name__)
-
-FIRST_COUNT_SECONDS_MAX: Final = 5.0
-"""How long a datagram socket stays unread at the start while no topic of its listener has a partition count. A cluster
-that is there has answered by then; and whoever writes to a Unix socket stands still meanwhile."""
 _NO_ID: Final = bytes(16)
 _LEADER: Final = b"\x01"
 
@@ -37,8 +32,7 @@ class Topics:
         self._max_block_seconds = config.producer.max_block_ms / 1000
         self._waits: dict[int, asyncio.TimerHandle] = {}
         self._refused: set[int] = set()
-        self._counted: set[int] = set()
-        self._for_first_count: dict[Callable[[], None], tuple[Sequence[int], asyncio.TimerHandle]] = {}
+        self.first_counts = FirstCounts(self._max_block_seconds, loop)
         self.room: Room | None = None
         self.index = {topic.name: arena.topic_add(topic.name) for topic in config.topics}
         lingers_ms = [config.topic_settings(topic).linger_ms for topic in config.topics]
@@ -59,7 +53,7 @@ class Topics:
             # What an earlier run has learned, or the configuration says, lets records in while Kafka is away.
             count = known.get(index) or topic.partitions or 0
             if count:
-                self._counted.add(index)
+                self.first_counts.known(index)
                 intake.set_partitions(index, _LEADER * count)
 
     def changed(self, name: str, topic_id: bytes, leaders: Sequence[int] | bytes) -> None:
@@ -71,7 +65,7 @@ class Topics:
         if (row.topic_id, row.partition_count) != (topic_id, len(leaders)):
             self._arena.topic_update(index, topic_id or _NO_ID, len(leaders))
         self._intake.set_partitions(index, bytes(leaders))
-        self._count_known(index)
+        self.first_counts.known(index)
         if index in self._refused:
             self._refused.discard(index)
             self._intake.set_topic_refused(index, False)
@@ -80,39 +74,6 @@ class Topics:
             timer.cancel()
         if self.room is not None:
             self.room.topic_settled(index)
-
-    def when_counted(self, name: str, indexes: Sequence[int], begin: Callable[[], None]) -> None:
-        """Calls ``begin`` once one of the topics in ``indexes`` has a partition count: at once if one has it already.
-
-        A datagram cannot wait in its place: read before the cluster's first answer, it would be refused, though the
-        answer is only milliseconds away. It waits in the kernel's queue instead, for FIRST_COUNT_SECONDS_MAX and
-        max.block.ms at most. ``name``: the listener, for the log.
-        """
-        if not self._counted.isdisjoint(indexes):
-            begin()
-            return
-        seconds = min(self._max_block_seconds, FIRST_COUNT_SECONDS_MAX)
-        timer = self._loop.call_later(seconds, self._begin_without, name, indexes, begin)
-        self._for_first_count[begin] = (indexes, timer)
-
-    def _count_known(self, index: int) -> None:
-        self._counted.add(index)
-        for begin, (indexes, timer) in list(self._for_first_count.items()):
-            if index in indexes:
-                del self._for_first_count[begin]
-                timer.cancel()
-                begin()
-
-    def _begin_without(self, name: str, indexes: Sequence[int], begin: Callable[[], None]) -> None:
-        del self._for_first_count[begin]
-        topics = ", ".join(topic for topic, index in self.index.items() if index in indexes)
-        logger.warning(
-            "listener %s: no partition count is known yet of %s; datagrams are refused as topic_unknown until Kafka has"
-            " answered, or [topics.NAME] partitions says it",
-            name,
-            topics,
-        )
-        begin()
 
     def wanted(self, index: int) -> None:
         """A stream waits for this topic: max.block.ms from the first such wait on, then its records are refused."""
@@ -127,7 +88,7 @@ class Topics:
             self.room.topic_settled(index)
 
     def close(self) -> None:
-        for timer in (*self._waits.values(), *(timer for _, timer in self._for_first_count.values())):
+        for timer in self._waits.values():
             timer.cancel()
         self._waits.clear()
-        self._for_first_count.clear()
+        self.first_counts.close()

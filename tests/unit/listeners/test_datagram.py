@@ -70,6 +70,10 @@ class Setup:
         self.reads += 1
         return self.results.pop(0) if self.results else path.AGAIN
 
+    def finish(self, now_ms: int, tick_ms: int) -> int:
+        assert now_ms > tick_ms
+        return 0
+
     def resume(self, now_ms: int, tick_ms: int) -> int:
         return self.read(now_ms, tick_ms)
 
@@ -137,6 +141,14 @@ def test_what_was_not_begun_is_drained_once_it_begins() -> None:
     setup.datagrams.start()
     setup.results = [path.READ_MORE, path.ACCEPTED]
     setup.loop.soon.pop()()
+    assert (setup.reads, setup.datagrams.drained, setup.listens()) == (2, True, False)
+
+
+def test_what_never_began_is_read_at_the_end_of_a_drain() -> None:
+    setup = Setup(started=False)
+    setup.datagrams.drain()
+    setup.results = [path.READ_MORE, path.REJECTED]
+    setup.datagrams.close()
     assert (setup.reads, setup.datagrams.drained, setup.listens()) == (2, True, False)
 
 
