@@ -130,7 +130,7 @@ REASON_TEXT: Final[Mapping[Reason, str]] = {
     Rejected.STALLED: "a frame that did not arrive in time",
     Rejected.UNSUPPORTED_FRAME: "a frame type that this listener does not take",
     Rejected.LINE_TOO_LARGE: "a line longer than the format allows",
-    Rejected.PARTITIONER_FAILED: "its topic's own partitioner raised, or named a partition that there is not",
+    Rejected.PARTITIONER_FAILED: "its topic's partitioner refused it, raised, or named a partition that is not there",
     Failed.RECORD_REFUSED: "the broker named this record as bad",
     Failed.DELIVERY_TIMEOUT: "delivery.timeout.ms passed before it was ever sent",
     Failed.TOPIC_DENIED: "the cluster denied the topic for topic.denied.timeout.ms",

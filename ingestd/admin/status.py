@@ -118,7 +118,8 @@ def _complaints_of(worker: WorkerStatus, tick_ms: int) -> list[str]:
     found = []
     published = worker.published
     if worker.state is not WorkerState.READY:
-        found.append(f"is {state_text(worker.state)} (last exit status {worker.last_exit_status})")
+        ended = f" (last exit status {worker.last_exit_status})" if worker.words[Word.RESTARTS] else ""
+        found.append(f"is {state_text(worker.state)}{ended}")
     silent_ms = tick_ms - worker.words[Word.HEARTBEAT_TICK_MS]
     if worker.state is WorkerState.READY and silent_ms > HEARTBEAT_STALE_MS:
         found.append(f"has been silent for {duration_text(silent_ms)}")

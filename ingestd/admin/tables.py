@@ -162,8 +162,12 @@ def remarks(status: Status) -> list[str]:
     buckets = status.histogram(Histogram.ACCEPT_TO_DELIVERED)
     half_ms, most_ms = (quantile(buckets, Histogram.ACCEPT_TO_DELIVERED, share) for share in (0.5, 0.99))
     if half_ms is not None and most_ms is not None:
-        lines.append(f"accepted to delivered: half within {half_ms} ms, 99 % within {most_ms} ms")
+        lines.append(f"accepted to delivered: half within {_within(half_ms)}, 99 % within {_within(most_ms)}")
     return lines
+
+
+def _within(duration_ms: float) -> str:
+    return f"{duration_ms} ms" if duration_ms < 10_000 else duration_text(int(duration_ms))
 
 
 def _words(name: str) -> str:

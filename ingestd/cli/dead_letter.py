@@ -5,7 +5,7 @@ import json
 import sys
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -85,8 +85,8 @@ def _add_replay(action: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """0: done; 1: some letters of a replay stay open; 75: it cannot go on (no daemon, another replay, marks that cannot
-    be written); 78: bad configuration."""
+    """0: done; 1: some letters of a replay stay open, or one that is to be shown is not there; 75: it cannot go on (no
+    daemon, another replay, marks that cannot be written); 78: bad configuration."""
     files = configuration_files(arguments)
     # Who looks at letters need not be allowed to read the daemon's secrets, nor have its environment.
     directory = arguments.directory or Path(reader.load_daemon(files).state_directory)
@@ -96,7 +96,9 @@ def execute(arguments: argparse.Namespace) -> int:
         if arguments.action == "replay":
             return _replay(arguments, directory, arguments.to or _frames_listener(files))
         found = _found(directory, arguments, open_only=not arguments.all)
-        (_list if arguments.action == "list" else _show)(found, as_json=arguments.json)
+        if arguments.action == "show":
+            return _show(found, arguments.ids, as_json=arguments.json)
+        _list(found, as_json=arguments.json)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -151,13 +153,18 @@ def _list(found: Iterable[Kept], *, as_json: bool) -> None:
     print(table([head, *rows]) if rows else "no dead letters")
 
 
-def _show(found: Iterable[Kept], *, as_json: bool) -> None:
-    none = True
+def _show(found: Iterable[Kept], ids: Sequence[str], *, as_json: bool) -> int:
+    shown = set()
     for day, letter, is_open in found:
-        none = False
+        shown.add(letter.id)
         print(json.dumps(_entry(day, letter, is_open)) if as_json else _page(letter, is_open))
-    if none and not as_json:
+    missing = [each for each in dict.fromkeys(ids) if each not in shown]
+    for each in missing:
+        told = f"no open letter has the id {printable(each)} (--all shows replayed ones, too)"
+        print(f"ingestd dead-letter: {told}", file=sys.stderr)
+    if not shown and not ids and not as_json:
         print("no dead letters")
+    return ExitStatus.FAILED if missing else ExitStatus.DONE
 
 
 def _entry(day: str, letter: Letter, is_open: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from ingestd.client import KafkaException, Producer, ProducerRecord
 from ingestd.client.address import Address
 from ingestd.client.errors import ApiException, OutcomeUnknownException, TimeoutException
 from ingestd.client.future import Future
+from ingestd.client.producer import CLOSE_TIMEOUT_S
 from ingestd.errors import ExitStatus, HostError
 from ingestd.letters import Letter, Newcomers
 from ingestd.log import counted
@@ -32,7 +33,6 @@ ERRORS_SHOWN_MAX: Final = 20
 ROUND_RECORDS: Final = 500
 """Sent, then waited for, then noted: so many a death of the replay may send again."""
 ANSWER_TIMEOUT_S: Final = 120.0
-CLOSE_TIMEOUT_S: Final = 60.0
 SEND_TIMEOUT_MS: Final = 10_000
 
 _LETTERS_ANEW: Final = frozenset(reason.name.lower() for reason in Failed)

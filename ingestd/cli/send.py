@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from ingestd.cli.common import address_argument, error_text, probe
 from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetadata
 from ingestd.client.address import Address
-from ingestd.client.errors import TimeoutException
+from ingestd.client.errors import OutcomeUnknownException, TimeoutException
 from ingestd.client.producer import AnswerLevel
 from ingestd.errors import ExitStatus, HostDaemonAbsentError, HostError, OperatorError
 from ingestd.limits import DATAGRAM_BYTES_MAX, LINE_BYTES_MAX
@@ -29,13 +29,11 @@ STDIN: Final = "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    default = os.environ.get("INGESTD_ADDRESS")
     parser.add_argument(
         "--to",
         metavar="ADDRESS",
         type=address_argument,
-        default=default,
-        required=not default,
+        default=os.environ.get("INGESTD_ADDRESS") or None,
         help="unix-stream:PATH, unix-datagram:PATH or udp:HOST:PORT (default: INGESTD_ADDRESS)",
     )
     parser.add_argument("--topic", metavar="TOPIC", help="the topic (format frames)")
@@ -69,15 +67,26 @@ def execute(arguments: argparse.Namespace) -> int:
     _check(arguments)
     probe(arguments.to)
     pace = Pace(arguments.rate)
-    if arguments.format == "frames":
-        return _send_frames(arguments, pace)
-    if arguments.to.kind == "unix-stream":
-        return _send_stream(arguments, pace)
-    return _send_datagrams(arguments, pace)
+    tally = Tally(tell_offsets=arguments.ack == "delivered")
+    try:
+        if arguments.format == "frames":
+            _send_frames(arguments, pace, tally)
+        elif arguments.to.kind == "unix-stream":
+            _send_stream(arguments, pace, tally)
+        else:
+            _send_datagrams(arguments, pace, tally)
+    finally:
+        # Also for who interrupts it: what was sent cannot be taken back.
+        tally.tell()
+    if tally.unheard is not None:
+        raise tally.unheard
+    return ExitStatus.DONE if tally.well else ExitStatus.FAILED
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """What argparse cannot tell: contradictions between arguments end the command with status 2."""
+    if arguments.to is None:
+        arguments.refuse("no address: give --to, or set INGESTD_ADDRESS")
     chosen = arguments.format is not None
     arguments.format = arguments.format or "frames"
     if arguments.format == "frames" and not arguments.topic:
@@ -91,7 +100,8 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in arguments.files:
         # Before anything is sent: a misspelt second file must not leave the first one shipped.
         if name != STDIN and not os.access(name, os.R_OK):
-            raise OperatorError(f"cannot read {printable(name)}")
+            reason = "Permission denied" if os.path.lexists(name) else "No such file or directory"
+            raise OperatorError(f"cannot read {printable(name)}: {reason}")
     if not chosen and arguments.to.kind != "unix-stream":
         # Nothing is answered there: a listener of another format takes frames for records, and nobody hears of it.
         print("ingestd send: note: sends frames; a listener of raw or lines takes --format lines", file=sys.stderr)
@@ -144,19 +154,26 @@ class Tally:
     def __init__(self, *, tell_offsets: bool) -> None:
         self.sent = 0
         self.failed = 0
+        self.unanswered = 0
+        """Sent, and what became of them is not known."""
+        self.cut_short = False
         self.unheard: Exception | None = None
         """Why offsets cannot be told any more."""
         self._tell_offsets = tell_offsets
 
     def done(self, metadata: RecordMetadata | None, error: KafkaException | None) -> None:
-        if error is not None:
+        if isinstance(error, OutcomeUnknownException):
+            if not self.unanswered:
+                print(f"ingestd send: {error_text(error)}", file=sys.stderr)
+            self.unanswered += 1
+        elif error is not None:
             self.refused(error)
         elif metadata is not None:
             self.sent += 1
             if self._tell_offsets and self.unheard is None:
-                self._tell(metadata)
+                self._tell_offset(metadata)
 
-    def _tell(self, metadata: RecordMetadata) -> None:
+    def _tell_offset(self, metadata: RecordMetadata) -> None:
         try:
             sys.stdout.write(f"{metadata.topic}\t{metadata.partition}\t{metadata.offset}\n")
         except (BrokenPipeError, OperatorError) as error:
@@ -169,17 +186,20 @@ class Tally:
             text = error if isinstance(error, str) else error_text(error)
             print(f"ingestd send: {text}", file=sys.stderr)
 
-    def end(self) -> int:
-        """Says the sum and gives the exit status."""
-        print(f"ingestd send: {self.sent} sent, {self.failed} failed", file=sys.stderr)
-        return ExitStatus.FAILED if self.failed else ExitStatus.DONE
+    @property
+    def well(self) -> bool:
+        return not (self.failed or self.unanswered or self.cut_short)
+
+    def tell(self) -> None:
+        """Says the sum."""
+        unknown = f", {self.unanswered} without an answer: they may arrive yet" if self.unanswered else ""
+        print(f"ingestd send: {self.sent} sent, {self.failed} failed{unknown}", file=sys.stderr)
 
 
-def _send_frames(arguments: argparse.Namespace, pace: Pace) -> int:
+def _send_frames(arguments: argparse.Namespace, pace: Pace, tally: Tally) -> None:
     streams = arguments.to.kind == "unix-stream"
     ack: AnswerLevel = arguments.ack or ("accepted" if streams else "none")
     key = None if arguments.key is None else os.fsencode(arguments.key)
-    tally = Tally(tell_offsets=ack == "delivered")
     try:
         with Producer(arguments.to, answer=ack, client_id="ingestd-send") as producer:
             for line in _lines(arguments.files):
@@ -188,17 +208,11 @@ def _send_frames(arguments: argparse.Namespace, pace: Pace) -> int:
                 _send_line(producer, arguments.topic, key, line, tally)
                 pace.sent()
     except TimeoutException as error:
-        tally.end()
         raise HostError(f"{arguments.to}: {error}") from None
     except KafkaException as error:
         # The client ended by itself, and says why once more: its records have failed, and are counted.
         print(f"ingestd send: {arguments.to}: {error_text(error)}", file=sys.stderr)
-        tally.end()
-        return ExitStatus.FAILED
-    status = tally.end()
-    if tally.unheard is not None:
-        raise tally.unheard
-    return status
+        tally.cut_short = True
 
 
 def _send_line(producer: Producer, topic: str, key: bytes | None, line: bytes | None, tally: Tally) -> None:
@@ -213,9 +227,8 @@ def _send_line(producer: Producer, topic: str, key: bytes | None, line: bytes | 
         tally.refused(error)
 
 
-def _send_stream(arguments: argparse.Namespace, pace: Pace) -> int:
+def _send_stream(arguments: argparse.Namespace, pace: Pace, tally: Tally) -> None:
     """Bytes as they are; a missing newline at the end of a file is added, so that files do not run together."""
-    tally = Tally(tell_offsets=False)
     chunk_bytes = 4096 if arguments.rate else CHUNK_BYTES
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
         try:
@@ -232,9 +245,7 @@ def _send_stream(arguments: argparse.Namespace, pace: Pace) -> int:
                     stream.sendall(b"\n")
                     tally.sent += 1
         except OSError as error:
-            tally.end()
             raise HostError(f"{arguments.to} closed the connection: {error.strerror}") from None
-    return tally.end()
 
 
 def _read_some(file: BinaryIO, chunk_bytes: int) -> bytes:
@@ -244,9 +255,8 @@ def _read_some(file: BinaryIO, chunk_bytes: int) -> bytes:
     return chunk
 
 
-def _send_datagrams(arguments: argparse.Namespace, pace: Pace) -> int:
+def _send_datagrams(arguments: argparse.Namespace, pace: Pace, tally: Tally) -> None:
     """One line a datagram. A Unix socket makes us wait while its queue is full; UDP loses what finds no room."""
-    tally = Tally(tell_offsets=False)
     with _datagram_socket(arguments.to) as sender:
         for line in _lines(arguments.files):
             if line is None or len(line) > DATAGRAM_BYTES_MAX:
@@ -258,7 +268,6 @@ def _send_datagrams(arguments: argparse.Namespace, pace: Pace) -> int:
             except OSError as error:
                 tally.refused(f"{arguments.to}: {error.strerror}")
             pace.sent()
-    return tally.end()
 
 
 def _datagram_socket(address: Address) -> socket.socket:

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"between two looks (default: {INTERVAL_SECONDS:g})",
     )
-    parser.add_argument("--count", type=int, default=0, metavar="N", help="end after so many views (default: never)")
+    parser.add_argument("--count", type=_count, default=0, metavar="N", help="end after so many views (default: never)")
 
 
 def _seconds(text: str) -> float:
@@ -39,6 +39,13 @@ def _seconds(text: str) -> float:
     if not 0.1 <= seconds <= 3600:
         raise argparse.ArgumentTypeError("from 0.1 to 3600")
     return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("from 1 on")
+    return count
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -190,7 +190,7 @@ class Loop(threading.Thread):
         self._poller.register(sock, select.POLLIN)
         self._write_broken = False
         self._session.connected()
-        self.outbox.trouble = f"{where} is connected, but does not answer"
+        self.outbox.trouble = f"{where} is connected, but does not answer (is its listener one of frames?)"
         if self._session.state is State.OPEN:
             self._opened()
 

@@ -38,7 +38,8 @@ UDP_DATAGRAM_BYTES_MAX: Final = 65507
 UNIX_DATAGRAM_BYTES: Final = 16 << 10
 UNIX_DATAGRAM_BYTES_MAX: Final = 65535
 
-CLOSE_TIMEOUT_S: Final = 60.0
+CLOSE_TIMEOUT_S: Final = 90.0
+"""Above the daemon's default of max.block.ms, after which it answers records of a topic that it cannot find."""
 EXIT_TIMEOUT_S: Final = 10.0
 
 

@@ -70,6 +70,8 @@ class Connection:
         self._closed = False
         self._deadline: asyncio.TimerHandle | None = None
         self.conversation: Conversation | None = None
+        self.spoke_otherwise = False
+        """Its peer has sent something, and no whole frame where frames are expected."""
         self.unsettled: set[tuple[int, int]] | None = None
         """After CLOSE: batches (arena, entry) whose outcome the session still has to hear."""
         self.partial_since_ms = 0
@@ -183,11 +185,14 @@ class Connection:
     def _end(self, flags: int) -> None:
         """The peer is gone, or the stream can no longer be understood."""
         self._ended = True
+        talk = self.conversation
+        unread = flags & path.BROKEN or self._stream.held_bytes
+        self.spoke_otherwise = talk is not None and not talk.begun and bool(unread)
         # What a drain ends may be the middle of a line.
         self._ended_by_us = self._draining
         now_ms, tick_ms = clock()
         if flags & path.BROKEN:
-            if self.conversation is not None:
+            if talk is not None:
                 self._replies.add(wire.error(self._stream.error_reason, self._stream.error_text))
             self._stop_reading(Pause.ENDING)
             self._close_when_flushed()

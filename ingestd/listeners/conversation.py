@@ -67,6 +67,11 @@ class Conversation:
         self.closing = False
         self.finished = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was a frame of the protocol."""
+        return self._greeted or self._stream.records_begun
+
     def progress(self) -> list[bytes]:
         """Answers to what was read: rejections first, then the range that is safe."""
         if self.answer is Answer.NONE:
@@ -109,7 +114,7 @@ class Conversation:
         return []
 
     def _hello(self, flags: int, body: bytes, now_ms: int) -> list[bytes]:
-        if self._greeted or self._stream.records_begun:
+        if self.begun:
             raise FrameError(Rejected.BAD_FRAMING, "HELLO is the first frame of a connection, or there is none")
         self._greeted = True
         hello = wire.parse_hello(flags, body)

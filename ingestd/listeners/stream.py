@@ -125,6 +125,11 @@ class StreamListener:
     def _closed(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self._room.hooks.connections(-1)
+        if connection.spoke_otherwise:
+            logger.warning(
+                "listener %s: what a sender has written was no frame (whoever writes lines needs a listener of lines)",
+                self._name,
+            )
 
     def sweep(self, tick_ms: int) -> None:
         """Once a second: ends connections whose unfinished frame or line makes no progress, or whose peer is gone."""

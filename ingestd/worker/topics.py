@@ -1,6 +1,7 @@
 """The topics of a worker: what the cluster says about them, and how long senders wait for it to say anything."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,6 +11,8 @@ from ingestd.hotpath.intake import Intake
 from ingestd.listeners.room import Room
 from ingestd.worker.first_counts import FirstCounts
 from ingestd.worker.partitioners import Partitioners
+
+logger = logging.getLogger(__name__)
 
 _NO_ID: Final = bytes(16)
 _LEADER: Final = b"\x01"
@@ -78,14 +81,26 @@ class Topics:
     def wanted(self, index: int) -> None:
         """A stream waits for this topic: max.block.ms from the first such wait on, then its records are refused."""
         if index not in self._waits:
+            logger.info(
+                "the partition count of topic %s is not known: streams wait for it, %g s at most (max.block.ms)",
+                self._name(index),
+                self._max_block_seconds,
+            )
             self._waits[index] = self._loop.call_later(self._max_block_seconds, self._refuse, index)
 
     def _refuse(self, index: int) -> None:
         self._waits.pop(index, None)
+        logger.warning(
+            "topic %s was not shown within max.block.ms: until it is, its records are refused as topic_unknown",
+            self._name(index),
+        )
         self._refused.add(index)
         self._intake.set_topic_refused(index, True)
         if self.room is not None:
             self.room.topic_settled(index)
+
+    def _name(self, index: int) -> str:
+        return next(name for name, known in self.index.items() if known == index)
 
     def close(self) -> None:
         for timer in self._waits.values():

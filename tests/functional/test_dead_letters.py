@@ -265,8 +265,10 @@ def test_without_answers_nothing_more_is_sent(
 
 
 def test_an_id_that_is_not_there_is_said(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(capsys, "show", "--directory", kept, "nosuchid")[:2] == (0, "no dead letters\n")
-    assert told(capsys, "show", "--json", "--directory", kept, "nosuchid")[:2] == (0, "")
+    status, out, err = told(capsys, "show", "--directory", kept, "nosuchid")
+    assert (status, out) == (1, "")
+    assert err.endswith("ingestd dead-letter: no open letter has the id nosuchid (--all shows replayed ones, too)\n")
+    assert told(capsys, "show", "--json", "--directory", kept, "nosuchid")[:2] == (1, "")
 
 
 def test_late_answers_to_all_there_was_are_no_stop(

@@ -111,6 +111,27 @@ def test_a_frame_that_does_not_come_to_its_end_ends_the_connection(setup: Setup)
     assert setup.rejected(Rejected.STALLED) == 1
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (b"x\n", True),
+        (b"a first line\nand a second line\n", True),
+        (b"", False),
+        (frame.Topic(0, "t").encode() + b"x", False),
+    ],
+    ids=["a short line", "lines", "nothing", "a frame"],
+)
+def test_a_sender_that_writes_no_frames_is_told_of(
+    setup: Setup, caplog: pytest.LogCaptureFixture, sent: bytes, *, told: bool
+) -> None:
+    setup.client.send(sent)
+    setup.turn()
+    setup.client.close()
+    setup.turn()
+    assert setup.connections == 0
+    assert ("what a sender has written was no frame" in caplog.text) is told
+
+
 def test_progress_gives_more_time_and_silence_between_frames_needs_none(setup: Setup) -> None:
     _, tick_ms = clock()
     topic = frame.Topic(0, "t").encode()

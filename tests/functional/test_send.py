@@ -1,9 +1,11 @@
 """``ingestd send`` against sockets of the test: what arrives is what stood in the files."""
 
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +125,27 @@ def test_sending_ends_where_nobody_reads_the_offsets(tmp_path: Path) -> None:
         finally:
             endless.kill()
     assert said.endswith(b" sent, 0 failed")
+
+
+def test_who_is_interrupted_says_what_was_sent(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ingestd", "send", "--topic", "t", "--to"]
+    with (
+        FakeDaemon(tmp_path) as daemon,
+        subprocess.Popen([*command, daemon.address], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as sender,
+    ):
+        assert sender.stdin is not None
+        assert sender.stderr is not None
+        try:
+            sender.stdin.write(b"a\nb\n")
+            sender.stdin.flush()
+            deadline = time.monotonic() + 30
+            while len(daemon.values()) < 2 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            sender.send_signal(signal.SIGINT)
+            assert sender.wait(60) == -signal.SIGINT
+        finally:
+            sender.kill()
+        assert sender.stderr.read() == b"ingestd send: 2 sent, 0 failed\n"
 
 
 def test_without_stdout_and_stdin_no_fault_of_ours_is_told(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def test_the_page_shows_workers_books_and_topics_and_escapes_what_is_not_ours(bo
     figures.topic("a<b>")[TopicWord.RECORDS_DELIVERED] = 4711
     store_block(board.block(0), memoryview(figures.pack()))
     board.rows[1].set(Word.STATE, WorkerState.BACKOFF)
+    board.rows[1].set(Word.RESTARTS, 1)
     with Reader.open(tmp_path / "scoreboard") as reader:
         text = page.render(copy_status(reader), NOW_MS, TICK_MS).decode()
     found = Cells()

@@ -60,6 +60,7 @@ def test_a_daemon_that_is_well_has_no_complaints(board: Writer, path: Path) -> N
     ("change", "text"),
     [
         (lambda row: row.set(Word.STATE, WorkerState.BACKOFF), "worker 1 is in backoff"),
+        (lambda row: row.set(Word.STATE, WorkerState.STARTING), "worker 1 is starting"),
         (lambda row: row.beat(TICK_MS - 60_000), "worker 1 has been silent for 1min"),
         (lambda row: row.set(Word.PRESSURE, Pressure.PAUSE), "worker 1 is under pressure"),
         (lambda row: row.set(Word.PRESSURE, Pressure.SHED), "worker 1 sheds"),

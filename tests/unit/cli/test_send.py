@@ -10,7 +10,7 @@ import pytest
 
 from ingestd.cli import send
 from ingestd.client import RecordMetadata
-from ingestd.client.errors import RecordTooLargeException
+from ingestd.client.errors import OutcomeUnknownException, RecordTooLargeException
 from ingestd.errors import HostDaemonAbsentError, OperatorError
 from ingestd.limits import LINE_BYTES_MAX
 
@@ -115,7 +115,8 @@ def test_the_tally_counts_tells_offsets_and_shows_some_failures(capsys: pytest.C
     tally.done(RecordMetadata("t", 3, 17, 0, -1, 1), None)
     for number in range(100):
         tally.done(None, RecordTooLargeException(f"record {number} is\ntoo large"))
-    assert tally.end() == 1
+    tally.tell()
+    assert not tally.well
     out, err = capsys.readouterr()
     assert out == "t\t3\t17\n"
     assert err.splitlines()[0] == "ingestd send: record 0 is\\ntoo large"
@@ -138,8 +139,33 @@ def test_offsets_that_nobody_reads_are_told_to_the_one_who_sends(monkeypatch: py
 
 
 def test_nothing_failed_is_success(capsys: pytest.CaptureFixture[str]) -> None:
-    assert send.Tally(tell_offsets=False).end() == 0
-    assert "0 sent, 0 failed" in capsys.readouterr().err
+    tally = send.Tally(tell_offsets=False)
+    tally.tell()
+    assert tally.well
+    assert capsys.readouterr().err == "ingestd send: 0 sent, 0 failed\n"
+
+
+def test_what_has_no_answer_has_not_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = send.Tally(tell_offsets=False)
+    for _ in range(3):
+        tally.done(None, OutcomeUnknownException("outcome not known"))
+    tally.tell()
+    assert not tally.well
+    assert capsys.readouterr().err.splitlines() == [
+        "ingestd send: outcome not known",
+        "ingestd send: 0 sent, 0 failed, 3 without an answer: they may arrive yet",
+    ]
+
+
+def test_an_absent_file_and_an_absent_address_are_told_with_the_reason(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OperatorError, match="cannot read /nonexistent: No such file or directory"):
+        send.execute(parsed("--to", STREAM, "--topic", "t", "/nonexistent"))
+    monkeypatch.delenv("INGESTD_ADDRESS", raising=False)
+    with pytest.raises(SystemExit):
+        send.execute(parsed("--topic", "t"))
+    assert "no address: give --to, or set INGESTD_ADDRESS" in capsys.readouterr().err
 
 
 def test_a_pace_waits_for_its_rate_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:

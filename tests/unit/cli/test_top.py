@@ -58,6 +58,8 @@ def test_it_shows_as_many_views_as_asked_for(
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     arguments = parser.parse_args(["-c", str(configuration), "--count", "3", "--interval", "0.5"])
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--count", "0"])
     assert command.execute(arguments) == 0
     assert slept == [0.5] * 3
     out = capsys.readouterr().out
