@@ -20,11 +20,25 @@ def report(config: Config, view: View, findings: Sequence[Finding]) -> str:
     lines.append(f"cluster {view.cluster_id}")
     lines += [f"  broker {node} {_reached(broker)}" for node, broker in sorted(view.nodes.items())]
     lines += [_topic(topic) for topic in _present(config, view)]
-    lines += map(str, findings)
-    fails = sum(finding.weight is Weight.FAILS for finding in findings)
-    notes = len(findings) - fails
+    together = _together(findings)
+    lines += map(str, together)
+    fails = sum(finding.weight is Weight.FAILS for finding in together)
+    notes = len(together) - fails
     lines.append(f"{counted(fails, 'finding')} that will cost records, {notes} to think about")
     return _text(lines)
+
+
+def _together(findings: Sequence[Finding]) -> list[Finding]:
+    """What holds for several topics, or several brokers, is one finding about all of them."""
+    subjects: dict[tuple[Weight, str, str, str], list[str]] = {}
+    for weight, subject, what, cure in findings:
+        kind, _, name = subject.partition(" ")
+        subjects.setdefault((weight, kind, what, cure), []).append(name)
+    found = []
+    for (weight, kind, what, cure), names in subjects.items():
+        several = "s" if len(names) > 1 else ""
+        found.append(Finding(weight, f"{kind}{several} {', '.join(names)}".rstrip(), what, cure))
+    return found
 
 
 def _text(lines: Iterable[str]) -> str:

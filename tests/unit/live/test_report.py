@@ -31,6 +31,19 @@ def test_brokers_topics_findings_and_the_sum() -> None:
     ]
 
 
+def test_what_holds_for_several_is_said_once() -> None:
+    subjects = ["topic a", "topic b", "broker 1", "topic c", "brokers"]
+    findings = [Finding(Weight.NOTE, subject, "one replica", "Give it three") for subject in subjects]
+    findings.append(Finding(Weight.FAILS, "topic a", "one replica", "Give it three"))
+    assert report(CONFIG, View([Reached("a:1")], "c"), findings).splitlines()[2:] == [
+        "note: topics a, b, c: one replica. Give it three",
+        "note: broker 1: one replica. Give it three",
+        "note: brokers: one replica. Give it three",
+        "fails: topic a: one replica. Give it three",
+        "1 finding that will cost records, 3 to think about",
+    ]
+
+
 def test_nobody_reached() -> None:
     assert report(CONFIG, View([Reached("a:1", "refused")]), []).splitlines() == [
         "bootstrap.servers a:1: refused",
