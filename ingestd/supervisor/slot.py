@@ -19,7 +19,7 @@ ABORT_MS: Final = 3_000
 KILL_MS: Final = 5_000
 """SIGKILL is repeated (and logged) this often until the death is seen; only the kernel can hold it up."""
 HURRY_MS: Final = 5_000
-"""Time for a worker to end after the second SIGTERM."""
+"""Time for a worker to end after SIGUSR1."""
 STOP_SLACK_MS: Final = 2_000
 """A worker keeps to its drain deadline itself; the supervisor steps in this much later."""
 _STARTING_SILENT_MS: Final = 60_000
@@ -30,6 +30,7 @@ _OF_THE_LIVING: Final = (Word.CONNECTIONS, Word.SESSIONS, Word.BROKERS_CONNECTED
 
 _SIGNALS: Final = {
     Action.TERMINATE: signal.SIGTERM,
+    Action.HURRY: signal.SIGUSR1,
     Action.ABORT: signal.SIGABRT,
     Action.KILL: signal.SIGKILL,
 }
@@ -85,7 +86,7 @@ class Slot:
             self.row.set(Word.NEXT_RESTART_TICK_MS, self.deadline_ms)
         elif action in _SIGNALS and self.child is not None:
             logger.log(
-                logging.INFO if action is Action.TERMINATE else logging.WARNING,
+                logging.INFO if action in (Action.TERMINATE, Action.HURRY) else logging.WARNING,
                 "%s (pid %d): %s",
                 self.name,
                 self.child.pid,

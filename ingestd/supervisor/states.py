@@ -24,7 +24,7 @@ class State(Enum):
     DRAINING = "draining"
     """SIGTERM was sent: it reads its senders to the end and delivers what it can."""
     HURRYING = "hurrying"
-    """A second SIGTERM was sent: it stops waiting for Kafka."""
+    """SIGUSR1 was sent: it stops waiting for Kafka."""
     ENDING = "ending"
     """SIGKILL was sent while the daemon stops."""
     BACKOFF = "backoff"
@@ -48,6 +48,8 @@ class Action(Enum):
     NONE = "-"
     SPAWN = "spawn"
     TERMINATE = "SIGTERM"
+    HURRY = "SIGUSR1"
+    """Another signal: of two of a kind the kernel keeps one, for a process that it has not run in between."""
     ABORT = "SIGABRT"
     KILL = "SIGKILL"
     RETRY = "plan restart"
@@ -92,7 +94,7 @@ TABLE: Final[dict[State, dict[Event, tuple[State, Action]]]] = {
         E.OPENED: (S.DRAINING, A.NONE),
         E.DIED: (S.ABSENT, A.NONE),
         E.DEADLINE: (S.ENDING, A.KILL),
-        E.HURRY: (S.HURRYING, A.TERMINATE),
+        E.HURRY: (S.HURRYING, A.HURRY),
     },
     S.HURRYING: {
         E.OPENED: (S.HURRYING, A.NONE),

@@ -62,7 +62,7 @@ class Worker:
     def __init__(self, plan: WorkerPlan, status: StatusPipe) -> None:
         self._plan = plan
         self._status = status
-        self._stopping: asyncio.Event | None = None
+        self._stopping = asyncio.Event()
         self._hurry = False
         self._gathering: asyncio.TimerHandle | None = None
         self._pressure = Pressure.RUN
@@ -158,8 +158,9 @@ class Worker:
         return add
 
     async def _serve(self) -> None:
-        self._stopping = asyncio.Event()
-        self._loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
+        # In this order: a worker that survives SIGTERM must survive the SIGUSR1 that may follow.
+        self._loop.add_signal_handler(signal.SIGUSR1, self._on_hurry)
+        self._loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
         self._doors.open(self._row)
         self._beat()
         # What was built up to now lives as long as the process: the collector need not walk it again.
@@ -169,12 +170,10 @@ class Worker:
         await self._stopping.wait()
         await self._drain()
 
-    def _on_terminate(self) -> None:
-        """First SIGTERM: drain. Second: do not wait for Kafka any more."""
-        if self._stopping is None or self._stopping.is_set():
-            self._hurry = True
-        else:
-            self._stopping.set()
+    def _on_hurry(self) -> None:
+        """Drain, and do not wait for Kafka; SIGTERM may come later, or not at all."""
+        self._hurry = True
+        self._stopping.set()
 
     def _on_fault(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An exception that nobody caught is our own mistake: the process ends, its successor recovers the arena."""

@@ -71,6 +71,7 @@ def main() -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         case ["deaf"]:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         case ["silent"]:
             status.ready()
             signal.signal(signal.SIGABRT, signal.SIG_IGN)

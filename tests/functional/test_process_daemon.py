@@ -224,16 +224,23 @@ def test_a_stop_reads_senders_to_the_end(make_daemon: MakeDaemon) -> None:
     assert (books["accepted"], books["rejected"]) == (101, {"cut": 1})
 
 
-def test_a_second_sigterm_ends_the_wait_for_kafka(make_daemon: MakeDaemon) -> None:
+@pytest.mark.parametrize("starved", [False, True], ids=["runs", "sees both at once"])
+def test_a_second_sigterm_ends_the_wait_for_kafka(make_daemon: MakeDaemon, *, starved: bool) -> None:
     daemon = make_daemon(LINES, settings={"stop.timeout.ms": 60_000})
     daemon.start()
     with socket.socket(socket.AF_UNIX) as lines:
         lines.connect(f"{daemon.sockets}/lines")
         lines.sendall(b"kept\n")
     daemon.wait_for(lambda: daemon.ledger()["accepted"] == 1, 10, "one accepted")
+    pids = daemon.worker_pids() if starved else []
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     os.kill(daemon.supervisor_pid, signal.SIGTERM)
     daemon.wait_for(lambda: "DRAINING" in [state.name for state in daemon.worker_states()], 5, "the drain")
     os.kill(daemon.supervisor_pid, signal.SIGTERM)
+    daemon.wait_for(lambda: "hurrying" in daemon.report(), 5, "the hurry")
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
     assert daemon.wait_end(10) == 0
     assert daemon.report().count("what stays in the arena: 1 record") == 1
 

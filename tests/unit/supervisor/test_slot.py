@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from typing import cast
 
 import pytest
@@ -103,6 +104,20 @@ def test_the_dead_have_no_connections_and_no_memory() -> None:
     slot.reap(1500, 0)
     assert slot.state is State.BACKOFF
     assert [cells.words[word] for word in shown] == [0, 0, 0, 0]
+
+
+def test_a_stop_and_its_hurry_are_two_signals() -> None:
+    """A process that is not run in between finds one of a kind."""
+    sent: list[signal.Signals] = []
+
+    class Starved(Child):
+        def send(self, number: signal.Signals) -> None:
+            sent.append(number)
+
+    slot, _ = slot_of([Starved()])
+    for event in (Event.START, Event.STOP, Event.HURRY):
+        slot.handle(event, 0, 0)
+    assert sent == [signal.SIGTERM, signal.SIGUSR1]
 
 
 def test_a_process_that_only_reads_the_scoreboard_beats_through_its_pipe() -> None:

@@ -30,6 +30,12 @@ def test_a_second_stop_is_met_wherever_the_first_one_leads() -> None:
     assert all(Event.HURRY in TABLE[state] for state in reachable)
 
 
+def test_a_drain_and_its_hurry_are_told_apart_by_one_who_meets_both_at_once() -> None:
+    state, first = step(State.READY, Event.STOP)
+    state, second = step(state, Event.HURRY)
+    assert (state, first, second) == (State.HURRYING, Action.TERMINATE, Action.HURRY)
+
+
 def test_deadlines_exist_where_somebody_is_waited_for() -> None:
     assert {state for state in State if Event.DEADLINE in TABLE[state]} == WITH_DEADLINE
 
