@@ -7,6 +7,8 @@ from typing import Final
 
 START_PATIENCE_MS: Final = 30_000
 """A supervisor that says nothing for so long before it was ready is hung: systemd's watchdog begins with READY only."""
+ALIVE_RETRY_MS: Final = 500
+"""A word for the watchdog that systemd had no room for is said again so much later: two lost ones would be our end."""
 
 
 def watchdog_interval_ms(environ: Mapping[str, str], pid: int) -> int:
@@ -19,6 +21,11 @@ def watchdog_interval_ms(environ: Mapping[str, str], pid: int) -> int:
         return 0
 
 
+def next_alive_ms(tick_ms: int, interval_ms: int, *, heard: bool) -> int:
+    """When systemd's watchdog hears from us next, told at ``tick_ms`` with this success."""
+    return tick_ms + (interval_ms if heard else min(interval_ms, ALIVE_RETRY_MS))
+
+
 def notify_address(environ: Mapping[str, str]) -> str | None:
     """The address of ``NOTIFY_SOCKET``: a path, or an abstract name (``@`` becomes a zero byte); None without one."""
     address = environ.get("NOTIFY_SOCKET", "")
@@ -28,8 +35,8 @@ def notify_address(environ: Mapping[str, str]) -> str | None:
 
 
 class Notifier:
-    """The way to systemd, one datagram per call. When systemd is busy or away it is lost without complaint, unless it
-    tells a new state (ready, stopping): that is kept for :meth:`catch_up`.
+    """The way to systemd, one datagram per call. When systemd is busy or away it is lost without complaint, but for
+    a new state (ready, stopping), which is kept for :meth:`catch_up`, and for :meth:`alive`.
     """
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
@@ -68,8 +75,9 @@ class Notifier:
             self._status = status
             self._send(f"STATUS={status}")
 
-    def alive(self) -> None:
-        self._send("WATCHDOG=1")
+    def alive(self) -> bool:
+        """For the watchdog. False: systemd has not heard it, say it again at :func:`next_alive_ms`."""
+        return self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         self._owed = "STOPPING=1\nSTATUS=draining"

@@ -27,7 +27,7 @@ from ingestd.supervisor import arenas, dumps, lock
 from ingestd.supervisor.admin import admin_slot, bind_admin
 from ingestd.supervisor.board import make_board
 from ingestd.supervisor.memory import MemoryGauge, resident_bytes
-from ingestd.supervisor.notify import Notifier, watchdog_interval_ms
+from ingestd.supervisor.notify import Notifier, next_alive_ms, watchdog_interval_ms
 from ingestd.supervisor.pressure import Thresholds, arena_level, next_pressure
 from ingestd.supervisor.processes import PidfdChild, spawn_worker
 from ingestd.supervisor.restarts import Verdict
@@ -250,8 +250,7 @@ class Supervisor:
             self._sample_due_ms = tick_ms + SAMPLE_MS
             self._sample(tick_ms)
         if self._watchdog_ms and tick_ms >= self._watchdog_due_ms:
-            self._watchdog_due_ms = tick_ms + self._watchdog_ms
-            self._notifier.alive()
+            self._watchdog_due_ms = next_alive_ms(tick_ms, self._watchdog_ms, heard=self._notifier.alive())
 
     def _move(self, slot: Slot, event: Event) -> None:
         before = slot.child

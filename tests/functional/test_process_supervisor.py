@@ -266,16 +266,32 @@ def test_systemd_waits_while_a_worker_cannot_start(make_rig: Callable[..., Rig],
     assert rig.wait_end() == 0
 
 
-def test_systemd_is_told_again_what_it_had_no_room_for(make_rig: Callable[..., Rig], systemd: socket.socket) -> None:
-    rig = make_rig()
+def fill(systemd: socket.socket) -> None:
+    """Others leave it no room for a word more."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
         others.setblocking(False)
         with pytest.raises(BlockingIOError):
             while True:
                 others.sendto(b"OTHER=1", systemd.getsockname())
+
+
+def test_systemd_is_told_again_what_it_had_no_room_for(make_rig: Callable[..., Rig], systemd: socket.socket) -> None:
+    rig = make_rig()
+    fill(systemd)
     process = rig.start({"NOTIFY_SOCKET": systemd.getsockname()})
     rig.wait_for(lambda: "ready: 1 worker" in rig.text, "a ready daemon")
     assert set(told_until(systemd, "READY=1")) == {"OTHER=1"}
+    process.terminate()
+    assert rig.wait_end() == 0
+
+
+def test_the_watchdog_hears_soon_what_it_had_no_room_for(make_rig: Callable[..., Rig], systemd: socket.socket) -> None:
+    """Not half a minute later, which is the interval here: two lost words are a daemon that systemd kills."""
+    rig = make_rig()
+    fill(systemd)
+    process = rig.start({"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "60000000"})
+    rig.wait_for(lambda: "ready: 1 worker" in rig.text, "a ready daemon")
+    told_until(systemd, "WATCHDOG=1")
     process.terminate()
     assert rig.wait_end() == 0
 
