@@ -1,8 +1,10 @@
 """One worker slot: its state, its process, its row in the scoreboard. Carries out what the state table says."""
 
+import contextlib
 import logging
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from ingestd.scoreboard import Pressure, Row, Word
@@ -37,8 +39,15 @@ _SIGNALS: Final = {
 
 
 def starting_silent_ms(buffer_bytes: int) -> int:
-    """How long opening an arena may take before the worker counts as hung: a minute, and its bytes at 10 MB/s."""
+    """How long a start may take before the worker counts as hung: a minute, and making its arena at 10 MB/s."""
     return _STARTING_SILENT_MS + buffer_bytes // _SLOWEST_DISK_BYTES_PER_MS
+
+
+def _reading_ms(path: str) -> int:
+    """How long the slowest disk may take to read all of an arena; 0 for one that is not there (any more)."""
+    with contextlib.suppress(OSError):
+        return Path(path).stat().st_size // _SLOWEST_DISK_BYTES_PER_MS
+    return 0
 
 
 class Slot:
@@ -71,6 +80,7 @@ class Slot:
         self._was_ready = False
         self._spawn = spawn
         self._since_ms = 0
+        self._opening_since_ms = self._reading_ms = 0
         self._stop_timeout_ms = stop_timeout_ms
         self._starting_silent_ms = starting_silent_ms
 
@@ -110,6 +120,7 @@ class Slot:
 
     def _start(self, tick_ms: int, now_ms: int) -> None:
         self.opening_path = self.fault_text = ""
+        self._opening_since_ms = self._reading_ms = 0
         self._was_ready = False
         self.arena_pressure = Pressure.RUN
         for word in (Word.HEARTBEAT_TICK_MS, *_OF_THE_LIVING):
@@ -137,7 +148,9 @@ class Slot:
         for line in self.child.status_lines():
             word, _, rest = line.partition(" ")
             if word == "opening":
+                # It may have several to open, each of another size than its own: one after the other gets its time.
                 self.opening_path = rest
+                self._opening_since_ms, self._reading_ms = tick_ms, _reading_ms(rest)
             elif word == "beat":
                 self.row.beat(tick_ms)
             elif word == "fault":
@@ -188,7 +201,8 @@ class Slot:
     def is_silent(self, tick_ms: int, grace_from_ms: int) -> bool:
         """Whether its event loop stopped beating; ``grace_from_ms``: when the supervisor last came out of a stall."""
         if self.state is State.STARTING:
-            return tick_ms - max(self._since_ms, grace_from_ms) > self._starting_silent_ms
+            since_ms = max(self._since_ms, self._opening_since_ms, grace_from_ms)
+            return tick_ms - since_ms > self._starting_silent_ms + self._reading_ms
         if self.state is State.READY:
             beat_ms = max(self.row.get(Word.HEARTBEAT_TICK_MS), self._since_ms, grace_from_ms)
             return tick_ms - beat_ms > SILENT_MS

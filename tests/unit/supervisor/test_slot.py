@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -118,6 +119,51 @@ def test_a_stop_and_its_hurry_are_two_signals() -> None:
     for event in (Event.START, Event.STOP, Event.HURRY):
         slot.handle(event, 0, 0)
     assert sent == [signal.SIGTERM, signal.SIGUSR1]
+
+
+def test_the_patience_with_a_starting_worker_begins_anew_with_each_arena_and_is_as_long_as_that_is_large(
+    tmp_path: Path,
+) -> None:
+    large, small = tmp_path / "large", tmp_path / "small"
+    for path, size_bytes in ((large, 5_000_000), (small, 1_000_000)):
+        path.touch()
+        os.truncate(path, size_bytes)
+    told = [f"opening {large}", f"opening {small}", f"opening {tmp_path}/gone"]
+
+    class Opening(Child):
+        def status_lines(self) -> list[str]:
+            return [told.pop(0)]
+
+    slot, _ = slot_of([Opening()])
+    slot.handle(Event.START, 1000, 0)
+    # At 10 MB/s; what any start may take, a millisecond here, comes on top.
+    for tick_ms, patience_ms in ((1001, 501), (1400, 101), (1450, 1)):
+        slot.read_status(tick_ms, 0)
+        assert not slot.is_silent(tick_ms + patience_ms, 0)
+        assert slot.is_silent(tick_ms + patience_ms + 1, 0)
+
+
+def test_the_patience_of_a_start_before_is_not_the_next_ones(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.touch()
+    os.truncate(large, 5_000_000)
+
+    class Dying(Child):
+        def status_lines(self) -> list[str]:
+            return [f"opening {large}"]
+
+        def poll(self) -> int:
+            return -9
+
+        def close(self) -> None:
+            pass
+
+    slot, _ = slot_of([Dying(), Child()])
+    slot.handle(Event.START, 1000, 0)
+    slot.reap(1001, 0)
+    slot.handle(Event.DEADLINE, 1001, 0)
+    assert slot.state is State.STARTING
+    assert slot.is_silent(1003, 0)
 
 
 def test_a_process_that_only_reads_the_scoreboard_beats_through_its_pipe() -> None:
