@@ -51,11 +51,15 @@ class StateLock:
         deadline_ms = time.monotonic_ns() // 1_000_000 + wait_ms
         waiting = False
         try:
-            while not _try_lock(file_descriptor):
+            while True:
+                # Before the try: an answer from before the deadline says nothing of now if we did not run in between.
+                tried_ms = time.monotonic_ns() // 1_000_000
+                if _try_lock(file_descriptor):
+                    break
                 if not waiting:
                     waiting = True
                     logger.info("waiting for process %d to let go of %s", _owner(file_descriptor), directory)
-                if time.monotonic_ns() // 1_000_000 >= deadline_ms:
+                if tried_ms >= deadline_ms:
                     raise HostResourceInUseError(f"state directory {directory}", _owner(file_descriptor))
                 time.sleep(_RETRY_MS / 1000)
             _sign(file_descriptor, pid)

@@ -113,10 +113,12 @@ class Patience:
         """What ``bind`` returns, once nobody else has it; HostResourceInUseError names who keeps it."""
         waiting = False
         while True:
+            # Before the try: an answer from before the end says nothing of now if we did not run in between.
+            tried_ms = time.monotonic_ns() // 1_000_000
             try:
                 return bind()
             except HostResourceInUseError as error:
-                if time.monotonic_ns() // 1_000_000 >= self._until_ms:
+                if tried_ms >= self._until_ms:
                     raise
                 if not waiting:
                     waiting = True

@@ -102,11 +102,13 @@ def _open(path: str, status: StatusPipe, now_ms: int) -> Arena | None:
     status.opening(path)
     deadline = time.monotonic() + LOCK_WAIT_MS / 1000
     while True:
+        # Before the try: an answer from before the deadline says nothing of now if we did not run in between.
+        tried = time.monotonic()
         try:
             arena = Arena.open(path, now_ms=now_ms)
             break
         except ArenaInUse as error:
-            if time.monotonic() >= deadline:
+            if tried >= deadline:
                 raise HostResourceInUseError(f"arena {path}", error.owner_pid) from error
             time.sleep(_LOCK_RETRY_SECONDS)
         except (ArenaDamaged, ArenaLayoutUnknown) as error:

@@ -1,12 +1,17 @@
-"""What systemd hands over, as pure functions."""
+"""What systemd hands over, as pure functions, and how long something that is in use is waited for."""
+
+import socket
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from msgspec import structs
 
 from ingestd.client.address import Address
 from ingestd.config.model import Key, Listener
-from ingestd.errors import ConfigurationError
-from ingestd.supervisor.sockets import check_names, parse_listen_fds, queue_warning
+from ingestd.errors import ConfigurationError, HostResourceInUseError
+from ingestd.supervisor import sockets
+from ingestd.supervisor.sockets import NOBODY, Bound, Patience, check_names, parse_listen_fds, queue_warning
 
 APP = Listener(
     name="app",
@@ -83,3 +88,31 @@ def test_the_socket_of_the_admin_process_is_claimed_by_its_setting_alone() -> No
     check_names({"app": [3], "admin": [4]}, [APP], admin=True)
     with pytest.raises(ConfigurationError, match="admin"):
         check_names({"app": [3], "admin": [4]}, [APP])
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_what_is_in_use_is_tried_once_more_by_one_who_comes_too_late_to_hear_it(
+    goes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms = 5000
+    tries_ms: list[int] = []
+    had = Bound(0, "shared", NOBODY, cast(socket.socket, None), "/nowhere", ours=True)
+
+    def bind() -> Bound:
+        nonlocal now_ms
+        tries_ms.append(now_ms)
+        if goes and len(tries_ms) == 2:
+            return had
+        # Nobody lets us run for long, and meanwhile it may have been let go.
+        now_ms += 60_000
+        raise HostResourceInUseError("/nowhere", 4711)
+
+    clock = SimpleNamespace(monotonic_ns=lambda: now_ms * 1_000_000, sleep=lambda _: None)
+    monkeypatch.setattr(sockets, "time", clock)
+    patience = Patience(10_000)
+    if goes:
+        assert patience.bind(bind) is had
+    else:
+        with pytest.raises(HostResourceInUseError, match="4711"):
+            patience.bind(bind)
+    assert tries_ms == [5000, 65_000]

@@ -10,8 +10,9 @@ from typing import cast
 import pytest
 
 from ingestd.config.plan import WorkerPlan
-from ingestd.errors import HostOutOfSpaceError
+from ingestd.errors import HostOutOfSpaceError, HostResourceInUseError
 from ingestd.hotpath.arena import Arena
+from ingestd.hotpath.errors import ArenaInUse
 from ingestd.hotpath.intake import Intake, ListenerSpec
 from ingestd.limits import TOPICS_MAX
 from ingestd.scoreboard import FILE_NAME, Row, Writer
@@ -207,3 +208,32 @@ def test_an_arena_that_was_drained_for_others_and_is_a_workers_own_again_resumes
     assert found.own.session_find(SESSION) is None
     assert found.own.buffered() == 3
     found.own.close()
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_an_arena_in_use_is_tried_once_more_by_one_who_comes_too_late_to_hear_it(
+    tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch, *, goes: bool
+) -> None:
+    path = leave(tmp_path / "worker-0.arena", 1000, 1)
+    now = 5.0
+    tries: list[float] = []
+
+    class Held:
+        @staticmethod
+        def open(path: str, *, now_ms: int) -> Arena:
+            nonlocal now
+            tries.append(now)
+            if goes and len(tries) == 2:
+                return Arena.open(path, now_ms=now_ms)
+            # Nobody lets us run for long, and meanwhile it may have been let go.
+            now += 60
+            raise ArenaInUse(path, 4711)
+
+    monkeypatch.setattr(arenas, "Arena", Held)
+    monkeypatch.setattr(arenas, "time", SimpleNamespace(monotonic=lambda: now, sleep=lambda _: None))
+    if goes:
+        opened(row, Path(path), 2 << 20).own.close()
+    else:
+        with pytest.raises(HostResourceInUseError, match="4711"):
+            opened(row, Path(path), 2 << 20)
+    assert tries == [5, 65]
