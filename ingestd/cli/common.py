@@ -48,15 +48,24 @@ def error_text(error: Exception) -> str:
 
 
 def probe(address: Address) -> None:
-    """HostDaemonAbsentError at once where nobody listens, rather than after the client's patience."""
+    """HostDaemonAbsentError at once where nobody listens, rather than after the client's patience.
+
+    On a stream it is a connection like any other, and may take the last place of a listener until it is seen to be
+    closed: only for who connects again when turned away.
+    """
     if address.kind == "udp":
         return
     kind = socket.SOCK_STREAM if address.kind == "unix-stream" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_UNIX, kind) as trial:
-        try:
-            trial.connect(address.path)
-        except PermissionError as error:
-            cure = "who sends there must be in the socket's group (mode and group of the listener)"
-            raise HostDaemonAbsentError(f"{address}: {error.strerror}: {cure}") from None
-        except OSError as error:
-            raise HostDaemonAbsentError(f"no daemon at {address}: {error.strerror}") from None
+        connect(trial, address)
+
+
+def connect(fresh: socket.socket, address: Address) -> None:
+    """Connects to a Unix path; HostDaemonAbsentError where nobody listens, or not for us."""
+    try:
+        fresh.connect(address.path)
+    except PermissionError as error:
+        cure = "who sends there must be in the socket's group (mode and group of the listener)"
+        raise HostDaemonAbsentError(f"{address}: {error.strerror}: {cure}") from None
+    except OSError as error:
+        raise HostDaemonAbsentError(f"no daemon at {address}: {error.strerror}") from None

@@ -10,11 +10,12 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import BinaryIO, Final
 
-from ingestd.cli.common import address_argument, error_text, probe
+from ingestd.cli.common import address_argument, connect, error_text, probe
 from ingestd.client import KafkaException, Producer, ProducerRecord, RecordMetadata
 from ingestd.client.address import Address
 from ingestd.client.errors import OutcomeUnknownException, TimeoutException
@@ -65,22 +66,12 @@ def _rate(text: str) -> float:
 def execute(arguments: argparse.Namespace) -> int:
     """0: every line was sent and answered as asked for; 1: some were not; 75: there is no daemon at the address."""
     _check(arguments)
+    if arguments.format == "lines" and arguments.to.kind == "unix-stream":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
+            connect(stream, arguments.to)
+            return _told(partial(_send_stream, stream), arguments)
     probe(arguments.to)
-    pace = Pace(arguments.rate)
-    tally = Tally(tell_offsets=arguments.ack == "delivered")
-    try:
-        if arguments.format == "frames":
-            _send_frames(arguments, pace, tally)
-        elif arguments.to.kind == "unix-stream":
-            _send_stream(arguments, pace, tally)
-        else:
-            _send_datagrams(arguments, pace, tally)
-    finally:
-        # Also for who interrupts it: what was sent cannot be taken back.
-        tally.tell()
-    if tally.unheard is not None:
-        raise tally.unheard
-    return ExitStatus.DONE if tally.well else ExitStatus.FAILED
+    return _told(_send_frames if arguments.format == "frames" else _send_datagrams, arguments)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -196,6 +187,19 @@ class Tally:
         print(f"ingestd send: {self.sent} sent, {self.failed} failed{unknown}", file=sys.stderr)
 
 
+def _told(send: Callable[[argparse.Namespace, Pace, Tally], None], arguments: argparse.Namespace) -> int:
+    """Sends, says what became of the lines, and gives the exit status."""
+    tally = Tally(tell_offsets=arguments.ack == "delivered")
+    try:
+        send(arguments, Pace(arguments.rate), tally)
+    finally:
+        # Also for who interrupts it: what was sent cannot be taken back.
+        tally.tell()
+    if tally.unheard is not None:
+        raise tally.unheard
+    return ExitStatus.DONE if tally.well else ExitStatus.FAILED
+
+
 def _send_frames(arguments: argparse.Namespace, pace: Pace, tally: Tally) -> None:
     streams = arguments.to.kind == "unix-stream"
     ack: AnswerLevel = arguments.ack or ("accepted" if streams else "none")
@@ -227,25 +231,23 @@ def _send_line(producer: Producer, topic: str, key: bytes | None, line: bytes | 
         tally.refused(error)
 
 
-def _send_stream(arguments: argparse.Namespace, pace: Pace, tally: Tally) -> None:
+def _send_stream(stream: socket.socket, arguments: argparse.Namespace, pace: Pace, tally: Tally) -> None:
     """Bytes as they are; a missing newline at the end of a file is added, so that files do not run together."""
     chunk_bytes = 4096 if arguments.rate else CHUNK_BYTES
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
-        try:
-            stream.connect(arguments.to.path)
-            for name in arguments.files:
-                last = b"\n"
-                with _open(name) as file:
-                    while chunk := _read_some(file, chunk_bytes):
-                        stream.sendall(chunk)
-                        last = chunk[-1:]
-                        tally.sent += chunk.count(b"\n")
-                        pace.sent(chunk.count(b"\n"))
-                if last != b"\n":
-                    stream.sendall(b"\n")
-                    tally.sent += 1
-        except OSError as error:
-            raise HostError(f"{arguments.to} closed the connection: {error.strerror}") from None
+    try:
+        for name in arguments.files:
+            last = b"\n"
+            with _open(name) as file:
+                while chunk := _read_some(file, chunk_bytes):
+                    stream.sendall(chunk)
+                    last = chunk[-1:]
+                    tally.sent += chunk.count(b"\n")
+                    pace.sent(chunk.count(b"\n"))
+            if last != b"\n":
+                stream.sendall(b"\n")
+                tally.sent += 1
+    except OSError as error:
+        raise HostError(f"{arguments.to} closed the connection: {error.strerror}") from None
 
 
 def _read_some(file: BinaryIO, chunk_bytes: int) -> bytes:

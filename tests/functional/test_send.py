@@ -23,7 +23,7 @@ def send(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
 
 @pytest.fixture
 def stream(tmp_path: Path) -> Iterator[tuple[str, list[bytes]]]:
-    """A Unix stream socket that reads one connection to its end, behind the one of the client's probe."""
+    """A Unix stream socket that reads one connection to its end, and has no place for another."""
     received: list[bytes] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.bind(str(tmp_path / "s"))
@@ -31,11 +31,10 @@ def stream(tmp_path: Path) -> Iterator[tuple[str, list[bytes]]]:
         server.settimeout(30)
 
         def read() -> None:
-            for _ in range(2):
-                connection, _ = server.accept()
-                with connection:
-                    while chunk := connection.recv(65_536):
-                        received.append(chunk)
+            connection, _ = server.accept()
+            with connection:
+                while chunk := connection.recv(65_536):
+                    received.append(chunk)
 
         reader = threading.Thread(target=read)
         reader.start()
@@ -158,11 +157,12 @@ def test_without_stdout_and_stdin_no_fault_of_ours_is_told(tmp_path: Path) -> No
     assert (closed.returncode, b"cannot read stdin: it is closed" in closed.stderr) == (1, True)
 
 
-def test_where_nobody_listens_the_status_says_try_later(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("--topic", "t"), ("--format", "lines")], ids=["frames", "lines"])
+def test_where_nobody_listens_the_status_says_try_later(tmp_path: Path, words: tuple[str, ...]) -> None:
     stale = tmp_path / "stale"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.bind(str(stale))
     for path in (stale, tmp_path / "missing"):
-        ended = send("--to", f"unix-stream:{path}", "--topic", "t", stdin=b"a\n")
+        ended = send("--to", f"unix-stream:{path}", *words, stdin=b"a\n")
         assert ended.returncode == 75
         assert b"no daemon at unix-stream:" in ended.stderr

@@ -64,23 +64,63 @@ def test_a_missing_file_is_told_before_anything_is_sent(tmp_path: Path) -> None:
         send.execute(parsed("--to", STREAM, "--topic", "t", str(good), str(tmp_path / "missing")))
 
 
-def test_where_nobody_listens_the_daemon_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoSocket:
-        def __init__(self, *_: object) -> None:
-            pass
+class Refused:
+    """A socket that connects to nobody."""
 
-        def __enter__(self) -> "NoSocket":
-            return self
+    error: OSError = FileNotFoundError(2, "No such file or directory")
 
-        def __exit__(self, *_: object) -> None:
-            pass
+    def __init__(self, *_: object) -> None:
+        pass
 
-        def connect(self, _path: str) -> None:
-            raise FileNotFoundError(2, "No such file or directory")
+    def __enter__(self) -> "Refused":
+        return self
 
-    monkeypatch.setattr("socket.socket", NoSocket)
-    with pytest.raises(HostDaemonAbsentError, match="no daemon at unix-stream:"):
-        send.execute(parsed("--to", f"unix-stream:{tmp_path}/x", "--topic", "t"))
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def connect(self, _path: str) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("words", [("--topic", "t"), ("--format", "lines")], ids=["frames", "lines"])
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FileNotFoundError(2, "No such file or directory"), "no daemon at unix-stream:.*: No such file"),
+        (ConnectionRefusedError(111, "Connection refused"), "no daemon at unix-stream:.*: Connection refused"),
+        (PermissionError(13, "Permission denied"), "unix-stream:.*: Permission denied: .* socket's group"),
+    ],
+)
+def test_where_nobody_listens_the_daemon_is_absent(
+    words: tuple[str, ...],
+    error: OSError,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("socket.socket", Refused)
+    monkeypatch.setattr(Refused, "error", error)
+    with pytest.raises(HostDaemonAbsentError, match=text):
+        send.execute(parsed("--to", STREAM, *words))
+    assert capsys.readouterr().err == "", "no sum of what was not begun"
+
+
+def test_a_stream_of_lines_connects_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener's last place would be taken by a connection that sends nothing."""
+    connected: list[str] = []
+    sent: list[bytes] = []
+
+    class Taken(Refused):
+        def connect(self, path: str) -> None:
+            connected.append(path)
+
+        def sendall(self, chunk: bytes) -> None:
+            sent.append(chunk)
+
+    monkeypatch.setattr("socket.socket", Taken)
+    (tmp_path / "lines").write_bytes(b"a\nb")
+    assert send.execute(parsed("--to", STREAM, "--format", "lines", str(tmp_path / "lines"))) == 0
+    assert (connected, sent) == (["/nowhere/app.sock"], [b"a\nb", b"\n"])
 
 
 def test_lines_lose_their_newline_and_nothing_else(tmp_path: Path) -> None:
