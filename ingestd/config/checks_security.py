@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from ingestd.config.ciphers import chosen, unknown
 from ingestd.config.faults import ABSENT, Faults, RefusedError
-from ingestd.config.jaas import credentials
+from ingestd.config.jaas import Credentials, credentials
 from ingestd.config.security import NO_SECRET, Security
 from ingestd.config.settings_security import MECHANISMS
+from ingestd.secret import Secret
 
 _WITHOUT_KERBEROS: Final = f"Use one of {', '.join(MECHANISMS)} (ingestd has no Kerberos)"
 _PLAIN_SETTINGS: Final = (
@@ -54,6 +55,16 @@ def _check_login(settings: Security, given: frozenset[str], faults: Faults) -> N
     if mechanism == "OAUTHBEARER":
         _check_endpoint(settings, bool(found.client_id), found.client_secret != NO_SECRET, faults)
         return
+    _check_password(settings, found, faults)
+
+
+def _check_password(settings: Security, found: Credentials, faults: Faults) -> None:
+    mechanism = settings.sasl_mechanism
+    place = "producer.sasl."
+    path = settings.sasl_login_password_file
+    if path and not path.startswith("/"):
+        # Not shown: it may be the password itself.
+        faults.add(f"{place}login.password.file", Secret(path), "not an absolute path", "Begin it with /")
     wanted = [("username", found.username)]
     if settings.sasl_jaas_config != NO_SECRET or not settings.sasl_login_password_file:
         wanted.append(("password", found.password.reveal()))

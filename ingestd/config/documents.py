@@ -25,6 +25,18 @@ DEPTH_MAX: Final = 32
 _DEPTH_SHOWN: Final = 4
 _DROP_INS: Final = "conf.d"
 
+_ENDPOINT: Final = "producer.sasl.oauthbearer.token.endpoint.url"
+_PATHS: Final = frozenset(
+    {
+        "daemon.arena.directory",
+        "daemon.state.directory",
+        "producer.properties.file",
+        "producer.sasl.login.password.file",
+        "producer.ssl.keystore.location",
+        "producer.ssl.truststore.location",
+    }
+)
+
 Table = dict[str, Any]
 
 
@@ -228,8 +240,18 @@ def expanded_text(key: str, text: str, environment: Mapping[str, str], faults: F
     except RefusedError as refused:
         faults.add_last(key, text, refused.text, refused.cure)
         return text
+    if isinstance(found, Concealed) and names_a_file(key, text):
+        # A path is shown wherever its file fails: a content that was taken for one must not get that far.
+        faults.add_last(key, found, "names a file itself", "Write the path, without ${file:}")
+        return text
     if isinstance(found, Concealed):
         faults.sources.conceal(key)
     elif secret and found != text.replace("$${", "${"):
+        faults.sources.replace(key)
         faults.note(key, "the environment can be read by every process of its user: prefer ${file:PATH}")
     return found
+
+
+def names_a_file(key: str, text: str) -> bool:
+    """Whether ``text`` stands where a path is wanted, and not what is in the file."""
+    return key in _PATHS or (key == _ENDPOINT and text.lower().startswith("file:"))

@@ -20,6 +20,7 @@ from ingestd.secret import Concealed
 FILE_KEY: Final = "properties.file"
 _PROVIDERS: Final = "config.providers"
 _PROVIDER_PACKAGE: Final = "org.apache.kafka.common.config.provider."
+_OWN_PATH: Final = "sasl.login.password.file"
 _JAVA_BLANKS: Final = "".join(map(chr, range(0x21)))
 """What Java's trim() takes away."""
 _SHOWABLE: Final = re.compile(r"[a-z0-9_.-]{1,100}")
@@ -89,11 +90,18 @@ class KafkaFile:
         key = f"producer.{name}"
         if self._kinds:
             try:
-                text = self._looked_up(text, environment, secret=is_secret(name))
+                found = self._looked_up(text, environment, secret=is_secret(name))
             except RefusedError as refused:
                 faults.add_last(key, text, refused.text, refused.cure)
-            if isinstance(text, Concealed):
+                found = text
+            if found != text:
+                faults.sources.replace(key)
+            if isinstance(found, Concealed):
+                if name == _OWN_PATH:
+                    # Java has paths in its lookups, too; but this setting is ours, and a password is near at hand.
+                    faults.add_last(key, found, "names a file itself", "Write the path, without a provider")
                 faults.sources.conceal(key)
+            text = found
         text = _trimmed(text)
         setting = rules.settings.get(name)
         return text if setting is None else setting.kind.from_text(text)

@@ -97,7 +97,7 @@ def _note_exposed(table: Mapping[str, Any], exposed: set[str], faults: Faults) -
         key = f"producer.{name}"
         source = faults.sources.of(key)
         file = source.place if source.place in exposed else source.place.rpartition(":")[0]
-        if is_secret(name) and not source.concealed and file in exposed:
+        if is_secret(name) and not source.concealed and not source.replaced and file in exposed:
             faults.note(key, f"every user of this host can read it there. Run: chmod o= {file}")
 
 

@@ -4,10 +4,12 @@ from typing import Final, NamedTuple
 
 
 class Source(NamedTuple):
-    """``place``: a file, with the line where it is known; empty: a default. ``concealed``: out of a ``${file:}``."""
+    """``place``: a file, with the line where it is known; empty: a default. ``concealed``: out of a ``${file:}``.
+    ``replaced``: variables stood there, so that ``place`` itself holds their names only."""
 
     place: str = ""
     concealed: bool = False
+    replaced: bool = False
 
 
 DEFAULT: Final = Source()
@@ -26,6 +28,10 @@ class Sources:
     def conceal(self, key: str) -> None:
         """The value of ``key`` must not be shown."""
         self._by_key[key] = self.of(key)._replace(concealed=True)
+
+    def replace(self, key: str) -> None:
+        """The value of ``key`` stands somewhere else than its name."""
+        self._by_key[key] = self.of(key)._replace(replaced=True)
 
     def hides(self, key: str) -> bool:
         """Whether the value of ``key``, or a part of it where it is a table, must not be shown."""

@@ -28,6 +28,7 @@ CASES: list[tuple[str, list[str]]] = [
         PLAIN + 'sasl.username = "u"\nsasl.password = "hunter2"\nsasl.login.password.file = "/p"\n',
         ["sasl.login.password.file"],
     ),
+    (PLAIN + 'sasl.username = "u"\nsasl.login.password.file = "hunter2"\n', ["sasl.login.password.file"]),
     (PLAIN + f'sasl.login.password.file = "/p"\nsasl.jaas.config = "{JAAS}"\n', ["sasl.jaas.config"]),
     (OAUTH, ["sasl.oauthbearer.token.endpoint.url"]),
     (OAUTH + 'sasl.oauthbearer.token.endpoint.url = "ftp://h/p"\n', ["sasl.oauthbearer.token.endpoint.url"]),

@@ -251,3 +251,38 @@ def test_long_names_of_settings_are_not_too_deep(base: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         reader.load([write(base, f"{BASE}\n[topics.a.b.c.d.e]\n{name} = 1\n")])
     assert not any("nested more" in fault.text for fault in caught.value.faults)
+
+
+PATH_SETTINGS = [
+    ("[daemon]", "state.directory", ""),
+    ("[daemon]", "arena.directory", ""),
+    ("[producer]", "properties.file", ""),
+    ("[producer]", "ssl.truststore.location", ""),
+    ("[producer]", "ssl.keystore.location", ""),
+    ("[producer]", "sasl.login.password.file", ""),
+    ("[producer]", "sasl.oauthbearer.token.endpoint.url", "file:///"),
+]
+
+
+@pytest.mark.parametrize(("section", "name", "before"), PATH_SETTINGS)
+def test_a_content_is_refused_where_a_path_is_wanted(base: Path, section: str, name: str, before: str) -> None:
+    """A path is shown in notes, in the log and in the status, and a password would be taken for one."""
+    canary = base.parent / "canary"
+    canary.write_text("hunter2\n")
+    canary.chmod(0o600)
+    over = write(base.parent / "over.toml", f'{section}\n{name} = "{before}${{file:{canary}}}"\n')
+    [fault] = faults_of(base, over)
+    assert (fault.key, fault.value) == (f"{section.strip('[]')}.{name}", '"***"')
+    assert (fault.text, fault.cure) == ("names a file itself", "Write the path, without ${file:}")
+    assert "hunter2" not in str(fault)
+
+
+def test_a_secret_whose_variable_stands_in_a_file_is_not_exposed_by_it(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    for text, noted in (("${PASSWORD}", False), ("hunter2", True), ("$${PASSWORD}", True)):
+        over = write(base.parent / "over.toml", f'[producer]\nssl.key.password = "{text}"\n')
+        over.chmod(0o644)
+        notes = [note for note in reader.load([base, over]).notes if "every user of this host" in note]
+        assert bool(notes) is noted, text

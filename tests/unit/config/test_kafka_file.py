@@ -201,3 +201,25 @@ def test_a_provider_that_needs_java_is_refused(tmp_path: Path) -> None:
     text = "bootstrap.servers=a:1\nclient.id=${vault:x:y}\nconfig.providers=vault\n"
     found = faults_of(tmp_path, text + "config.providers.vault.class=com.example.Vault\n")
     assert (found[0].key, "needs Java" in found[0].text) == ("producer.client.id", True)
+
+
+def test_a_password_that_a_provider_gives_is_no_path_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "zone").write_text("hunter2\n")
+    (tmp_path / "zone").chmod(0o600)
+    text = PROVIDERS.replace("${env:SEEDS}", "a:1").replace("client.id=${file:%s/secrets.properties:name}-", "x=")
+    found = faults_of(tmp_path, (text + "sasl.login.password.file=${directory:%s:zone}\n").replace("%s", str(tmp_path)))
+    assert [(fault.key, fault.value) for fault in found] == [("producer.sasl.login.password.file", '"***"')]
+    assert "hunter2" not in str(found)
+
+
+def test_a_secret_whose_variable_stands_in_a_file_is_not_exposed_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEEDS", "a:1")
+    monkeypatch.setenv("PASSWORD", "hunter2")
+    text = PROVIDERS.replace("client.id=${file:%s/secrets.properties:name}-${directory:%s:zone}", "client.id=x")
+    for value, noted in (("${env:PASSWORD}", False), ("hunter2", True)):
+        load(tmp_path, "bootstrap.servers=a:1\n")
+        (tmp_path / "producer.properties").chmod(0o644)
+        loaded = load(tmp_path, f"{text}ssl.key.password={value}\n")
+        assert any("every user of this host" in note for note in loaded.notes) is noted, value
