@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ingestd.config.ciphers import chosen, unknown
 from ingestd.config.faults import ABSENT, Faults, RefusedError
@@ -21,6 +21,8 @@ _PLAIN_SETTINGS: Final = (
     "sasl.oauthbearer.client.credentials.client.id",
     "sasl.oauthbearer.client.credentials.client.secret",
 )
+_BELONGS: Final = {"ssl.keystore.location": "a private key", "sasl.login.password.file": "a password"}
+"""What nobody else may read; another program's token is its own business."""
 
 
 def check_security(settings: Security, given: frozenset[str], faults: Faults) -> None:
@@ -38,6 +40,8 @@ def check_security(settings: Security, given: frozenset[str], faults: Faults) ->
 def _check_login(settings: Security, given: frozenset[str], faults: Faults) -> None:
     mechanism = settings.sasl_mechanism
     place = "producer.sasl."
+    if any(fault.key.endswith("sasl.mechanism") for fault in faults.found):
+        return  # the default stands in for a value that was refused
     if mechanism == "GSSAPI":
         value: object = mechanism if "sasl.mechanism" in given else ABSENT
         text = "Kafka's default, GSSAPI (Kerberos), is not supported"
@@ -163,20 +167,60 @@ def security_notes(settings: Security) -> list[str]:
         found.append(f"security.protocol = SASL_PLAINTEXT: {also}every record can be read on the network; use SASL_SSL")
     if settings.uses_sasl and settings.sasl_oauthbearer_token_endpoint_url.startswith("http:"):
         found.append("sasl.oauthbearer.token.endpoint.url without TLS: the client's secret can be read on the network")
-    if not settings.uses_tls and (settings.ssl_truststore_location or settings.ssl_keystore_location):
-        found.append(f"ssl.*: without effect, for security.protocol = {settings.security_protocol}")
-    if not settings.uses_sasl and (settings.sasl_username or settings.sasl_jaas_config != NO_SECRET):
-        found.append(f"sasl.*: without effect, for security.protocol = {settings.security_protocol}")
+    for what in _without_effect(settings):
+        found.append(f"{what}: without effect, for security.protocol = {settings.security_protocol}")
+    certificates = settings.ssl_truststore_certificates.reveal()
+    if _trusts(settings) and certificates and "-----BEGIN CERTIFICATE-----" not in certificates:
+        text = "there is no certificate in it: it wants PEM text, a file's path belongs into ssl.truststore.location"
+        found.append(f"ssl.truststore.certificates: {text}")
     found += [note for name, path in _files(settings) for note in _file_notes(name, path)]
+    return found
+
+
+def _trusts(settings: Security) -> bool:
+    """Whether the trust store is of any use: the token endpoint's certificate is judged by it, too."""
+    url = settings.sasl_oauthbearer_token_endpoint_url
+    return settings.uses_tls or (_wants_token(settings) and url.startswith("https:"))
+
+
+def _wants_token(settings: Security) -> bool:
+    return settings.uses_sasl and settings.sasl_mechanism == "OAUTHBEARER"
+
+
+def _without_effect(settings: Security) -> list[str]:
+    """What is set and belongs to a protocol that is not, by the beginning of its names."""
+    trust = settings.ssl_truststore_location or settings.ssl_truststore_certificates != NO_SECRET
+    keys = (settings.ssl_keystore_key, settings.ssl_keystore_certificate_chain, settings.ssl_key_password)
+    own = settings.ssl_keystore_location or any(key != NO_SECRET for key in keys)
+    login = (
+        settings.sasl_username
+        or settings.sasl_login_password_file
+        or settings.sasl_oauthbearer_token_endpoint_url
+        or settings.sasl_oauthbearer_client_credentials_client_id
+    )
+    secrets = (
+        settings.sasl_password,
+        settings.sasl_jaas_config,
+        settings.sasl_oauthbearer_client_credentials_client_secret,
+    )
+    found = []
+    if not settings.uses_tls and (own or (trust and not _trusts(settings))):
+        found.append("ssl.keystore.*" if _trusts(settings) else "ssl.*")
+    if not settings.uses_sasl and (login or any(secret != NO_SECRET for secret in secrets)):
+        found.append("sasl.*")
     return found
 
 
 def _files(settings: Security) -> list[tuple[str, str]]:
     """Setting and path of the files that are read while the daemon runs."""
+    url = settings.sasl_oauthbearer_token_endpoint_url
+    token = unquote(urlsplit(url).path) if _wants_token(settings) and url.lower().startswith("file:") else ""
+    login = settings.uses_sasl and settings.sasl_mechanism != "OAUTHBEARER"
     files = (
         ("ssl.keystore.location", settings.ssl_keystore_location if settings.uses_tls else ""),
-        ("ssl.truststore.location", settings.ssl_truststore_location if settings.uses_tls else ""),
-        ("sasl.login.password.file", settings.sasl_login_password_file if settings.uses_sasl else ""),
+        ("ssl.truststore.location", settings.ssl_truststore_location if _trusts(settings) else ""),
+        ("sasl.login.password.file", settings.sasl_login_password_file if login else ""),
+        ("sasl.oauthbearer.token.endpoint.url", token),
     )
     return [(name, path) for name, path in files if path]
 
@@ -184,9 +228,14 @@ def _files(settings: Security) -> list[tuple[str, str]]:
 def _file_notes(name: str, path: str) -> list[str]:
     try:
         mode = Path(path).stat().st_mode
-    except OSError as error:
-        return [f"{name}: {path} cannot be read now ({os.strerror(error.errno or 0)})"]
-    if name != "ssl.truststore.location" and mode & (stat.S_IRWXO & ~stat.S_IXOTH):
-        what = "a private key" if name == "ssl.keystore.location" else "a password"
-        return [f"{name}: everybody on this host can read {path}: chmod o= it, there is {what} in it"]
+        if not stat.S_ISREG(mode):
+            return [f"{name}: {path} is not a regular file"]
+        # Not a look at its permissions: who is root, an access list or a security module may decide otherwise.
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else "no path"
+        return [f"{name}: {path} cannot be read now ({reason})"]
+    what = _BELONGS.get(name)
+    if what and mode & (stat.S_IRWXO & ~stat.S_IXOTH):
+        return [f"{name}: everybody on this host can read {path}: chmod o= it, {what} belongs there"]
     return []

@@ -3,7 +3,7 @@
 from typing import Final
 
 from ingestd.config import values as v
-from ingestd.config.faults import RefusedError
+from ingestd.config.faults import RefusedError, toml_text
 from ingestd.config.values import INT_MAX, LONG_MAX, Kind, Setting
 from ingestd.secret import Secret
 
@@ -24,7 +24,16 @@ def _security_protocol() -> Kind:
 
 def _mechanism() -> Kind:
     """GSSAPI is Kafka's default and legal as long as SASL is off: ``checks_security`` refuses it otherwise."""
-    return v.choice(*MECHANISMS, "GSSAPI")
+    kind = v.choice(*MECHANISMS)
+
+    def read(value: object) -> object:
+        if value == "GSSAPI":
+            return value
+        if isinstance(value, str) and value.upper() in MECHANISMS and value not in MECHANISMS:
+            raise RefusedError("not a known value", f"Write it in capitals: {toml_text(value.upper())}")
+        return kind.read(value)
+
+    return kind._replace(read=read)
 
 
 def _store_type(key: str) -> Kind:

@@ -33,7 +33,7 @@ def explain(error: BaseException, stage: str, settings: Security) -> str:
 
 
 def _certificate(error: ssl.SSLCertVerificationError) -> str:
-    text = error.verify_message
+    text = error.verify_message.rstrip(".")
     if error.verify_code == _EXPIRED:
         return "its certificate has expired. Renew it at the broker (or its CA's, if that is the one)"
     if error.verify_code == _NOT_YET_VALID:

@@ -1,6 +1,9 @@
 """Contradictions between settings of TLS and SASL: each is told with its key and a cure, and never a secret."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +22,8 @@ JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required usernam
 CASES: list[tuple[str, list[str]]] = [
     (SASL, ["sasl.mechanism"]),
     (SASL + 'sasl.mechanism = "GSSAPI"\n', ["sasl.mechanism"]),
+    (SASL + 'sasl.mechanism = "scram-sha-512"\n', ["sasl.mechanism"]),
+    (SASL + 'sasl.mechanism = "KERBEROS"\n', ["sasl.mechanism"]),
     (PLAIN, ["sasl.username", "sasl.password"]),
     (PLAIN + 'sasl.username = "u"\n', ["sasl.password"]),
     (PLAIN + 'sasl.username = "u"\nsasl.password = "hunter2\\u0000"\n', ["sasl.password"]),
@@ -78,7 +83,8 @@ def test_java_key_stores_come_with_the_command_that_converts_them() -> None:
 GOOD = [
     PLAIN + 'sasl.username = "u"\nsasl.password = "p"\n',
     PLAIN + f'sasl.jaas.config = "{JAAS}"\n',
-    OAUTH + 'sasl.oauthbearer.token.endpoint.url = "file:///run/token"\n',
+    OAUTH + f'sasl.oauthbearer.token.endpoint.url = "file://{DOCUMENT}"\n',
+    OAUTH.replace("sasl_ssl", "plaintext"),
     OAUTH + f'sasl.oauthbearer.token.endpoint.url = "https://h:8443/t"\n{CLIENT}id = "i"\n{CLIENT}secret = "s"\n',
     TLS,
     'sasl.mechanism = "GSSAPI"\n',
@@ -102,13 +108,28 @@ NOTES_OF_LISTENER = notes(parse(PRODUCER_SECTION + LISTENER_SECTION))
             "the password and",
         ),
         ('ssl.keystore.location = "/k"\n', "without effect"),
+        ('ssl.truststore.certificates = "c"\n', "ssl.*: without effect"),
+        ('ssl.keystore.key = "k"\n', "ssl.*: without effect"),
         ('sasl.username = "u"\n', "without effect"),
-        (TLS + 'ssl.truststore.location = "/nowhere/ca.pem"\n', "cannot be read now"),
+        (TLS + 'sasl.password = "hunter2"\n', "sasl.*: without effect"),
+        (TLS + 'sasl.login.password.file = "/p"\n', "sasl.*: without effect"),
+        (TLS + 'sasl.oauthbearer.token.endpoint.url = "https://h/"\n', "sasl.*: without effect"),
+        (TLS + f'{CLIENT}secret = "hunter2"\n', "sasl.*: without effect"),
+        (TLS + 'ssl.truststore.location = "/nowhere/ca.pem"\n', "cannot be read now (No such file or directory)"),
+        (TLS + 'ssl.truststore.location = "/dev/null"\n', "/dev/null is not a regular file"),
+        (TLS + 'ssl.truststore.location = "/"\n', "/ is not a regular file"),
+        (
+            OAUTH + 'sasl.oauthbearer.token.endpoint.url = "file:///nowhere/to%20ken"\n',
+            "/nowhere/to ken cannot be read",
+        ),
+        (OAUTH + 'sasl.oauthbearer.token.endpoint.url = "file:///a%00"\n', "cannot be read now (no path)"),
+        (TLS + 'ssl.truststore.certificates = "/etc/ca.pem"\n', "belongs into ssl.truststore.location"),
     ],
 )
 def test_what_is_allowed_and_unwise_is_noted(text: str, part: str) -> None:
     found = notes(parse(PRODUCER_SECTION + text + LISTENER_SECTION))
     assert any(part in note for note in found), found
+    assert "hunter2" not in "".join(found)
 
 
 def test_a_url_that_is_none_does_not_show_what_may_be_a_password() -> None:
@@ -124,6 +145,46 @@ def test_a_key_that_everybody_can_read_is_noted(tmp_path: Path) -> None:
     path.write_text("")
     path.chmod(0o644)
     text = PRODUCER_SECTION + TLS + f'ssl.keystore.location = "{path}"\n' + LISTENER_SECTION
-    assert any("chmod" in note for note in notes(parse(text)))
+    assert any("chmod o= it, a private key belongs there" in note for note in notes(parse(text)))
     path.chmod(0o640)
     assert not any("chmod" in note for note in notes(parse(text)))
+
+
+@pytest.mark.parametrize("name", ["ssl.keystore.location", "ssl.truststore.location", "sasl.login.password.file"])
+def test_a_file_that_may_be_seen_and_not_read_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / "file"
+    path.touch(mode=0o600)
+    opened = os.open
+
+    def refusing(file: Any, *arguments: Any, **named: Any) -> int:
+        if str(file) == str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(file, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refusing)  # root may read everything
+    text = PLAIN + f'sasl.username = "u"\n{name} = "{path}"\n'
+    text += "" if name.startswith("sasl") else 'sasl.password = "p"\n'
+    found = notes(parse(PRODUCER_SECTION + text + LISTENER_SECTION))
+    assert f"{name}: {path} cannot be read now (Permission denied)" in found
+
+
+def test_nobody_waits_for_a_pipe_that_stands_for_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path, 0o600)
+    text = PRODUCER_SECTION + TLS + f'ssl.keystore.location = "{path}"\n' + LISTENER_SECTION
+    assert f"ssl.keystore.location: {path} is not a regular file" in notes(parse(text))
+
+
+def test_the_trust_store_of_a_token_endpoint_has_an_effect_without_tls_to_the_brokers() -> None:
+    url = f'sasl.oauthbearer.token.endpoint.url = "https://h/"\n{CLIENT}id = "i"\n{CLIENT}secret = "s"\n'
+    text = OAUTH.replace("sasl_ssl", "sasl_plaintext") + url + f'ssl.truststore.location = "{DOCUMENT}"\n'
+    assert not any("without effect" in note for note in notes(parse(PRODUCER_SECTION + text + LISTENER_SECTION)))
+
+
+def test_kerberos_is_not_offered() -> None:
+    for word, cure in (("scram-sha-512", 'Write it in capitals: "SCRAM-SHA-512"'), ("x", 'Use one of "PLAIN"')):
+        [fault] = faults_of(PRODUCER_SECTION + SASL + f'sasl.mechanism = "{word}"\n' + LISTENER_SECTION)
+        assert fault.cure.startswith(cure)
+        assert "GSSAPI" not in str(fault)

@@ -117,3 +117,9 @@ def test_each_end_has_its_sentence(error: Exception, stage: str, settings: Secur
 def test_an_alert_is_told_from_a_response() -> None:
     assert is_tls_alert(b"\x15\x03\x03\x00\x02\x02\x28")
     assert not is_tls_alert(b"\0\0\0\x15\0\0\0\0")
+
+
+def test_a_name_that_is_not_in_the_certificate_is_told_in_whole_sentences() -> None:
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = 64, "IP address mismatch, certificate is not valid for '127.0.0.1'."
+    assert "not valid for '127.0.0.1'. Use a name" in explain(error, "TLS handshake", Security(**TLS))
