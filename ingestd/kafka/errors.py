@@ -69,6 +69,7 @@ TOPIC_AUTHORIZATION_FAILED: Final = 29
 CLUSTER_AUTHORIZATION_FAILED: Final = 31
 INVALID_TIMESTAMP: Final = 32
 UNSUPPORTED_SASL_MECHANISM: Final = 33
+ILLEGAL_SASL_STATE: Final = 34
 UNSUPPORTED_VERSION: Final = 35
 OUT_OF_ORDER_SEQUENCE_NUMBER: Final = 45
 RECORD_LIST_TOO_LARGE: Final = 18
@@ -163,3 +164,7 @@ class AuthenticationError(Exception):
     def __init__(self, text: str, *, credentials: bool = False) -> None:
         super().__init__(text)
         self.credentials = credentials
+
+
+class NoLoginWantedError(AuthenticationError):
+    """The listener has no logins at all."""

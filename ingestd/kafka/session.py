@@ -21,11 +21,13 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from ingestd.kafka import messages, produce
 from ingestd.kafka.errors import (
+    ILLEGAL_SASL_STATE,
     NONE,
     REBOOTSTRAP_REQUIRED,
     UNSUPPORTED_SASL_MECHANISM,
     UNSUPPORTED_VERSION,
     AuthenticationError,
+    NoLoginWantedError,
     ProtocolError,
     RebootstrapError,
     error_of,
@@ -213,6 +215,8 @@ class Session(Generic[Context]):
                 has = ", ".join(offered) or "none"
                 text = f"the broker's listener does not have {mechanism.name}; it has {has}"
                 raise AuthenticationError(f"{text}. Set sasl.mechanism to one of them")
+            if code == ILLEGAL_SASL_STATE:
+                raise NoLoginWantedError("the broker's listener wants no login")
             if code != NONE:
                 raise AuthenticationError(f"SaslHandshake refused with {error_of(code).name}")
             return self._say(mechanism.first(), request.context, tick_ms)

@@ -108,7 +108,9 @@ async def _first_answer(
         try:
             return connection, await _call(connection, messages.METADATA, encode, describe.topics_response)
         except (ConnectionLostError, ProtocolError, TimeoutError) as error:
-            view.seeds[index] = view.seeds[index]._replace(error=f"no metadata: {str(error) or 'no answer'}")
+            # Of a connection that has ended the broker knows why, and what to do.
+            why = str(error) if seed.connection is connection else seed.last_error
+            view.seeds[index] = view.seeds[index]._replace(error=f"no metadata: {why or 'no answer'}")
     return None
 
 

@@ -15,6 +15,8 @@ from ingestd.live.judge import judge
 from ingestd.live.view import View
 from tests.fakes.broker import CLOSE, INIT_PRODUCER_ID, METADATA, SILENCE, FakeCluster, identity_refused
 
+CLOSED = "no metadata: closed by the broker at the first request. If its listener wants a login, set security.protocol"
+
 
 def configuration(bootstrap: tuple[str, ...], settings: str = "") -> Config:
     seeds = ", ".join(f'"{seed}"' for seed in bootstrap)
@@ -49,7 +51,13 @@ def test_a_topic_is_not_made_by_being_asked_for() -> None:
     assert "t" not in cluster.topics
 
 
-@pytest.mark.parametrize(("answer", "reason"), [(CLOSE, "no metadata: "), (SILENCE, "no metadata: no answer")])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (CLOSE, "no metadata: closed by the broker at the first request. If its listener wants a login, set"),
+        (SILENCE, "no metadata: no answer"),
+    ],
+)
 def test_the_next_server_is_asked_where_one_does_not_answer(
     answer: Any, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

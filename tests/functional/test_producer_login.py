@@ -2,11 +2,15 @@
 
 import asyncio
 import logging
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ingestd.config.jaas import Credentials
+from ingestd.config.security import NO_SECRET, Security
+from ingestd.producer.network.tokens import TokenError, ask_endpoint
 from ingestd.secret import Secret
 from tests.fakes.broker import METADATA, SASL_AUTHENTICATE, SASL_HANDSHAKE, SILENCE
 from tests.fakes.sasl import SaslServer
@@ -325,3 +329,39 @@ def test_a_connection_that_ends_anywhere_before_it_is_ready_is_made_anew(world: 
         await cluster.stop()
 
     run(scenario())
+
+
+def refusal(url: str, **changes: Any) -> str:
+    """Why there is no token to be had from ``url``."""
+    limits = {"sasl_login_connect_timeout_ms": 300, "sasl_login_read_timeout_ms": 200}
+    settings = Security(sasl_oauthbearer_token_endpoint_url=url, **{**limits, **changes})
+    with pytest.raises(TokenError) as caught:
+        ask_endpoint(settings, Credentials("", NO_SECRET, "me", Secret(CANARY), ""), 0)
+    assert CANARY not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_endpoint_that_is_not_trusted_is_told_with_what_to_do(world: World) -> None:
+    for issued, trusting, cure in (
+        (world.authority.issue(), {}, ". Add its CA to ssl.truststore.location"),
+        (world.authority.issue(hosts=("idp.example",)), world.trusting, ". Write a name that is in it into the URL"),
+        (world.authority.issue(ended=True), world.trusting, ". Renew it there"),
+    ):
+        with Endpoint(server_context(issued, world.folder)) as endpoint:
+            url = f"https://127.0.0.1:{endpoint.port}/t"
+            text = refusal(url, **trusting, sasl_login_connect_timeout_ms=9000)
+        assert "its certificate is not trusted: " in text
+        assert text.endswith(cure)
+        assert ".." not in text
+
+
+def test_an_endpoint_without_tls_is_told() -> None:
+    with Endpoint() as endpoint:
+        assert "it speaks no TLS there" in refusal(f"https://127.0.0.1:{endpoint.port}/t")
+
+
+def test_an_endpoint_that_is_silent_is_told_with_the_limit_that_is_over() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}/t"
+        assert refusal(f"http://{place}").endswith("timed out (sasl.login.read.timeout.ms = 200)")
+        assert refusal(f"https://{place}").endswith("timed out (sasl.login.connect.timeout.ms = 300)")

@@ -7,12 +7,12 @@ import ssl
 from typing import Final
 
 from ingestd.config.security import NO_SECRET, Security
-from ingestd.kafka.errors import AuthenticationError, ProtocolError
+from ingestd.kafka.errors import AuthenticationError, NoLoginWantedError, ProtocolError
 
-_EXPIRED: Final = 10
-_NOT_YET_VALID: Final = 9
-_OTHER_NAME: Final = frozenset({62, 64})
-_NO_TLS: Final = frozenset(
+EXPIRED: Final = 10
+NOT_YET_VALID: Final = 9
+OTHER_NAME: Final = frozenset({62, 64})
+NO_TLS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
 )
 _TLS_ALERT: Final = b"\x15\x03"
@@ -24,6 +24,9 @@ def explain(error: BaseException, stage: str, settings: Security) -> str:
         return _certificate(error)
     if isinstance(error, ssl.SSLError):
         return _tls(error, settings)
+    if isinstance(error, NoLoginWantedError):
+        protocol = "SSL" if settings.uses_tls else "PLAINTEXT"
+        return f"{error}. Set security.protocol to {protocol}, or use the port of its SASL listener"
     if isinstance(error, AuthenticationError):
         return f"login refused: {error}" + (f". {_login_cure(settings)}" if error.credentials else "")
     if isinstance(error, ProtocolError):
@@ -34,11 +37,11 @@ def explain(error: BaseException, stage: str, settings: Security) -> str:
 
 def _certificate(error: ssl.SSLCertVerificationError) -> str:
     text = error.verify_message.rstrip(".")
-    if error.verify_code == _EXPIRED:
+    if error.verify_code == EXPIRED:
         return "its certificate has expired. Renew it at the broker (or its CA's, if that is the one)"
-    if error.verify_code == _NOT_YET_VALID:
+    if error.verify_code == NOT_YET_VALID:
         return "its certificate is not valid yet. Compare the clocks of this host and of the broker"
-    if error.verify_code in _OTHER_NAME:
+    if error.verify_code in OTHER_NAME:
         return (
             f"its certificate is for another host: {text}. Use a name that is in it, in bootstrap.servers and in the"
             " brokers' advertised.listeners, or give the broker a certificate with this name"
@@ -49,13 +52,14 @@ def _certificate(error: ssl.SSLCertVerificationError) -> str:
 def _tls(error: ssl.SSLError, settings: Security) -> str:
     reason = error.reason or str(error)
     words = reason.lower().replace("_", " ")
-    if reason in _NO_TLS:
+    if reason in NO_TLS:
         return f"it does not speak TLS on this port ({words}). Set security.protocol to what its listener speaks"
     has_own = _has_certificate(settings)
     if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
         if not has_own:
             return f"it wants a client certificate ({words}). Set ssl.keystore.location to one that the broker trusts"
-        return f"it refuses our certificate ({words}). Set ssl.keystore.location to one that the broker trusts"
+        cure = "Set ssl.keystore.location to one that the broker trusts"
+        return f"it refuses our certificate ({words}): the broker does not trust its CA, or ours has ended. {cure}"
     if "PROTOCOL" in reason or "VERSION" in reason:
         return f"no version of TLS in common ({words}). Compare ssl.enabled.protocols here and at the broker"
     also = "" if has_own else ", and whether it wants a client certificate"
@@ -85,7 +89,10 @@ def _was_closed(error: BaseException) -> bool:
 def _closed_cure(stage: str, settings: Security) -> str:
     """A connection that ends at once mostly ends because the two sides do not speak the same."""
     if stage == "TLS handshake":
-        return f"in the TLS handshake. Does its listener speak it? security.protocol = {settings.security_protocol}"
+        return (
+            "in the TLS handshake. Its listener probably speaks no TLS: use the port of a TLS listener, or set"
+            " security.protocol to PLAINTEXT or SASL_PLAINTEXT"
+        )
     if stage == "version negotiation" and not settings.uses_tls:
         return (
             "before its first answer. If its listener speaks TLS, set security.protocol to SSL or SASL_SSL, instead of"

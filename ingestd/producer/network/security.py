@@ -68,7 +68,8 @@ class Security:
         except RefusedError as refused:
             raise CredentialsError(f"sasl.login.password.file: {refused}") from None
         if not text or "\0" in text:
-            raise CredentialsError(f"sasl.login.password.file = {path} does not hold a password")
+            cure = "Write the password, and nothing else, into it"
+            raise CredentialsError(f"sasl.login.password.file = {path} does not hold a password. {cure}")
         return text
 
     def refused(self) -> str:

@@ -1,5 +1,6 @@
 """Trust stores and key stores: PEM or PKCS#12, from a file or from the configuration, as PEM for OpenSSL."""
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,6 +15,14 @@ _JKS_MAGICS: Final = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
 _DER: Final = b"\x30"
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 _KEY: Final = b"PRIVATE KEY-----"
+_TEXT: Final = b"-----BEGIN"
+_UNREADABLE: Final = {
+    errno.ENOENT: "Correct the path",
+    errno.ENOTDIR: "Correct the path",
+    errno.EISDIR: "Name a file",
+    errno.EACCES: "Let the daemon's user read it",
+    errno.EPERM: "Let the daemon's user read it",
+}
 
 
 class StoreError(OSError):
@@ -24,10 +33,12 @@ class StoreError(OSError):
 
 
 class KeyStore(NamedTuple):
-    """Private key and certificate chain as PEM; ``password`` is the key's, "" where it is not encrypted."""
+    """Private key and certificate chain as PEM; ``password`` is the key's, "" where it is not encrypted. ``setting``
+    says where they come from."""
 
     pem: bytes
     password: Secret
+    setting: str
 
 
 def read_trust_store(settings: Security) -> str:
@@ -56,7 +67,7 @@ def read_key_store(settings: Security) -> KeyStore | None:
     """Who we are in TLS; None where no client certificate is configured."""
     if settings.ssl_keystore_key != NO_SECRET:
         texts = (settings.ssl_keystore_certificate_chain.reveal(), settings.ssl_keystore_key.reveal())
-        return KeyStore("\n".join(texts).encode(), settings.ssl_key_password)
+        return KeyStore("\n".join(texts).encode(), settings.ssl_key_password, "ssl.keystore.key")
     path = settings.ssl_keystore_location
     if not path:
         return None
@@ -68,11 +79,11 @@ def read_key_store(settings: Security) -> KeyStore | None:
                 raise StoreError(
                     f"{setting}: there is no {what} in it. Put key and certificate chain into that one file"
                 )
-        return KeyStore(content, settings.ssl_key_password)
+        return KeyStore(content, settings.ssl_key_password, setting)
     store = _pkcs12(setting, content, settings.ssl_keystore_password, "ssl.keystore.password")
     if not store.key or not store.own:
         raise StoreError(f"{setting}: there is no private key with a certificate in it. Export the key's own entry")
-    return KeyStore(store.own + store.others + store.key, NO_SECRET)
+    return KeyStore(store.own + store.others + store.key, NO_SECRET, setting)
 
 
 def _read(setting: str, path: str) -> bytes:
@@ -80,7 +91,8 @@ def _read(setting: str, path: str) -> bytes:
         with Path(path).open("rb") as file:
             content = file.read(BYTES_MAX + 1)
     except OSError as error:
-        raise StoreError(f"{setting} cannot be read: {error.strerror}. Let the daemon's user read it") from None
+        cure = _UNREADABLE.get(error.errno or 0, "Correct the path or its owner")
+        raise StoreError(f"{setting} cannot be read: {error.strerror}. {cure}") from None
     if len(content) > BYTES_MAX:
         raise StoreError(f"{setting} is larger than {BYTES_MAX} bytes. Name a PEM or PKCS#12 file")
     return content
@@ -92,9 +104,28 @@ def _is_pem(setting: str, content: bytes, kind: str, path: str) -> bool:
         target = f"{path.removesuffix('.jks')}.p12"
         command = f"keytool -importkeystore -srckeystore {path} -destkeystore {target} -deststoretype PKCS12"
         raise StoreError(f"{setting} is a JKS file, which only Java reads. Convert it: {command}")
-    if not kind and b"-----BEGIN" not in content and not content.startswith(_DER):
+    is_text = _TEXT in content
+    if not is_text and _is_certificate(content):
+        cure = f"Convert it: openssl x509 -inform der -in {path} -out {Path(path).with_suffix('.pem')}"
+        if setting.startswith("ssl.keystore."):
+            cure = "Put the private key and the certificate chain into one file, as PEM or PKCS#12"
+        raise StoreError(f"{setting} is a DER certificate. {cure}")
+    is_binary = not is_text and content.startswith(_DER)
+    if not kind and not is_text and not is_binary:
         raise StoreError(f"{setting} is neither PEM nor PKCS#12. Name a file of one of these kinds")
-    return kind == "PEM" or (not kind and b"-----BEGIN" in content)
+    if (kind == "PKCS12" and is_text) or (kind == "PEM" and is_binary):
+        found = "PEM" if is_text else "PKCS#12"
+        type_setting = setting.partition(".location")[0] + ".type"
+        raise StoreError(f"{setting}: {type_setting} = {kind}, but the file is {found}. Leave the type out")
+    return kind == "PEM" or (not kind and is_text)
+
+
+def _is_certificate(content: bytes) -> bool:
+    """Whether it is one as DER: a sequence that begins with another one, where PKCS#12 has its version."""
+    if len(content) < 2 or not content.startswith(_DER):
+        return False
+    length_bytes = content[1] & 0x7F if content[1] & 0x80 else 0
+    return content[2 + length_bytes :].startswith(_DER)
 
 
 def _pkcs12(setting: str, content: bytes, password: Secret, password_setting: str) -> "Unpacked":

@@ -91,7 +91,9 @@ def make_context(settings: Security) -> ssl.SSLContext:
         # As in Java, what is in it is trusted by itself: an intermediate CA without its root, a broker's certificate.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         cure = "It must hold certificates of CAs"
-        _tell("ssl.truststore.*", cure, lambda: context.load_verify_locations(cadata=trusted))
+        path = settings.ssl_truststore_location
+        setting = f"ssl.truststore.location = {path}" if path else "ssl.truststore.certificates"
+        _tell(setting, cure, lambda: context.load_verify_locations(cadata=trusted))
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     own = read_key_store(settings)
@@ -107,15 +109,33 @@ def _load_own(context: ssl.SSLContext, own: KeyStore) -> None:
         with os.fdopen(os.dup(descriptor), "wb") as file:
             file.write(own.pem)
         password = own.password.reveal()
-        cure = "Key and certificate must belong together, its certificate first, and ssl.key.password must be the key's"
-        _tell(
-            "ssl.keystore.*",
-            cure,
-            # A function: OpenSSL would ask a terminal for what it is not given.
-            lambda: context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: password),
-        )
+        # A function: OpenSSL would ask a terminal for what it is not given.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: password)
+    except (ssl.SSLError, ValueError) as error:
+        raise StoreError(f"{own.setting}: {_own_fault(own, error)}") from None
     finally:
         os.close(descriptor)
+
+
+def _own_fault(own: KeyStore, error: ssl.SSLError | ValueError) -> str:
+    """What is wrong with key and certificate, and what to do: OpenSSL says the same of most of it."""
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "key and first certificate do not belong together. Put the key's own certificate before its chain"
+    if b"ENCRYPTED" in own.pem and _has_certificates(own.pem):
+        if not own.password.reveal():
+            return "its private key is encrypted and ssl.key.password is missing. Write it"
+        return "ssl.key.password does not open its private key. Correct it"
+    reason = getattr(error, "reason", None) or str(error)
+    return f"cannot be used: {reason}. It must hold a private key and its certificate, both whole"
+
+
+def _has_certificates(pem: bytes) -> bool:
+    """Whether the certificates can be used: else the key was not even looked at."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        return False
+    return True
 
 
 def _tell(setting: str, cure: str, use: Callable[[], None]) -> None:

@@ -20,10 +20,11 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlencode, urlsplit
 
 from ingestd.config.jaas import Credentials
-from ingestd.config.security import Security
+from ingestd.config.security import NO_SECRET, Security
 from ingestd.producer.common import Clock, log
 from ingestd.producer.network.backoff import Backoff
 from ingestd.producer.network.offload import in_thread
+from ingestd.producer.network.reasons import EXPIRED, NO_TLS, NOT_YET_VALID, OTHER_NAME
 from ingestd.producer.network.stores import StoreError, read_trust_store
 from ingestd.secret import Secret
 
@@ -180,11 +181,13 @@ def read_token_file(path: Path, now_ms: int) -> Token:
     try:
         text = path.read_text("ascii").strip()
     except OSError as error:
-        raise TokenError(f"the token file {path} cannot be read: {error.strerror}") from None
+        raise TokenError(
+            f"the token file {path} cannot be read: {error.strerror}. Correct the path or its owner"
+        ) from None
     except ValueError:
         text = ""
     if not text or not text.isprintable() or " " in text:
-        raise TokenError(f"the token file {path} does not hold one token")
+        raise TokenError(f"the token file {path} does not hold one token. Write one token, and nothing else, into it")
     return _token(text, now_ms, 0)
 
 
@@ -201,7 +204,11 @@ def ask_endpoint(settings: Security, login: Credentials, now_ms: int) -> Token:
     try:
         status, body = _post(settings, urlencode(form), headers)
     except ssl.SSLCertVerificationError as error:
-        raise TokenError(f"{place}: its certificate is not trusted: {error.verify_message}") from None
+        raise TokenError(f"{place}: its certificate is not trusted: {_distrust(error)}") from None
+    except ssl.SSLError as error:
+        if error.reason not in NO_TLS:
+            raise TokenError(f"{place}: {error}") from None
+        raise TokenError(f"{place}: it speaks no TLS there. Write http://, or another port") from None
     except (OSError, http.client.HTTPException) as error:
         raise TokenError(f"{place}: {error or type(error).__name__}") from None
     except ValueError:  # a host name with an empty label, say, or a path that HTTP does not have
@@ -209,7 +216,8 @@ def ask_endpoint(settings: Security, login: Credentials, now_ms: int) -> Token:
     members = _members(body)
     if status != http.HTTPStatus.OK:
         hidden = (login.client_secret.reveal(), headers["Authorization"].removeprefix("Basic "))
-        raise TokenError(f"{place}: HTTP status {status}{_said(members, hidden)}")
+        cure = _client_cure(settings) if status == http.HTTPStatus.UNAUTHORIZED else ""
+        raise TokenError(f"{place}: HTTP status {status}{_said(members, hidden)}{cure}")
     text = members.get("access_token")
     if not isinstance(text, str) or not text or not text.isprintable():
         raise TokenError(f"{place}: there is no access_token in its answer")
@@ -228,12 +236,18 @@ def _post(settings: Security, form: str, headers: dict[str, str]) -> tuple[int, 
     else:
         connection = http.client.HTTPConnection(host, url.port, timeout=connect_s)
     try:
+        limit = f"sasl.login.connect.timeout.ms = {settings.sasl_login_connect_timeout_ms}"
         connection.connect()
+        limit = f"sasl.login.read.timeout.ms = {settings.sasl_login_read_timeout_ms}"
         connection.sock.settimeout(settings.sasl_login_read_timeout_ms / 1000)
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         connection.request("POST", path, form, headers)
         answer = connection.getresponse()
         return answer.status, answer.read(_BODY_BYTES_MAX)
+    except TimeoutError as error:
+        if error.errno is not None:
+            raise  # the kernel's own limit
+        raise TimeoutError(f"timed out ({limit})") from None
     finally:
         connection.close()
 
@@ -249,6 +263,24 @@ def _context(settings: Security) -> ssl.SSLContext:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as for brokers
         context.load_verify_locations(cadata=trusted)
     return context
+
+
+def _distrust(error: ssl.SSLCertVerificationError) -> str:
+    """Why, and what to do."""
+    cures = {
+        EXPIRED: "Renew it there",
+        NOT_YET_VALID: "Compare the clocks of this host and of the endpoint",
+        **dict.fromkeys(OTHER_NAME, "Write a name that is in it into the URL"),
+    }
+    cure = cures.get(error.verify_code, "Add its CA to ssl.truststore.location")
+    return f"{error.verify_message.rstrip('.')}. {cure}"
+
+
+def _client_cure(settings: Security) -> str:
+    """Where the endpoint's client is named."""
+    if settings.sasl_jaas_config != NO_SECRET and not settings.sasl_oauthbearer_client_credentials_client_id:
+        return ". Check clientId and clientSecret in sasl.jaas.config"
+    return ". Check sasl.oauthbearer.client.credentials.client.id and client.secret"
 
 
 def _members(body: bytes) -> dict[str, Any]:

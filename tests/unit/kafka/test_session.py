@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestd.kafka import messages
-from ingestd.kafka.errors import AuthenticationError, ProtocolError
+from ingestd.kafka.errors import AuthenticationError, NoLoginWantedError, ProtocolError
 from ingestd.kafka.messages import API_VERSIONS, INIT_PRODUCER_ID, METADATA
 from ingestd.kafka.sasl import Mechanism, OAuthBearer, Plain
 from ingestd.kafka.scram import Scram
@@ -210,6 +210,12 @@ def test_a_mechanism_that_the_listener_lacks_is_told_with_those_it_has() -> None
     session, _ = negotiated(Plain("user", "pw"))
     with pytest.raises(AuthenticationError, match="does not have PLAIN; it has SCRAM-SHA-512, GSSAPI"):
         step(session, handshake_answer(33, b"SCRAM-SHA-512", b"GSSAPI"))
+
+
+def test_a_listener_without_logins_is_told() -> None:
+    session, _ = negotiated(Plain("user", "pw"))
+    with pytest.raises(NoLoginWantedError, match="wants no login"):
+        step(session, handshake_answer(34))
 
 
 def test_a_refusal_says_what_the_broker_says_and_no_secret() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingestd.config.security import Security
-from ingestd.kafka.errors import AuthenticationError, ProtocolError
+from ingestd.kafka.errors import AuthenticationError, NoLoginWantedError, ProtocolError
 from ingestd.kafka.tls import TlsStream
 from ingestd.producer.network.connection import ConnectionLostError
 from ingestd.producer.network.reasons import explain, is_tls_alert
@@ -50,6 +50,7 @@ def test_a_broker_that_wants_a_client_certificate(tmp_path: Path, version: ssl.T
     settings = Security(**TLS, ssl_keystore_location=str(other))
     text = explain(handshake_error(client, server), "TLS handshake", settings)
     assert text.startswith("it refuses our certificate")
+    assert "or ours has ended" in text
 
 
 def test_no_common_version_and_no_common_cipher(tmp_path: Path) -> None:
@@ -79,13 +80,31 @@ SASL: dict[str, Any] = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRA
 @pytest.mark.parametrize(
     ("error", "stage", "settings", "part"),
     [
-        (CLOSED, "TLS handshake", Security(**TLS), "Does its listener speak it?"),
+        (
+            CLOSED,
+            "TLS handshake",
+            Security(**TLS),
+            "probably speaks no TLS: use the port of a TLS listener",
+        ),
+        (CLOSED, "TLS handshake", Security(**TLS), "set security.protocol to PLAINTEXT or SASL_PLAINTEXT"),
+        (
+            NoLoginWantedError("the broker's listener wants no login"),
+            "login",
+            Security(**SASL),
+            "wants no login. Set security.protocol to SSL, or use the port of its SASL listener",
+        ),
+        (
+            NoLoginWantedError("the broker's listener wants no login"),
+            "login",
+            Security(security_protocol="SASL_PLAINTEXT"),
+            "Set security.protocol to PLAINTEXT, or",
+        ),
         (CLOSED, "version negotiation", Security(), "set security.protocol to SSL"),
         (CLOSED, "version negotiation", Security(**TLS), "ssl.keystore.location"),
         (CLOSED, "first request", Security(), "SASL_SSL or SASL_PLAINTEXT"),
         (CLOSED, "login", Security(**SASL), "closed by the broker in the login"),
         (CLOSED, "", Security(), "closed by the broker"),
-        (ConnectionResetError(104, "Connection reset by peer"), "TLS handshake", Security(**TLS), "speak it?"),
+        (ConnectionResetError(104, "Connection reset by peer"), "TLS handshake", Security(**TLS), "speaks no TLS"),
         (
             AuthenticationError("SASL_AUTHENTICATION_FAILED: no", credentials=True),
             "login",

@@ -1,9 +1,11 @@
 """Stores of both kinds are read; what is not one is told with its setting and what to do, and without the password."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,7 +85,10 @@ def test_each_fault_is_told(tmp_path: Path, authority: Authority) -> None:
     path.write_bytes(b"\xfe\xed\xfe\xed\0\0\0\2")
     text = told(Security(ssl_keystore_location=str(path)))
     assert f"keytool -importkeystore -srckeystore {path} -destkeystore {tmp_path}/client.p12" in text
-    assert "cannot be read: No such file" in told(Security(ssl_keystore_location=str(tmp_path / "no")))
+    assert "cannot be read: No such file or directory. Correct the path" in told(
+        Security(ssl_keystore_location=str(tmp_path / "no"))
+    )
+    assert "cannot be read: Is a directory. Name a file" in told(Security(ssl_truststore_location=str(tmp_path)))
     own = authority.issue().pkcs12(tmp_path / "own.p12", "hunter2")
     assert "ssl.keystore.password is missing" in told(Security(ssl_keystore_location=str(own)))
     wrong = Security(ssl_keystore_location=str(own), ssl_keystore_password=Secret("hunter22"))
@@ -100,6 +105,26 @@ def test_each_fault_is_told(tmp_path: Path, authority: Authority) -> None:
     assert "no certificate in it" in told(Security(ssl_truststore_certificates=Secret("hunter2")))
 
 
+def test_a_file_that_may_not_be_read_is_to_be_opened_for_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refusing)  # root may read everything
+    text = told(Security(ssl_truststore_location=str(tmp_path / "ca.pem")))
+    assert "cannot be read: Permission denied. Let the daemon's user read it" in text
+
+
+def test_a_der_certificate_comes_with_the_command_that_converts_it(tmp_path: Path, authority: Authority) -> None:
+    path = tmp_path / "ca.crt"
+    path.write_bytes(authority.certificate.public_bytes(Encoding.DER))
+    for kind in ("", "PEM", "PKCS12"):
+        text = told(Security(ssl_truststore_location=str(path), ssl_truststore_type=kind))
+        assert f"is a DER certificate. Convert it: openssl x509 -inform der -in {path} -out {tmp_path}/ca.pem" in text
+    assert "as PEM or PKCS#12" in told(Security(ssl_keystore_location=str(path)))
+
+
 @pytest.mark.parametrize("what", ["keystore", "truststore"])
 def test_the_type_that_is_set_counts_and_not_the_content(tmp_path: Path, authority: Authority, what: str) -> None:
     issued: Any = authority.issue() if what == "keystore" else authority
@@ -110,7 +135,9 @@ def test_the_type_that_is_set_counts_and_not_the_content(tmp_path: Path, authori
         return Security(**{f"ssl_{what}_{name}": value for name, value in store.items()})
 
     for content, kind in (("PEM", "PKCS12"), ("PKCS12", "PEM")):
-        assert f"ssl.{what}.location = {paths[content]}" in told(settings(content, kind))
+        found = {"PEM": "PEM", "PKCS12": "PKCS#12"}[content]
+        text = f"ssl.{what}.location = {paths[content]}: ssl.{what}.type = {kind}, but the file is {found}. Leave the"
+        assert text in told(settings(content, kind))
         right = settings(content, content)
         assert read_key_store(right) if what == "keystore" else read_trust_store(right)
 

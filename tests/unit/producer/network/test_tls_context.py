@@ -85,19 +85,54 @@ def test_what_is_in_the_truststore_is_trusted_by_itself(tmp_path: Path, trusted:
             ours.receive(theirs.say(b""))
 
 
-@pytest.mark.parametrize("password", ["", "wrong"])
-def test_a_wrong_key_password_is_told_and_nobody_is_asked(tmp_path: Path, password: str) -> None:
-    own = Authority().issue().pem(tmp_path / "own.pem", "hunter2")
-    with pytest.raises(StoreError, match=r"ssl\.key\.password"):
-        make_context(Security(ssl_keystore_location=str(own), ssl_key_password=Secret(password)))
+def told(settings: Security) -> str:
+    with pytest.raises(StoreError) as caught:
+        make_context(settings)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("password", "text"),
+    [("", "is encrypted and ssl.key.password is missing"), ("wrong", "ssl.key.password does not open its private key")],
+)
+def test_a_wrong_key_password_is_told_and_nobody_is_asked(tmp_path: Path, password: str, text: str) -> None:
+    issued = Authority().issue()
+    own = issued.pem(tmp_path / "own.pem", "hunter2")
+    found = told(Security(ssl_keystore_location=str(own), ssl_key_password=Secret(password)))
+    assert found.startswith(f"ssl.keystore.location = {own}: ")
+    assert text in found
+    texts = Security(
+        ssl_keystore_key=Secret(issued.key_pem("hunter2").decode()),
+        ssl_keystore_certificate_chain=Secret(issued.chain_pem().decode()),
+        ssl_key_password=Secret(password),
+    )
+    assert told(texts) == found.replace(f"location = {own}", "key")
+
+
+@pytest.mark.parametrize("password", ["", "hunter2"])
+def test_a_certificate_that_is_cut_off_is_not_laid_on_the_key(tmp_path: Path, password: str) -> None:
+    issued = Authority().issue()
+    own = tmp_path / "own.pem"
+    own.write_bytes(issued.key_pem(password) + issued.chain_pem()[:200])
+    found = told(Security(ssl_keystore_location=str(own), ssl_key_password=Secret(password)))
+    assert found.startswith(f"ssl.keystore.location = {own}: cannot be used")
+    assert "password" not in found
 
 
 def test_a_key_of_another_certificate_is_told(tmp_path: Path) -> None:
     authority = Authority()
     own = tmp_path / "own.pem"
     own.write_bytes(authority.issue().key_pem() + authority.issue().chain_pem())
-    with pytest.raises(StoreError, match="must belong together"):
-        make_context(Security(ssl_keystore_location=str(own)))
+    found = told(Security(ssl_keystore_location=str(own)))
+    assert found.startswith(f"ssl.keystore.location = {own}: key and first certificate do not belong together")
+
+
+def test_a_trust_store_that_cannot_be_used_is_told_with_its_name(tmp_path: Path) -> None:
+    text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    ca = tmp_path / "ca.pem"
+    ca.write_text(text)
+    assert told(Security(ssl_truststore_location=str(ca))).startswith(f"ssl.truststore.location = {ca} cannot be used")
+    assert told(Security(ssl_truststore_certificates=Secret(text))).startswith("ssl.truststore.certificates cannot be")
 
 
 def test_a_suite_that_openssl_does_not_know_is_told() -> None:

@@ -85,9 +85,9 @@ def test_a_token_file_is_read_with_its_own_end(tmp_path: Path) -> None:
 def test_a_file_without_one_token_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
-    with pytest.raises(TokenError, match="does not hold one token"):
+    with pytest.raises(TokenError, match=r"does not hold one token\. Write one token, and nothing"):
         read_token_file(path, NOW)
-    with pytest.raises(TokenError, match="No such file"):
+    with pytest.raises(TokenError, match=r"No such file or directory\. Correct the path or its owner"):
         read_token_file(tmp_path / "none", NOW)
 
 
@@ -121,6 +121,11 @@ def test_the_tokens_own_end_counts_more_than_the_answers(monkeypatch: pytest.Mon
     ("status", "body", "part"),
     [
         (401, b'{"error":"invalid_client","error_description":"who?"}', "HTTP status 401, invalid_client: who?"),
+        (
+            401,
+            b"",
+            "HTTP status 401. Check sasl.oauthbearer.client.credentials.client.id and client.secret",
+        ),
         (400, b'{"error":"invalid_client","error_description":"not hunter2"}', "HTTP status 400"),
         (
             400,
