@@ -187,18 +187,33 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
     "wrong host name": ("ELSEWHERE", {"security.protocol": "SSL"}, "its certificate is for another host"),
     "expired certificate": ("EXPIRED", {"security.protocol": "SSL"}, "its certificate has expired"),
     "no client certificate": ("MUTUAL", {"security.protocol": "SSL"}, "it wants a client certificate"),
+    "our certificate has ended": (
+        "MUTUAL",
+        {"security.protocol": "SSL", "ssl.keystore.location": "ended"},
+        "ended.pem is valid until 20",
+    ),
+    "a login that nobody wants": (
+        "MUTUAL",
+        {"ssl.keystore.location": "own"},
+        "the broker's listener wants no login. Set security.protocol to SSL",
+    ),
 }
 
 
 def test_who_is_not_let_in_hears_why_and_the_record_waits(
-    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str
+    secure: Secure, make_daemon: Callable[..., Daemon], topic_name: str, tmp_path: Path
 ) -> None:
     cluster = secure.cluster
     cluster.create_topic(topic_name, 1)
+    files = {
+        "other": secure.other_ca,
+        "own": secure.authority.issue("client").pem(tmp_path / "own.pem"),
+        "ended": secure.authority.issue("client", ended=True).pem(tmp_path / "ended.pem"),
+    }
     topics = {topic_name: {"partitions": 1}}
     daemons: dict[str, Daemon] = {}
     for name, (listener, changes, _) in CASES.items():
-        changes = {key: str(secure.other_ca) if value == "other" else value for key, value in changes.items()}
+        changes = {key: str(files.get(value, value)) for key, value in changes.items()}
         producer: dict[str, Any] = {**client_settings(secure.ca, "mallory", PASSWORD), **changes}
         bootstrap = f"127.0.0.1:{cluster.port_of(listener)}"
         daemon = make_daemon(bootstrap, [line_listener(topic_name)], producer=producer, topics=topics, workers=1)
