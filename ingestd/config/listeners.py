@@ -72,7 +72,9 @@ def read_listeners(tables: object, record_bytes_max: int, faults: Faults) -> lis
 def listener_label(index: int, table: object) -> str:
     """What a listener is called in keys: its name, where that is one, else its place, counted from 1."""
     name = table.get("name") if isinstance(table, dict) else None
-    return name if isinstance(name, str) and name and _NAME_CHARACTERS.issuperset(name) else str(index + 1)
+    legal = isinstance(name, str) and name and _NAME_CHARACTERS.issuperset(name)
+    # Plain, also where it comes out of a file: who prints what is in force looks for it by the name.
+    return str.__str__(name) if legal else str(index + 1)
 
 
 def _read_listener(draft: _Draft, request_bytes_max: int) -> Listener | None:

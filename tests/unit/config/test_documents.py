@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ingestd import config
 from ingestd.config import reader
 from ingestd.config.documents import Document, files_of, merged
+from ingestd.config.render import to_toml
 from ingestd.config.section import flattened
 from ingestd.config.sources import Sources
 from ingestd.errors import ConfigurationError, Fault
@@ -251,6 +252,17 @@ def test_long_names_of_settings_are_not_too_deep(base: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         reader.load([write(base, f"{BASE}\n[topics.a.b.c.d.e]\n{name} = 1\n")])
     assert not any("nested more" in fault.text for fault in caught.value.faults)
+
+
+def test_what_comes_from_a_file_is_not_printed_below_a_listener_whose_name_does(base: Path) -> None:
+    for name, content in (("name", "devices"), ("canary", "hunter2")):
+        (base.parent / name).write_text(content)
+    values = f'name = "${{file:{base.parent}/name}}"\nheaders = {{ a = "${{file:{base.parent}/canary}}" }}\n'
+    text = f'[[listeners]]\n{values}listen = "udp:127.0.0.1:1"\nformat = "raw"\ntopic = "t"\n'
+    loaded = reader.load([base, write(base.parent / "over.toml", text)])
+    printed = to_toml(loaded.config, loaded.sources)
+    assert "hunter2" not in printed
+    assert f'headers = "***"  # {base.parent}/over.toml' in printed
 
 
 PATH_SETTINGS = [
