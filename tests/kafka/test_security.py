@@ -190,7 +190,7 @@ CASES: dict[str, tuple[str, dict[str, str], str]] = {
     "our certificate has ended": (
         "MUTUAL",
         {"security.protocol": "SSL", "ssl.keystore.location": "ended"},
-        "ended.pem is valid until 20",
+        "it refuses our certificate",
     ),
     "a login that nobody wants": (
         "MUTUAL",

@@ -8,7 +8,6 @@ from typing import Final
 
 from ingestd.config.security import NO_SECRET, Security
 from ingestd.kafka.errors import AuthenticationError, NoLoginWantedError, ProtocolError
-from ingestd.producer.network.validity import our_end
 
 EXPIRED: Final = 10
 NOT_YET_VALID: Final = 9
@@ -59,10 +58,8 @@ def _tls(error: ssl.SSLError, settings: Security) -> str:
     if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
         if not has_own:
             return f"it wants a client certificate ({words}). Set ssl.keystore.location to one that the broker trusts"
-        end = our_end(settings)
-        ours = f"; {settings.ssl_keystore_location or 'ours'} is valid until {end}" if end else ""
         cure = "Renew it, or set ssl.keystore.location to one that the broker trusts"
-        return f"it refuses our certificate ({words}{ours}): the broker does not trust its CA, or it has ended. {cure}"
+        return f"it refuses our certificate ({words}): the broker does not trust its CA, or it has ended. {cure}"
     if "PROTOCOL" in reason or "VERSION" in reason:
         return f"no version of TLS in common ({words}). Compare ssl.enabled.protocols here and at the broker"
     also = "" if has_own else ", and whether it wants a client certificate"

@@ -50,7 +50,6 @@ def test_a_broker_that_wants_a_client_certificate(tmp_path: Path, version: ssl.T
     settings = Security(**TLS, ssl_keystore_location=str(other))
     text = explain(handshake_error(client, server), "TLS handshake", settings)
     assert text.startswith("it refuses our certificate")
-    assert f"; {other} is valid until 2" in text
     assert "the broker does not trust its CA, or it has ended. Renew it, or set ssl.keystore.location" in text
 
 
