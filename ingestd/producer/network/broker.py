@@ -22,6 +22,7 @@ from ingestd.log import counted, printable
 from ingestd.producer.common import Clock, log
 from ingestd.producer.network.backoff import Backoff
 from ingestd.producer.network.connection import Connection, ConnectionLostError, Owner
+from ingestd.producer.network.patience import time_limit
 from ingestd.producer.network.resolver import Address, addresses
 from ingestd.producer.network.security import Security
 
@@ -167,7 +168,7 @@ class Broker:
         Every address has the whole limit to itself: one that swallows packets must not use up that of the next.
         """
         limit_s = self._setup_timeout.delay_ms(self._setup_failures + 1) / 1000
-        async with asyncio.timeout(limit_s):
+        async with time_limit(limit_s):
             found = await addresses(self.loop, self.host, self.port)
         last: Exception = OSError("the name has no address")
         for address in found:
@@ -175,7 +176,7 @@ class Broker:
             try:
                 # certificates and tokens have time limits of their own
                 tls, mechanism = await self._tls(), await self.security.mechanism()
-                async with asyncio.timeout(limit_s):
+                async with time_limit(limit_s):
                     connection = await self._open(address, tls, mechanism)
                     await connection.ready
                     return connection

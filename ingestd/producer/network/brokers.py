@@ -13,6 +13,7 @@ from ingestd.producer.common import Clock, log
 from ingestd.producer.network.broker import Broker
 from ingestd.producer.network.cluster import FOREVER_MS, Cluster, Topic
 from ingestd.producer.network.connection import Connection, ConnectionLostError, Owner
+from ingestd.producer.network.patience import time_limit
 from ingestd.producer.network.resolver import canonical_names
 from ingestd.producer.network.security import Security
 
@@ -276,7 +277,7 @@ class Brokers:
         # With another one to ask instead, a silent broker is not waited for until request.timeout.ms.
         patience_s = self._patience_ms / 1000 if len(self._connections()) > 1 else None
         try:
-            async with asyncio.timeout(patience_s):
+            async with time_limit(patience_s):
                 version, frame, at = await connection.call(messages.METADATA, encode)
         except TimeoutError as error:
             if self._patience_ms < self._settings.request_timeout_ms:

@@ -17,6 +17,7 @@ from ingestd.kafka.session import THROTTLE_SINCE, Pending, Session, State
 from ingestd.kafka.tls import TlsStream
 from ingestd.producer.common import log
 from ingestd.producer.network.offload import in_thread
+from ingestd.producer.network.patience import LAST_LOOK_MS
 from ingestd.producer.network.reasons import explain, is_tls_alert
 from ingestd.producer.network.tokens import CredentialsError
 
@@ -101,6 +102,8 @@ class Connection(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._last_look = False
+        """request.timeout.ms is over, and LAST_LOOK_MS are not."""
         self._last_ms = broker.clock.tick_ms()
         self.ready: asyncio.Future[None] = broker.loop.create_future()
 
@@ -430,12 +433,16 @@ class Connection(asyncio.Protocol):
         self._timer = None
         tick_ms = self.broker.clock.tick_ms()
         settings = self.broker.settings
+        last_look, self._last_look = self._last_look, False
         if (owed_since_ms := self._owed_since_ms) is not None:
             left_ms = owed_since_ms + settings.request_timeout_ms - tick_ms
-            if left_ms <= 0:
+            if left_ms <= 0 and last_look:
                 what = "answer" if self.session.pending else "progress"
                 self.give_up(f"no {what} within request.timeout.ms = {settings.request_timeout_ms}")
                 return
+            if left_ms <= 0:
+                self._last_look = True
+                left_ms = LAST_LOOK_MS
         else:
             left_ms = self._last_ms + settings.connections_max_idle_ms - tick_ms
             if left_ms <= 0:

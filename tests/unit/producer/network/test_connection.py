@@ -13,6 +13,7 @@ from ingestd.kafka import produce
 from ingestd.kafka.messages import METADATA
 from ingestd.producer.network.broker import Broker, Phase
 from ingestd.producer.network.connection import Connection
+from ingestd.producer.network.patience import LAST_LOOK_MS
 from ingestd.producer.network.tokens import CredentialsError
 
 SETTINGS = read_library_settings({"bootstrap.servers": "k:1", "request.timeout.ms": "10000"}).producer
@@ -86,7 +87,31 @@ def test_the_oldest_request_has_the_timeout_whatever_was_answered_meanwhile(worl
     world.answer()
     world.tick_ms = 10_000
     world.connection._watch()
+    world.connection._watch()
     assert world.aborted
+
+
+def test_an_answer_that_lies_in_the_socket_when_the_time_is_over_has_come_in_time(world: World) -> None:
+    """As where the process was stopped: its timers come before what there is to read."""
+    for round_ms in (0, 100_000):
+        world.tick_ms = round_ms
+        world.ask()
+        world.tick_ms += 99_000
+        world.connection._watch()
+        assert (world.aborted, world.timers[-1][0]) == (False, LAST_LOOK_MS / 1000)
+        world.answer()
+        world.connection._watch()
+        assert not world.aborted
+
+
+def test_a_peer_is_read_once_more_when_its_time_is_over_and_no_longer(world: World) -> None:
+    world.ask()
+    world.ask()
+    world.tick_ms = 99_000
+    world.connection._watch()
+    world.answer()
+    world.connection._watch()
+    assert world.aborted, "what was there has been read"
 
 
 def test_without_answers_bytes_that_the_kernel_does_not_take_are_a_silence_and_end_the_connection(world: World) -> None:
@@ -97,6 +122,8 @@ def test_without_answers_bytes_that_the_kernel_does_not_take_are_a_silence_and_e
     world.connection._watch()
     assert (world.aborted, world.timers[-1][0]) == (False, 0.001)
     world.tick_ms = 11_000
+    world.connection._watch()
+    assert (world.aborted, world.timers[-1][0]) == (False, LAST_LOOK_MS / 1000)
     world.connection._watch()
     assert world.aborted
     assert "request.timeout.ms" in str(world.connection.fault)
