@@ -1,6 +1,7 @@
 """``AsyncProducer`` on the caller's own event loop, asyncio's and uvloop's, against the scripted broker."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,11 +16,13 @@ from ingestd.client.errors import (
     TimeoutException,
 )
 from ingestd.producer import AsyncProducer, Future, ProducerRecord
+from ingestd.producer.library import async_producer
 from ingestd.producer.library.engine import Engine
 from ingestd.producer.network.broker import Broker
 from ingestd.producer.network.brokers import Brokers
 from ingestd.producer.sender import Sender
 from tests.fakes.broker import PRODUCE, FakeCluster, error
+from tests.fakes.threaded import scripted
 from tests.functional.producer_rig import lines_of
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -98,6 +101,22 @@ def test_waits_do_not_stop_the_loop_and_end_after_max_block_ms(run: Run) -> None
                 await producer.flush()
                 assert {future.exception() for future in futures} == {None}
             ticking.cancel()
+
+    run(scenario())
+
+
+def test_a_loop_that_stood_still_past_max_block_ms_still_finds_the_topic(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_producer, "LATE_S_MAX", 5.0)
+
+    async def scenario() -> None:
+        with scripted(t=1) as cluster:
+            async with AsyncProducer({"bootstrap.servers": cluster.bootstrap, "max.block.ms": 200}) as producer:
+                sending = asyncio.create_task(producer.send(ProducerRecord("t", "v")))
+                await asyncio.sleep(0)
+                time.sleep(1.5)  # noqa: ASYNC251 (as a program should not)
+                assert (await (await sending)).offset == 0
 
     run(scenario())
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 from ingestd.client.errors import TimeoutException
 from ingestd.client.records import ProducerRecord
@@ -20,6 +20,9 @@ from ingestd.producer.library.front import ASK_AGAIN_S, Front
 from ingestd.producer.library.future import Future, LoopOwner
 from ingestd.producer.library.guarded_loop import GuardedLoop
 from ingestd.producer.library.topics import KnownTopic
+
+LATE_S_MAX: Final = 0.5
+"""For how long a loop that stood still past the end of a wait goes on with it: as long as it came late, at most."""
 
 
 class AsyncProducer:
@@ -157,7 +160,9 @@ class AsyncProducer:
         return verdicts[-1]
 
     async def _wait(self, settled: Callable[[], bool], deadline_s: float) -> bool:
+        """Until ``settled()``; False: the time is over."""
         self._handover.waiting += 1
+        late = False
         try:
             while not settled():
                 waiter = self._loop.create_future()
@@ -166,7 +171,12 @@ class AsyncProducer:
                 try:
                     await waiter
                 except TimeoutException:
-                    return settled()
+                    if late:
+                        return settled()
+                    # A program that kept its loop, or was stopped, has not let it read what it waits for.
+                    late = True
+                    now_s = self._loop.time()
+                    deadline_s = now_s + min(now_s - deadline_s, LATE_S_MAX)
                 finally:
                     timer.cancel()
             return True
