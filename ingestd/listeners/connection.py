@@ -78,6 +78,8 @@ class Connection:
         """Monotonic time since which an unfinished frame or line made no progress; 0: none."""
         self._turn = 0, 0
         """Ticket of the turn that others wait for, and since when."""
+        self._respite = False
+        """Its time was over with bytes of it unread: they are read by the next time that it is asked for."""
 
     def start(self) -> None:
         """Begins to read."""
@@ -276,6 +278,14 @@ class Connection:
 
     def overdue(self, tick_ms: int) -> bool:
         """Whether the peer has left a frame or a line unfinished for too long. Asked once a second."""
+        if not self._late(tick_ms):
+            self._respite = False
+            return False
+        # A worker that was stopped itself comes here before it reads. Only once: a peer may send a byte now and then.
+        self._respite = not self._respite and self._polls(select.POLLIN)
+        return not self._respite
+
+    def _late(self, tick_ms: int) -> bool:
         stream = self._stream
         turn = stream.hold_ticket if self._reading and stream.awaited else 0
         if turn != self._turn[0]:
@@ -295,8 +305,12 @@ class Connection:
         """
         if self.unsettled is None:
             return False
+        return self._polls(0)
+
+    def _polls(self, events: int) -> bool:
+        """Whether any of ``events``, or the peer's end, can be seen on the socket."""
         poll = select.poll()
-        poll.register(self._fd, 0)
+        poll.register(self._fd, events)
         return bool(poll.poll(0))
 
     def stalled(self) -> None:

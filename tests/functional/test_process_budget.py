@@ -85,6 +85,24 @@ def test_whoever_exceeds_the_budget_and_does_not_finish_is_ended_when_others_wai
     assert setup.intake.hold_turn == 0
 
 
+def test_who_finishes_in_his_turn_while_the_worker_is_stopped_is_not_ended(make_setup: Callable[..., Setup]) -> None:
+    setup = make_setup("lines", hold_bytes=1 << 20)
+    _, tick_ms = clock()
+    clients = [setup.client, setup.connect(), setup.connect()]
+    for client in clients[:2]:
+        assert send(setup, client, LINE[:-1]) == len(LINE) - 1
+    send(setup, clients[2], LINE)
+    setup.listener.sweep(tick_ms)
+    for client in clients[:2]:
+        client.send(b"\n")
+    setup.listener.sweep(tick_ms + 2 * TURN_MS)
+    assert setup.connections == 3
+    setup.turn()
+    assert setup.arena.ledger()["accepted"] >= 2
+    setup.listener.sweep(tick_ms + 2 * TURN_MS)
+    assert setup.connections == 3
+
+
 def test_an_unfinished_line_may_stand_as_long_as_nobody_misses_its_bytes(make_setup: Callable[..., Setup]) -> None:
     setup = make_setup("lines", hold_bytes=1 << 20)
     _, tick_ms = clock()
@@ -142,6 +160,39 @@ def test_a_frame_behind_which_answers_pile_up_is_not_blamed_for_that(make_setup:
     setup.listener.sweep(tick_ms + 2 * PARTIAL_MS)
     setup.turn()
     assert setup.connections == 0
+
+
+def test_what_came_while_the_worker_was_stopped_is_read_before_the_peer_is_blamed(
+    make_setup: Callable[..., Setup],
+) -> None:
+    setup = make_setup()
+    _, tick_ms = clock()
+    topic = frame.Topic(0, "t").encode()
+    for _ in range(2):
+        setup.client.send(topic[:-1])
+        setup.turn()
+        setup.client.send(topic[-1:])
+        setup.listener.sweep(tick_ms + 2 * PARTIAL_MS)
+        assert setup.connections == 1
+        setup.turn()
+        setup.listener.sweep(tick_ms + 2 * PARTIAL_MS)
+        assert setup.connections == 1
+
+
+def test_a_byte_now_and_then_does_not_keep_an_unfinished_frame_alive(make_setup: Callable[..., Setup]) -> None:
+    setup = make_setup()
+    _, tick_ms = clock()
+    setup.client.send(frame.Topic(0, "t" * 100).encode()[:-50])
+    setup.turn()
+    setup.client.send(b"t")
+    setup.listener.sweep(tick_ms + 2 * PARTIAL_MS)
+    assert setup.connections == 1
+    setup.turn()
+    setup.client.send(b"t")
+    setup.listener.sweep(tick_ms + 2 * PARTIAL_MS + 1000)
+    setup.turn()
+    assert setup.connections == 0
+    assert setup.rejected(Rejected.STALLED) == 1
 
 
 @pytest.fixture
