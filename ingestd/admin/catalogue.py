@@ -198,7 +198,9 @@ GAUGES: Final = {
         "ingestd_producer_unreachable_brokers", "gauge", "brokers that cannot be reached or do not let us in", _WORKER
     ),
 }
-CONNECTIONS: Final = Metric("ingestd_producer_connection_count", "gauge", "brokers connected", _WORKER)
+CONNECTIONS: Final = Metric(
+    "ingestd_producer_connection_count", "gauge", "brokers connected that are not in trouble", _WORKER
+)
 
 ERRORS: Final = Metric(
     "ingestd_producer_batch_error_total",

@@ -366,6 +366,7 @@ class BatchProducer:
             return
         self._loop.call_later(HOUSEKEEPING_MS / 1000, self._housekeeping)
         self._brokers.look_for_silence()
+        self._brokers.look_for_ways()
         self.meter.figures.fold()
         tick_ms = self._clock.tick_ms()
         # A list: what is given up makes room, and that may be for the first batch of another partition.

@@ -10,6 +10,7 @@ import pytest
 
 from ingestd.figures import Gauge, Reading, Trouble, read
 from ingestd.producer.common import SystemClock
+from ingestd.producer.network import connection
 from ingestd.producer.network.broker import Broker
 from ingestd.producer.network.security import Security
 from tests.fakes.broker import API_VERSIONS, METADATA, PRODUCE, SILENCE, FakeCluster
@@ -142,6 +143,53 @@ def test_a_listener_that_wants_a_login_is_told_although_it_lets_connect() -> Non
         async with running(cluster) as rig:
             rig.send(b"a")
             await rig.until(lambda: any("at the first request" in found.reason for found in troubles(rig)))
+            (first,) = troubles(rig)
+            connections = cluster.brokers[1].connections
+            while cluster.brokers[1].connections < connections + 5:
+                (found,) = troubles(rig)
+                assert (found.reason, found.since_tick_ms) == (first.reason, first.since_tick_ms)
+                assert rig.producer.brokers_connected == 0
+                await asyncio.sleep(0.001)
+
+    run(scenario())
+
+
+def test_a_login_that_is_not_wanted_any_more_ends_the_trouble_with_the_first_answer() -> None:
+    async def scenario() -> None:
+        cluster = plain_sasl(SaslServer("PLAIN", users={"u": "p"}))
+        async with running(cluster) as rig:
+            rig.send(b"a")
+            await rig.until(lambda: troubles(rig))
+            cluster.brokers[1].sasl = None
+            await rig.idle()
+            assert troubles(rig) == ()
+            assert rig.producer.brokers_connected == 1
+
+    run(scenario())
+
+
+def test_without_answers_to_records_a_trouble_ends_where_the_broker_leaves_the_connection_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "SETTLED_MS", 100)
+
+    async def scenario() -> None:
+        cluster = FakeCluster(nodes=2, topics={"t": 1})
+        await cluster.start()
+        leader, other = cluster.brokers.values()
+        rig = Rig((f"127.0.0.1:{other.port}",), acks=0, enable_idempotence=False)
+        try:
+            await again(rig, b"a")
+            await leader.stop()
+            await rig.until(lambda: troubles(rig))  # else the record is gone with the connection
+            rig.send(b"b")
+            await rig.until(lambda: any("refused" in found.reason for found in troubles(rig)))
+            await leader.start()
+            await rig.until(lambda: not troubles(rig))
+            assert leader.requests[METADATA] == 0
+        finally:
+            await rig.close()
+            await cluster.stop()
 
     run(scenario())
 
@@ -229,10 +277,10 @@ def test_a_broker_that_came_back_and_was_asked_nothing_is_no_trouble() -> None:
             assert await attempt() == "Connection refused"
             await cluster.start()
             broker.port = cluster.brokers[1].port
-            assert await attempt() == ""
-            connection = broker.connection
+            assert await attempt() == "Connection refused", "it may end the connection at the first request"
+            made = broker.connection
             async with asyncio.timeout(5):
-                while broker.connection is connection is not None:  # noqa: ASYNC110 (it tells nobody)
+                while broker.connection is made is not None:  # noqa: ASYNC110 (it tells nobody)
                     await asyncio.sleep(0.01)
             assert broker.trouble is None
         finally:

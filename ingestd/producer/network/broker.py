@@ -105,9 +105,18 @@ class Broker:
         return self.phase is Phase.READY
 
     @property
+    def is_usable(self) -> bool:
+        """Ready, and nothing is known that speaks against its answering."""
+        return self.is_ready and self._away_since_ms is None
+
+    @property
     def trouble(self) -> Trouble | None:
-        """What keeps us from it, as far as is known; None: nothing, or nobody has tried."""
-        if self._away_since_ms is None or self.is_ready:
+        """What keeps us from it, as far as is known; None: nothing, or nobody has tried.
+
+        It ends with the first request that is answered, not with the connection: a broker that wants another kind of
+        login lets us connect, time after time, and ends it then.
+        """
+        if self._away_since_ms is None:
             return None
         return Trouble(self._away_since_ms, self._tried_ms, printable(self.address), printable(self.last_error))
 
@@ -222,7 +231,7 @@ class Broker:
         self._away_since_ms = None
 
     def recovered(self) -> None:
-        """The broker has answered a request."""
+        """The broker has answered a request, or else shows that it would (`Connection.settle`)."""
         self.forgive()
         if self._told:
             log.info("%s answers again after %s", self.address, counted(self.failures, "failure"))

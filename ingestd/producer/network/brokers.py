@@ -32,9 +32,9 @@ def split_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _ready(brokers: Iterable[Broker]) -> int:
+def _usable(brokers: Iterable[Broker]) -> int:
     # a copy: the library's callers ask from threads of their own
-    return sum(broker.is_ready for broker in list(brokers))
+    return sum(broker.is_usable for broker in list(brokers))
 
 
 class Brokers:
@@ -95,13 +95,13 @@ class Brokers:
 
     @property
     def connected(self) -> int:
-        """Brokers that metadata names and that can be written to now."""
-        return _ready(self.by_node.values())
+        """Brokers that metadata names and that can be written to now, as far as is known."""
+        return _usable(self.by_node.values())
 
     @property
     def reachable(self) -> int:
-        """As `connected`, or else the bootstrap servers with a connection: as long as nothing is written, they do."""
-        return self.connected or _ready(self._bootstrap.values())
+        """As `connected`, or else such bootstrap servers: as long as nothing is written, they do."""
+        return self.connected or _usable(self._bootstrap.values())
 
     @property
     def in_flight(self) -> int:
@@ -116,7 +116,7 @@ class Brokers:
 
     def troubles(self) -> list[Trouble]:
         """Brokers that we cannot get to, as far as is known. For once a second."""
-        if self.reachable:
+        if self._is_served:
             for seed in self._bootstrap.values():
                 seed.forgive()  # some way in was found: it is not tried again before it is needed
         nodes = self.by_node.values()
@@ -176,6 +176,16 @@ class Brokers:
             broker.silent_ms(tick_ms) >= SILENT_MS for broker in self._all()
         ):
             self.refresh()
+
+    def look_for_ways(self) -> None:
+        """Call it once a second. What stands against a broker ends where it has let us in meanwhile."""
+        tick_ms = self._clock.tick_ms()
+        for connection in self._connections():
+            connection.settle(tick_ms)
+
+    @property
+    def _is_served(self) -> bool:
+        return any(connection.served for connection in self._connections())
 
     async def _candidates(self) -> list[Broker]:
         """Whom to try in which order: brokers that metadata names, then the bootstrap servers if they may be asked."""

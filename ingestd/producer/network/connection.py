@@ -30,6 +30,8 @@ REAUTHENTICATE_SHARE: Final = (0.85, 0.95)
 REAUTHENTICATE_MS_MIN: Final = 1050
 """Brokers refuse a renewal within a second of the last one (KafkaChannel)."""
 CREDENTIALS_RETRY_MS: Final = 1000
+SETTLED_MS: Final = 5000
+"""A broker that wants something else of us ends the connection long before that."""
 _STAGES: Final = {
     State.NEW: "TCP connection",
     State.NEGOTIATING: "version negotiation",
@@ -96,8 +98,9 @@ class Connection(asyncio.Protocol):
         """In TLS's own way."""
         self._admitted = asyncio.Event()
         """Requests may be written: not while a login is being renewed. Set too when the connection is gone."""
-        self._served = False
-        """Some request has been answered, behind those that let us in."""
+        self.served = False
+        """Some request has been answered, behind those that let us in; or see `settle`."""
+        self._ready_ms = 0
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
@@ -160,9 +163,7 @@ class Connection(asyncio.Protocol):
     def _answered(self, request: "Pending[Any]", frame: bytes, at: int) -> None:
         self._last_ms = self.broker.clock.tick_ms()
         if request.api_key == produce.API_KEY:
-            self._served = True
-            if self.broker.failures:
-                self.broker.recovered()
+            self._serves()
             try:
                 self.broker.owner.produced(self, request, frame, at)
             except ProtocolError:
@@ -174,13 +175,16 @@ class Connection(asyncio.Protocol):
         elif request.api_key in (SASL_HANDSHAKE, SASL_AUTHENTICATE):
             self._go_on(self.session.sasl_answered(request, frame, at, self._last_ms))
         else:
-            self._served = True
+            self._serves()
             if not request.context.done():
                 request.context.set_result((request.version, frame, at))
-                if self.broker.failures:
-                    self.broker.recovered()
             # it took one of the places of max.in.flight.requests.per.connection
             self.broker.owner.writable(self.broker)
+
+    def _serves(self) -> None:
+        self.served = True
+        if self.broker.failures:
+            self.broker.recovered()
 
     def pause_writing(self) -> None:
         self.drained = False
@@ -231,6 +235,13 @@ class Connection(asyncio.Protocol):
         if not pending and self.drained:
             return None
         return max(pending[0].sent_tick_ms if pending else self._last_ms, self.throttled_until_ms)
+
+    def settle(self, tick_ms: int) -> None:
+        """Call it once a second. Where no answer will ever tell that the broker serves us (acks = 0, or nobody asks it
+        anything), that it has left the connection open for a while does."""
+        ready = self.session.state is State.READY and not self.closing
+        if ready and not self.served and self._owed_since_ms is None and tick_ms - self._ready_ms >= SETTLED_MS:
+            self._serves()
 
     def can_send(self, tick_ms: int) -> bool:
         """Whether a produce request may be built now."""
@@ -310,7 +321,7 @@ class Connection(asyncio.Protocol):
         """Whether the next one is likely to end like this one did: it was cut off before it was of any use, or for a
         fault. False: we were done with it, or a broker has ended one that had answered."""
         if self.fault is None or self._ended_by_peer:
-            return not self._served and (self._ended_by_peer or not self.closing)
+            return not self.served and (self._ended_by_peer or not self.closing)
         return True
 
     @property
@@ -318,7 +329,7 @@ class Connection(asyncio.Protocol):
         """What it is at, for people; "" where requests go to and fro."""
         if self._tls is not None and not self._tls.established:
             return "TLS handshake"
-        if self.session.state is State.READY and not self._served:
+        if self.session.state is State.READY and not self.served:
             return "first request"
         return _STAGES.get(self.session.state, "")
 
@@ -407,6 +418,7 @@ class Connection(asyncio.Protocol):
         by_name = min(version, produce.TOPIC_ID_SINCE - 1)
         self.encoder_by_name = produce.Encoder(by_name, client_id, settings.acks, settings.request_timeout_ms)
         if not self.ready.done():
+            self._ready_ms = self.broker.clock.tick_ms()
             self.ready.set_result(None)
 
     def _write(self, parts: Sequence[bytes | memoryview]) -> None:

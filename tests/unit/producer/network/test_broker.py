@@ -1,0 +1,87 @@
+"""When what keeps us from a broker begins, and when it ends. No bytes flow."""
+
+from typing import Any
+
+import pytest
+
+from ingestd.kafka import produce
+from ingestd.kafka.session import State
+from ingestd.producer.network.broker import Phase
+from ingestd.producer.network.connection import SETTLED_MS
+from tests.unit.producer.network.test_connection import World, world
+
+__all__ = ["world"]
+
+
+def connect(world: World) -> None:
+    """As far as the end of the set-up."""
+    broker = world.broker
+    broker.connection, broker.phase = world.connection, Phase.READY
+    world.connection.session.state = State.READY
+    world.connection.session.versions = {produce.API_KEY: 9}
+    world.connection._negotiated()
+
+
+def refuse(world: World) -> None:
+    world.broker._failed(OSError("refused"))
+
+
+def times(world: World) -> tuple[int, int] | None:
+    """(Since when, last tried) of the trouble; None: there is none."""
+    trouble = world.broker.trouble
+    return None if trouble is None else (trouble.since_tick_ms, trouble.tried_tick_ms)
+
+
+def test_a_trouble_ends_with_an_answer_and_not_with_a_connection(world: World) -> None:
+    broker = world.broker
+    world.tick_ms = 1000
+    refuse(world)
+    world.tick_ms = 3000
+    connect(world)
+    assert times(world) == (1000, 1000)
+    assert (broker.is_ready, broker.is_usable) == (True, False)
+    world.connection.connection_lost(None)
+    assert times(world) == (1000, 3000)
+    connect(world)
+    world.ask()
+    world.answer()
+    assert times(world) is None
+    assert broker.is_usable
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["waited for", "not waited for any more"])
+def test_any_answer_counts(world: World, late: bool) -> None:
+    refuse(world)
+    connect(world)
+    world.ask()
+    if late:
+        world.connection.session.pending[0].context.cancel()
+    world.answer()
+    assert times(world) is None
+
+
+def test_a_broker_that_is_asked_nothing_is_no_trouble_once_it_has_left_the_connection_open(world: World) -> None:
+    world.tick_ms = 100
+    refuse(world)
+    connect(world)
+    world.connection.settle(100 + SETTLED_MS - 1)
+    assert times(world)
+    world.connection.settle(100 + SETTLED_MS)
+    assert times(world) is None
+    assert (world.broker.failures, world.connection.failed) == (0, False)
+
+
+def test_one_that_owes_an_answer_is_a_trouble_for_as_long_as_it_owes_it(world: World) -> None:
+    refuse(world)
+    connect(world)
+    world.ask()
+    world.connection.settle(100 * SETTLED_MS)
+    assert times(world)
+
+
+def test_what_ends_before_it_is_ready_settles_nothing(world: World) -> None:
+    refuse(world)
+    state: Any = State.NEGOTIATING
+    world.connection.session.state = state
+    world.connection.settle(100 * SETTLED_MS)
+    assert times(world)
