@@ -252,6 +252,32 @@ def test_a_bootstrap_server_that_is_away_is_no_trouble_once_another_has_answered
     run(scenario())
 
 
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_a_login_that_is_mended_is_noticed_although_nothing_is_sent(
+    nodes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All connections end with the renewal of their logins; metadata is fresh, and no record waits."""
+    monkeypatch.setattr(connection, "SETTLED_MS", 100)
+
+    async def scenario() -> None:
+        sasl = SaslServer("PLAIN", users={"u": "p"}, lifetime_ms=1200)
+        topics = [f"t{node}" for node in range(1, nodes + 1)]
+        cluster = FakeCluster(nodes, topics=dict.fromkeys(topics, 1))
+        for node, (topic, broker) in enumerate(zip(topics, cluster.brokers.values(), strict=True), 1):
+            cluster.move(topic, 0, node)
+            broker.sasl = sasl
+        async with running(cluster, topics=tuple(topics), **login("PLAIN")) as rig:
+            for topic in topics:
+                rig.send(b"a", topic=topic)
+            await rig.idle()
+            sasl.users["u"] = "other"
+            await rig.until(lambda: len(troubles(rig)) == nodes and not rig.producer.brokers_connected)
+            sasl.users["u"] = "p"
+            await rig.until(lambda: not troubles(rig) and rig.producer.brokers_connected, 15)
+
+    run(scenario())
+
+
 class Nobody:
     """Owns connections that it does nothing with."""
 

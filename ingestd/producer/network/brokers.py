@@ -178,10 +178,19 @@ class Brokers:
             self.refresh()
 
     def look_for_ways(self) -> None:
-        """Call it once a second. What stands against a broker ends where it has let us in meanwhile."""
+        """Call it once a second. What stands against a broker ends where it has let us in meanwhile; else it is tried
+        again, with reconnect.backoff, although nothing waits for it: nobody would see that it is mended."""
         tick_ms = self._clock.tick_ms()
         for connection in self._connections():
             connection.settle(tick_ms)
+        if not self.troubles():
+            return
+        if not self._is_served:
+            self.refresh()  # a connection alone would not tell: some let us connect, and do not serve us
+            return
+        for broker in self.by_node.values():
+            if broker.trouble is not None:
+                broker.want()
 
     @property
     def _is_served(self) -> bool:
