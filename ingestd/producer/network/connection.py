@@ -86,6 +86,8 @@ class Connection(asyncio.Protocol):
         self.broker = broker
         self.session: Session[Any] = Session(client_id, software_version, mechanism)
         self._tls = tls
+        self._secret = mechanism.secret if mechanism is not None else ""
+        """What the last login sent."""
         self.encoder: produce.Encoder | None = None
         self.encoder_by_name: produce.Encoder | None = None
         """For requests with a topic whose id is not known: version 12 at most."""
@@ -392,14 +394,16 @@ class Connection(asyncio.Protocol):
         if mechanism is None or self.closing or self.session.state is not State.READY:
             return
         self._admitted.clear()
+        self._secret = mechanism.secret
         self._write([self.session.reauthenticate(mechanism, None, self.broker.clock.tick_ms())])
 
     # -- inside
 
     def _fail(self, error: Exception) -> None:
         """The peer, or we, cannot go on."""
-        if isinstance(error, AuthenticationError) and error.credentials and (blamed := self.broker.security.refused()):
-            error = AuthenticationError(f"{error}; {blamed}", credentials=True)
+        if isinstance(error, AuthenticationError) and error.credentials:
+            blamed = self.broker.security.refused(self._secret)
+            error = AuthenticationError(f"{error}; {blamed}", credentials=True) if blamed else error
         if self.fault is None:
             self.fault = error
             again = self.ready.done()

@@ -72,9 +72,10 @@ class Security:
             raise CredentialsError(f"sasl.login.password.file = {path} does not hold a password. {cure}")
         return text
 
-    def refused(self) -> str:
-        """A login was refused: a token is not used again. Returns what may be to blame, see `Tokens.forget`."""
-        return self._tokens.forget() if self._tokens is not None else ""
+    def refused(self, secret: str) -> str:
+        """A login that sent ``secret`` was refused: a token is not used again. Returns what may be to blame, see
+        `Tokens.forget`."""
+        return self._tokens.forget(secret) if self._tokens is not None else ""
 
     def close(self) -> None:
         if self._tokens is not None:

@@ -79,6 +79,8 @@ class Tokens:
         self._random = random
         self._backoff = Backoff(settings.sasl_login_retry_backoff_ms, settings.sasl_login_retry_backoff_max_ms, random)
         self._token: Token | None = None
+        self._refused: Token | None = None
+        """The last one that a broker has refused: others may refuse it, too, since several logins send the same."""
         self._asking: asyncio.Future[Token] | None = None
         self._failures = 0
         self._not_before_ms = 0
@@ -97,11 +99,13 @@ class Tokens:
             self._token = None
         return token.text.reveal()
 
-    def forget(self) -> str:
-        """A broker has refused the token: the next one who needs one asks anew. Returns what may be to blame, if
-        anything that is seen from here; else nothing."""
-        token, self._token = self._token, None
-        if token is None or not 0 < token.expires_ms <= self._clock.now_ms():
+    def forget(self, text: str) -> str:
+        """A broker has refused the token ``text``: who needs one asks anew, unless there is another by now.
+        Returns what may be to blame, if anything that is seen from here; else nothing."""
+        if self._token is not None and self._token.text.reveal() == text:
+            self._refused, self._token = self._token, None
+        token = self._refused
+        if token is None or token.text.reveal() != text or not 0 < token.expires_ms <= self._clock.now_ms():
             return ""
         ended = datetime.fromtimestamp(token.expires_ms / 1000, UTC).isoformat(timespec="seconds")
         return f"the token ended at {ended.replace('+00:00', 'Z')}"

@@ -10,7 +10,9 @@ import pytest
 
 from ingestd.config.library import read_library_settings
 from ingestd.kafka import produce
+from ingestd.kafka.errors import AuthenticationError
 from ingestd.kafka.messages import METADATA
+from ingestd.kafka.sasl import OAuthBearer
 from ingestd.producer.network.broker import Broker, Phase
 from ingestd.producer.network.connection import Connection
 from ingestd.producer.network.patience import LAST_LOOK_MS
@@ -143,6 +145,14 @@ def test_a_renewal_without_credentials_ends_with_its_connection(world: World) ->
     world.connection.connection_lost(None)
     steps(world.connection._login_again())
     assert len(world.timers) == 1
+
+
+def test_what_a_refused_login_is_blamed_for_is_judged_by_what_it_sent(world: World) -> None:
+    world.security.refused = "the end of {}".format
+    world.broker.owner.refused = lambda *_, **__: None  # type: ignore[method-assign]
+    connection = Connection(world.broker, "c", "1", None, OAuthBearer("the-token"))
+    connection._fail(AuthenticationError("no", credentials=True))
+    assert str(connection.fault) == "no; the end of the-token"
 
 
 def test_a_broker_that_is_being_connected_to_is_silent_where_something_waits_for_it(world: World) -> None:

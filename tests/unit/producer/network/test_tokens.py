@@ -188,12 +188,29 @@ def test_a_refused_token_that_had_ended_is_to_blame(expires_ms: int, blamed: str
     async def refuse() -> list[str]:
         loop = asyncio.get_running_loop()
         kept = Tokens(Security(), lambda _: Token(Secret("t"), NOW - 20, expires_ms), loop, SystemClock(), Random(0))
-        await kept.get()
-        found = [kept.forget(), kept.forget()]
+        sent = [await kept.get(), await kept.get()]
+        found = [kept.forget(text) for text in sent]
         kept.close()
         return found
 
-    assert asyncio.run(refuse()) == [blamed, ""]
+    assert asyncio.run(refuse()) == [blamed, blamed], "each login is told, however many sent it"
+
+
+def test_a_token_that_was_not_sent_is_not_to_blame_and_is_kept() -> None:
+    async def refuse() -> tuple[str, str]:
+        loop, texts = asyncio.get_running_loop(), iter(["old", "new"])
+        kept = Tokens(
+            Security(), lambda _: Token(Secret(next(texts)), NOW - 20, 1 << 50), loop, SystemClock(), Random(0)
+        )
+        old = await kept.get()
+        kept.forget(old)
+        new = await kept.get()
+        assert kept.forget(old) == ""
+        found = new, await kept.get()
+        kept.close()
+        return found
+
+    assert asyncio.run(refuse()) == ("new", "new")
 
 
 def test_a_token_that_comes_behind_the_end_is_not_renewed() -> None:
