@@ -242,6 +242,9 @@ class FakeBroker:
         self.delay_s = 0.0
         """Pause before every answer; ``delay_s_of`` says it for single apis."""
         self.delay_s_of: dict[int, float] = {}
+        self.answering = asyncio.Event()
+        """While it is not set, answers wait for it."""
+        self.answering.set()
         self.hints = True
         """NOT_LEADER answers name the new leader."""
         self.cut_requests: list[tuple[int, int, bool]] = []
@@ -310,6 +313,7 @@ class FakeBroker:
                     continue
                 if delay_s := self.delay_s_of.get(int.from_bytes(head[4:]), self.delay_s):
                     await asyncio.sleep(delay_s)
+                await self.answering.wait()
                 if answer:
                     writer.write(answer)
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

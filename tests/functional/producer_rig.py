@@ -19,7 +19,7 @@ from ingestd.hotpath.arena import Arena
 from ingestd.hotpath.intake import Intake
 from ingestd.hotpath.listener_spec import ListenerSpec
 from ingestd.producer.batch_producer import BatchProducer
-from ingestd.producer.common import Clock
+from ingestd.producer.common import Clock, SystemClock
 from ingestd.producer.compression import decompress
 from tests.fakes.broker import FakeCluster
 from tests.fakes.partition_log import PartitionLog
@@ -47,6 +47,34 @@ def settings(bootstrap: tuple[str, ...], **changes: Any) -> model.Producer:
 
 def clock() -> tuple[int, int]:
     return time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
+
+
+class Skipping(SystemClock):
+    """A producer's clock that a test puts forward: what is to happen after a time happens no sooner, however slow the
+    host is, and need not be waited for."""
+
+    def __init__(self) -> None:
+        self.skipped_ms = 0
+
+    def tick_ms(self) -> int:
+        return super().tick_ms() + self.skipped_ms
+
+
+class Standing(SystemClock):
+    """A producer's clock that stands still from ``stand`` on: time passes only as ``stood_ms`` says."""
+
+    def __init__(self) -> None:
+        self.stood_ms: int | None = None
+
+    def stand(self) -> None:
+        self.stood_ms = super().tick_ms()
+
+    def tick_ms(self) -> int:
+        return super().tick_ms() if self.stood_ms is None else self.stood_ms
+
+
+PATIENCE_S = 30.0
+"""For what comes at once where all is well; a busy host needs longer, and what hangs does not come at all."""
 
 
 class Events:
@@ -162,12 +190,12 @@ class Rig:
         self.intake.seal_due(clock()[1])
         self.producer.sealed(self.arena, self.arena.take_sealed())
 
-    async def until(self, condition: Callable[[], object], seconds: float = 5) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 (any condition)
                 await asyncio.sleep(0.002)
 
-    async def idle(self, seconds: float = 5) -> None:
+    async def idle(self, seconds: float = PATIENCE_S) -> None:
         await self.until(lambda: self.producer.idle, seconds)
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import struct
+import time
 from collections.abc import Coroutine
 from random import Random
 from typing import Any
@@ -19,7 +20,7 @@ from ingestd.producer.network import brokers as brokers_module
 from ingestd.producer.network.broker import Phase
 from ingestd.producer.network.connection import Connection
 from tests.fakes.broker import API_VERSIONS, CLOSE, METADATA, PRODUCE, SILENCE, FakeCluster
-from tests.functional.producer_rig import Rig, lines_of, running
+from tests.functional.producer_rig import Rig, Standing, lines_of, running
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -156,8 +157,10 @@ def test_a_peer_that_is_no_broker_costs_little_and_the_next_bootstrap_server_is_
         async with FakeCluster(topics={"t": 1}) as cluster:
             rig = Rig((f"127.0.0.1:{port}",))
             rig.send(b"a")
+            began = time.monotonic()
             await asyncio.sleep(0.5)
-            assert 2 < visits < 60
+            await rig.until(lambda: visits > 2)
+            assert visits < 60 * (time.monotonic() - began) / 0.5
             await rig.close()
             rig = Rig((f"127.0.0.1:{port}", *cluster.bootstrap))
             rig.send(b"a")
@@ -321,7 +324,7 @@ def test_a_leader_that_falls_silent_is_left_for_its_successor_long_before_the_re
             cluster.move("t", 0, 2)
             if fenced:
                 del cluster.brokers[1]
-            await rig.idle(3)
+            await rig.idle()
             assert lines_of(cluster.log("t")) == [b"%d" % number for number in range(9)]
             assert rig.arena.ledger()["possible_duplicates"] == 0
             cluster.brokers[1] = old
@@ -348,11 +351,11 @@ def test_a_leader_that_no_connection_can_be_made_to_is_left_for_its_successor(mo
             rig.send(b"1")
             await rig.until(lambda: rig.producer._brokers.by_node[1].phase is Phase.CONNECTING)
             await asyncio.sleep(0.2)
-            asked = other.requests[METADATA]
+            asked, began = other.requests[METADATA], time.monotonic()
             cluster.move("t", 0, 2)
-            await rig.idle(3)
+            await rig.idle()
             assert lines_of(cluster.log("t")) == [b"0", b"1"]
-            assert other.requests[METADATA] <= asked + 3
+            assert other.requests[METADATA] <= asked + 3 + (time.monotonic() - began) / 0.3
 
     run(scenario())
 
@@ -397,7 +400,7 @@ def test_without_answers_what_counts_as_delivered_is_still_sent_at_the_end() -> 
             cluster.brokers[1].delay_s = 0.02
             for _ in range(60):
                 rig.send(b"x" * 100_000)
-            assert await rig.producer.close(5000)
+            assert await rig.producer.close(30_000)
             assert rig.arena.ledger()["delivered"] == 61
             rig.arena.close()
             await rig.until(lambda: len(lines_of(cluster.log("t"))) == 61)
@@ -425,13 +428,33 @@ def test_a_stop_that_does_not_wait_leaves_no_view_behind_without_answers() -> No
 
 def test_without_answers_a_connection_in_use_is_not_idle() -> None:
     async def scenario() -> None:
+        clock = Standing()
         cluster = FakeCluster(topics={"t": 1})
-        changes = {"connections_max_idle_ms": 150, "request_timeout_ms": 50, **NO_ANSWERS}
-        async with running(cluster, **changes) as rig:
-            for number in range(30):
+        # what is idle is looked at after every request timeout at the latest; time stands still, so none passes
+        changes = {"connections_max_idle_ms": 150, "request_timeout_ms": 20, **NO_ANSWERS}
+        async with running(cluster, producer_clock=clock, **changes) as rig:
+            clock.stand()
+            rig.send(b"0")
+            await rig.until(lambda: lines_of(cluster.log("t")))
+            connection = rig.producer._brokers.by_node[1].connection
+            assert connection is not None
+
+            async def pass_by(passed_ms: int) -> None:
+                """So much time, and a look at it."""
+                assert clock.stood_ms is not None
+                clock.stood_ms += passed_ms
+                timer = connection._timer
+                await rig.until(lambda: connection._timer is not timer)
+
+            for number in range(1, 8):
+                await pass_by(100)
                 rig.send(b"%d" % number)
-                await asyncio.sleep(0.02)
-            assert cluster.brokers[1].connections == 2
-            await rig.until(lambda: len(lines_of(cluster.log("t"))) == 30)
+                await rig.until(lambda number=number: len(lines_of(cluster.log("t"))) == number + 1)  # type: ignore[misc]
+            assert not connection.closing
+            assert rig.producer._brokers.by_node[1].connection is connection
+            await pass_by(100)
+            assert not connection.closing
+            await pass_by(100)
+            assert connection.closing, "once it is idle"
 
     run(scenario())

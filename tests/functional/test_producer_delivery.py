@@ -10,7 +10,7 @@ from ingestd.figures import Count
 from ingestd.metrics import Failed
 from ingestd.producer.compression import CODECS
 from tests.fakes.broker import API_VERSIONS, CLOSE, INIT_PRODUCER_ID, METADATA, PRODUCE, SILENCE, FakeCluster, error
-from tests.functional.producer_rig import lines_of, running
+from tests.functional.producer_rig import Skipping, lines_of, running
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -327,11 +327,15 @@ def test_a_recreated_topic_takes_what_waits() -> None:
 
 def test_a_delivery_timeout_fails_only_what_was_never_sent() -> None:
     async def scenario() -> None:
+        clock = Skipping()
         cluster = FakeCluster(topics={"t": 1})
-        async with running(cluster, delivery_timeout_ms=300, request_timeout_ms=60_000) as rig:
+        changes = {"delivery_timeout_ms": 10_000, "request_timeout_ms": 60_000}
+        async with running(cluster, producer_clock=clock, **changes) as rig:
             cluster.brokers[1].control(PRODUCE, lambda _: SILENCE)
             for line in lines(3):
                 rig.send(line)
+            await rig.until(lambda: cluster.brokers[1].requests[PRODUCE] == 1)
+            clock.skipped_ms = 10_000
             await rig.until(lambda: len(rig.events.failed) == 2)
             assert rig.events.failed == [(Failed.DELIVERY_TIMEOUT, 0, False)] * 2
             cluster.brokers[1].cut()

@@ -14,7 +14,7 @@ from ingestd.kafka.errors import ERRORS, Action
 from ingestd.metrics import Failed
 from ingestd.producer.common import SystemClock
 from tests.fakes.broker import CLOSE, PRODUCE, SILENCE, FakeCluster, error
-from tests.functional.producer_rig import Rig, lines_of, running
+from tests.functional.producer_rig import Rig, Skipping, lines_of, running
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -82,12 +82,15 @@ def test_with_several_requests_in_flight_and_no_idempotence_a_retry_breaks_the_o
 
 def test_a_timeout_tells_what_the_broker_said_last() -> None:
     async def scenario() -> None:
+        clock = Skipping()
         cluster = FakeCluster(topics={"t": 1})
-        async with running(cluster, delivery_timeout_ms=300) as rig:
+        async with running(cluster, delivery_timeout_ms=2000, producer_clock=clock) as rig:
             cluster.brokers[1].control(PRODUCE, error(19), times=100_000)
             # the first is sent and waits for ever; the second is never sent
             rig.send(b"a")
+            await rig.until(lambda: cluster.brokers[1].requests[PRODUCE] >= 2)
             rig.send(b"b")
+            clock.skipped_ms = 2000
             await rig.until(lambda: rig.events.failed)
             assert rig.events.failed == [(Failed.DELIVERY_TIMEOUT, 19, False)]
             assert "last error NOT_ENOUGH_REPLICAS" in rig.events.texts[0]
@@ -100,13 +103,16 @@ def test_a_timeout_tells_what_the_broker_said_last() -> None:
 
 def test_a_timeout_tells_that_the_broker_could_not_be_reached() -> None:
     async def scenario() -> None:
+        clock = Skipping()
         cluster = FakeCluster(topics={"t": 1})
-        async with running(cluster, delivery_timeout_ms=300) as rig:
+        async with running(cluster, delivery_timeout_ms=2000, producer_clock=clock) as rig:
             rig.send(b"a")
             await rig.idle()
             await cluster.brokers[1].stop()
             await rig.until(lambda: not rig.producer.brokers_connected)
             rig.send(b"b")
+            await rig.until(lambda: rig.producer._brokers.by_node[1].failures)
+            clock.skipped_ms = 2000
             await rig.until(lambda: rig.events.failed)
             assert rig.events.failed == [(Failed.DELIVERY_TIMEOUT, 13, False)]
             assert f"NETWORK_EXCEPTION: 127.0.0.1:{cluster.brokers[1].port}: " in rig.events.texts[0]
@@ -117,12 +123,15 @@ def test_a_timeout_tells_that_the_broker_could_not_be_reached() -> None:
 def test_where_attempted_batches_expire_they_may_have_been_written_and_leave_no_gap() -> None:
     async def scenario() -> None:
         cluster = FakeCluster(topics={"t": 1})
-        changes: dict[str, Any] = {"delivery_timeout_ms": 300, "request_timeout_ms": 2500}
-        async with running(cluster, expires_attempted=True, **changes) as rig:
+        clock = Skipping()
+        changes: dict[str, Any] = {"delivery_timeout_ms": 2000, "request_timeout_ms": 60_000}
+        async with running(cluster, expires_attempted=True, producer_clock=clock, **changes) as rig:
             rig.send(b"a")
             await rig.idle()
             cluster.brokers[1].control(PRODUCE, lambda request: (request.handle(), SILENCE)[1])
             rig.send(b"b")
+            await rig.until(lambda: cluster.brokers[1].requests[PRODUCE] == 2)
+            clock.skipped_ms = 2000
             await rig.until(lambda: rig.events.failed)
             assert rig.events.failed == [(Failed.MAY_HAVE_BEEN_WRITTEN, 0, True)]
             assert "it may have been written" in rig.events.texts[0]
@@ -296,16 +305,10 @@ def test_a_wall_clock_that_is_set_neither_expires_nor_repeats_anything() -> None
 def test_batches_that_fail_at_once_leave_the_event_loop_time_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """An arena of them takes seconds, since dead letters are written record by record."""
 
-    class Skipping(SystemClock):
-        skipped_ms = 0
-
-        def tick_ms(self) -> int:
-            return super().tick_ms() + self.skipped_ms
-
     async def scenario() -> None:
         clock = Skipping()
         cluster = FakeCluster(topics={"t": 1})
-        async with running(cluster, delivery_timeout_ms=300, producer_clock=clock) as rig:
+        async with running(cluster, delivery_timeout_ms=2000, producer_clock=clock) as rig:
             rig.send(b"a")
             await rig.idle()
             await cluster.brokers[1].stop()
@@ -317,6 +320,7 @@ def test_batches_that_fail_at_once_leave_the_event_loop_time_for_others(monkeypa
                 clock.skipped_ms += 15
 
             monkeypatch.setattr(rig.producer.dead_letters, "write", write)
+            clock.skipped_ms = 2000
             seen = [0]
             while seen[-1] < 40:
                 assert not rig.producer.idle
@@ -338,7 +342,8 @@ def test_a_batch_that_expires_may_make_room_for_the_first_of_another_partition(
         faults: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
         cluster = FakeCluster(topics={"t": 1, "u": 1})
-        async with running(cluster, topics=("t", "u"), delivery_timeout_ms=300) as rig:
+        clock = Skipping()
+        async with running(cluster, topics=("t", "u"), delivery_timeout_ms=2000, producer_clock=clock) as rig:
             rig.send(b"a")
             await rig.idle()
             await cluster.brokers[1].stop()
@@ -352,6 +357,7 @@ def test_a_batch_that_expires_may_make_room_for_the_first_of_another_partition(
                     rig.send(waiting.pop(), topic="u")
 
             monkeypatch.setattr(rig.events, "on_freed", on_freed)
+            clock.skipped_ms = 2000
             await rig.until(lambda: rig.events.failed)
             await rig.until(lambda: not waiting)
             await asyncio.sleep(0)

@@ -22,7 +22,7 @@ from tests.fakes.broker import (
     FakeCluster,
     error,
 )
-from tests.functional.producer_rig import Rig, lines_of, running
+from tests.functional.producer_rig import Rig, Skipping, lines_of, running
 
 THROTTLE_MS = 300
 
@@ -170,10 +170,12 @@ def test_a_batch_grows_while_those_before_it_cannot_be_sent(busy: bool) -> None:
         async with running(cluster, grow=True, max_in_flight_requests_per_connection=1) as rig:
             rig.put(b"first")
             await rig.idle()
-            broker.delay_s = 0.1 if busy else 0
+            if busy:
+                broker.answering.clear()
             for number in range(40):
                 rig.put(b"%d" % number)
                 await rig.idle() if not busy else await asyncio.sleep(0.001)
+            broker.answering.set()
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"first", *(b"%d" % number for number in range(40))]
             batches = len(cluster.log("t").batches) - 1
@@ -186,13 +188,17 @@ def test_what_grew_is_sent_when_those_before_it_were_given_up(monkeypatch: pytes
     monkeypatch.setattr(batch_producer, "HOUSEKEEPING_MS", 50)
 
     async def scenario() -> None:
+        clock = Skipping()
         cluster = FakeCluster(topics={"t": 1})
         broker = cluster.brokers[1]
-        async with running(cluster, grow=True, request_timeout_ms=60_000, delivery_timeout_ms=200) as rig:
+        changes = {"request_timeout_ms": 60_000, "delivery_timeout_ms": 10_000}
+        async with running(cluster, grow=True, producer_clock=clock, **changes) as rig:
             broker.control(PRODUCE, lambda _: SILENCE)
             for number in range(6):
                 rig.put(b"%d" % number)
             assert rig.arena.buffered() == 6
+            await rig.until(lambda: broker.requests[PRODUCE] == 1)
+            clock.skipped_ms = 10_000
             await rig.until(lambda: rig.events.failed)
             broker.cut()
             await rig.idle()
