@@ -5,7 +5,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -53,11 +53,19 @@ def daemon_at(folder: Path, bootstrap: str, *, workers: int = 1, **more: Any) ->
         daemon.close()
 
 
-def assert_doubling_to_400_ms(gaps_s: list[float]) -> None:
-    """From 100 ms on, each 20 % more or less, and a busy host adds to them. Unbounded, the fourth would be 640 ms."""
-    found = gaps_s[:4]
-    for gap_s, low_s, high_s in zip(found, [0.08, 0.16, 0.32, 0.32], [0.32, 0.5, 0.64, 0.64], strict=True):
-        assert low_s <= gap_s < high_s, found
+TRIES = 3
+"""A busy host adds to what takes time, so that an upper bound is kept by one of several tries, a lower one by all."""
+
+
+def assert_doubling_to_400_ms(measure: Callable[[], Coroutine[Any, Any, list[float]]]) -> None:
+    """From 100 ms on, each 20 % more or less. Unbounded, the fourth would be 640 ms."""
+    tried = []
+    for _ in range(TRIES):
+        tried.append(uvloop.run(measure())[:4])
+        assert all(gap_s >= low_s for gap_s, low_s in zip(tried[-1], [0.08, 0.16, 0.32, 0.32], strict=True)), tried
+        if all(gap_s < high_s for gap_s, high_s in zip(tried[-1], [0.32, 0.5, 0.64, 0.64], strict=True)):
+            return
+    raise AssertionError(tried)
 
 
 # -- what the brokers see
@@ -66,7 +74,7 @@ def assert_doubling_to_400_ms(gaps_s: list[float]) -> None:
 @pytest.mark.parametrize("given", ["gateway-7", ""])
 def test_client_id_and_the_worker_are_in_every_request(tmp_path: Path, given: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(10)
+        server.settimeout(30)
         producer = {"client.id": given} if given else {}
         with daemon_at(tmp_path, f"127.0.0.1:{server.getsockname()[1]}", workers=2, producer=producer):
             seen: set[str] = set()
@@ -82,7 +90,7 @@ def test_client_id_and_the_worker_are_in_every_request(tmp_path: Path, given: st
 
 
 def test_linger_ms_is_how_long_a_record_waits_for_others(tmp_path: Path) -> None:
-    took_s = {}
+    took_s: dict[str, list[float]] = {"t": [], "u": []}
     topics: dict[str, dict[str, Setting]] = {
         name: {"partitions": 1, "linger.ms": ms} for name, ms in LINGERS_MS.items()
     }
@@ -91,13 +99,14 @@ def test_linger_ms_is_how_long_a_record_waits_for_others(tmp_path: Path) -> None
         daemon_at(tmp_path, cluster.bootstrap, topics=topics) as daemon,
         Producer(daemon.address("unix-stream:{sockets}/app")) as producer,
     ):
-        for topic in topics:
-            producer.send(ProducerRecord(topic, b"first")).result(10)
-            began = time.monotonic()
-            producer.send(ProducerRecord(topic, b"second")).result(10)
-            took_s[topic] = time.monotonic() - began
-    assert took_s["t"] < 0.5
-    assert 0.55 <= took_s["u"] <= 2.0
+        for topic, seconds_max in (("t", 0.5), ("u", 2.0)):
+            producer.send(ProducerRecord(topic, b"first")).result(30)
+            while len(took_s[topic]) < TRIES and not any(each < seconds_max for each in took_s[topic]):
+                began = time.monotonic()
+                producer.send(ProducerRecord(topic, b"another")).result(30)
+                took_s[topic].append(time.monotonic() - began)
+    assert min(took_s["t"]) < 0.5
+    assert 0.55 <= min(took_s["u"]) < 2.0
 
 
 def test_batch_size_bounds_batches_that_have_time_to_fill(tmp_path: Path) -> None:
@@ -110,7 +119,7 @@ def test_batch_size_bounds_batches_that_have_time_to_fill(tmp_path: Path) -> Non
             for number in range(2_000):
                 for topic in topics:
                     sender.send(ProducerRecord(topic, b"%090d" % number))
-            sender.flush(10)
+            sender.flush(30)
         found = cluster.call(
             lambda: {name: [len(batch.payload) for batch in cluster.cluster.log(name).batches] for name in sizes}
         )
@@ -134,7 +143,7 @@ def test_retries_is_how_often_a_batch_is_sent_again() -> None:
 
 
 def test_the_setup_timeout_doubles_up_to_its_maximum() -> None:
-    async def scenario() -> None:
+    async def scenario() -> list[float]:
         cluster = FakeCluster(topics={"t": 1})
         cluster.brokers[1].control(API_VERSIONS, lambda _: SILENCE, times=5)
         limits = {"socket_connection_setup_timeout_ms": 100, "socket_connection_setup_timeout_max_ms": 400}
@@ -142,10 +151,9 @@ def test_the_setup_timeout_doubles_up_to_its_maximum() -> None:
             rig.send(b"a")
             await rig.idle()
             times = [at for at, api in cluster.brokers[1].arrivals if api == API_VERSIONS]
-        found = [later - earlier for earlier, later in pairwise(times)]
-        assert_doubling_to_400_ms(found)
+        return [later - earlier for earlier, later in pairwise(times)]
 
-    run(scenario())
+    assert_doubling_to_400_ms(scenario)
 
 
 # -- what the token endpoint sees
@@ -168,7 +176,7 @@ def test_the_token_endpoint_is_told_who_asks_and_for_what() -> None:
 
 
 def test_a_token_endpoint_that_fails_is_asked_again_by_the_formula() -> None:
-    async def scenario() -> None:
+    async def scenario() -> list[float]:
         with Endpoint() as endpoint:
             endpoint.answers = [(503, {})]
             pauses = {"sasl_login_retry_backoff_ms": 100, "sasl_login_retry_backoff_max_ms": 400}
@@ -176,10 +184,9 @@ def test_a_token_endpoint_that_fails_is_asked_again_by_the_formula() -> None:
             async with running(plain_sasl(SaslServer("OAUTHBEARER")), reconnect_backoff_max_ms=10, **changes) as rig:
                 rig.send(b"a")
                 await rig.until(lambda: len(endpoint.times) >= 5)
-            found = [later - earlier for earlier, later in pairwise(endpoint.times)]
-            assert_doubling_to_400_ms(found)
+            return [later - earlier for earlier, later in pairwise(endpoint.times)]
 
-    run(scenario())
+    assert_doubling_to_400_ms(scenario)
 
 
 def test_a_token_endpoint_that_cannot_be_reached_is_given_up_in_time(caplog: pytest.LogCaptureFixture) -> None:
@@ -188,7 +195,7 @@ def test_a_token_endpoint_that_cannot_be_reached_is_given_up_in_time(caplog: pyt
             changes = bearer(f"http://{host}:{port}/", sasl_login_connect_timeout_ms=200)
             async with running(plain_sasl(SaslServer("OAUTHBEARER")), **changes) as rig:
                 rig.send(b"a")
-                await rig.until(lambda: "token endpoint" in caplog.text, 3)
+                await rig.until(lambda: "token endpoint" in caplog.text, 8)  # by default after 10
         assert "timed out" in caplog.text
 
     run(scenario())
@@ -201,7 +208,7 @@ def test_a_token_endpoint_that_is_silent_is_given_up_in_time(caplog: pytest.LogC
             changes = bearer(url, sasl_login_read_timeout_ms=200)
             async with running(plain_sasl(SaslServer("OAUTHBEARER")), **changes) as rig:
                 rig.send(b"a")
-                await rig.until(lambda: "token endpoint" in caplog.text, 3)
+                await rig.until(lambda: "token endpoint" in caplog.text, 8)  # by default after 10
         assert "timed out" in caplog.text
 
     run(scenario())
@@ -218,8 +225,8 @@ def test_pressure_high_is_the_level_at_which_senders_wait(tmp_path: Path, high: 
         with Producer(daemon.address("unix-stream:{sockets}/app"), answer="accepted") as sender:
             futures = [sender.send(ProducerRecord("t", bytes(50_000))) for _ in range(80)]
             for future in futures:
-                future.result(10)
-        deadline = time.monotonic() + 5
+                future.result(30)
+        deadline = time.monotonic() + 30
         while (found := daemon.status()["workers"][0])["pressure"] != pressure.name.lower():
             assert time.monotonic() < deadline, found
             time.sleep(0.05)
@@ -229,11 +236,11 @@ def test_pressure_high_is_the_level_at_which_senders_wait(tmp_path: Path, high: 
 def test_stop_timeout_ms_is_how_long_a_stop_waits_for_kafka(tmp_path: Path) -> None:
     with daemon_at(tmp_path, "127.0.0.1:9", settings={"stop.timeout.ms": 1000}) as daemon:
         with Producer(daemon.address("unix-stream:{sockets}/app"), answer="accepted") as sender:
-            sender.send(ProducerRecord("t", b"kept")).result(10)
+            sender.send(ProducerRecord("t", b"kept")).result(30)
         began = time.monotonic()
         assert daemon.stop() == 0
         took_s = time.monotonic() - began
-    assert 1.0 <= took_s < 6.0, "the default is half a minute"
+    assert 1.0 <= took_s < 20.0, "the default is half a minute"
 
 
 # -- the table
