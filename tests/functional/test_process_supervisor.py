@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import psutil
 import pytest
 
 from ingestd.supervisor.processes import PidfdChild
-from tests.functional.process_rig import Rig
+from tests.functional.process_rig import SECONDS_MAX, Rig
 
 
 @pytest.fixture
@@ -40,10 +39,9 @@ def test_a_killed_worker_is_replaced_at_once(make_rig: Callable[..., Rig]) -> No
     rig = make_rig(workers=2)
     rig.start()
     first, other = rig.wait_ready(0), rig.wait_ready(1)
-    began = time.monotonic()
     os.kill(first, signal.SIGKILL)
     rig.wait_for(lambda: rig.row()[0] not in (0, first) and rig.row()[1] == "READY", "the successor")
-    assert time.monotonic() - began < 2
+    assert re.findall(r"next start in (\d+) ms", rig.text) == ["0"]
     pid, _, restarts, status = rig.row()
     assert (restarts, status) == (1, -signal.SIGKILL)
     assert rig.row(1)[0] == other
@@ -96,10 +94,11 @@ def test_a_silent_worker_is_aborted_killed_and_replaced(make_rig: Callable[..., 
     rig = make_rig(SILENT_MS=1000, ABORT_MS=300)
     rig.order("silent", "serve")
     rig.start()
-    silent = rig.wait_ready()
-    rig.wait_for(lambda: rig.row()[2] == 1 and rig.row()[1] == "READY", "the successor")
-    assert gone(silent)
+    # On a busy host the successor may be late with its heartbeat, too.
+    rig.wait_for(lambda: rig.scored and rig.row()[2] >= 1 and rig.row()[1] == "READY", "the successor")
     log = rig.text
+    (silent,) = re.findall(r"worker 0 started \(pid (\d+)\)", log)[:1]
+    assert gone(int(silent))
     assert 0 < log.index("SIGABRT") < log.index("SIGKILL") < log.rindex("worker 0 started")
 
 
@@ -230,7 +229,7 @@ def systemd(tmp_path: Path) -> Iterator[socket.socket]:
     """The socket that systemd would read."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "notify"))
-        listening.settimeout(10)
+        listening.settimeout(SECONDS_MAX)
         yield listening
 
 
@@ -297,10 +296,8 @@ def test_the_watchdog_hears_soon_what_it_had_no_room_for(make_rig: Callable[...,
 
 
 def test_the_memory_of_a_worker_is_looked_at_once_it_is_ready(make_rig: Callable[..., Rig]) -> None:
-    """At its start it has imported nothing yet, and the next look would be seconds away."""
-    rig = make_rig()
+    """At its start it has imported nothing yet, and the next look would be long away."""
+    rig = make_rig(MEMORY_SAMPLES=10_000)
     rig.start()
     pid = rig.wait_ready()
-    began = time.monotonic()
     rig.wait_for(lambda: rig.resident_bytes() > 0.7 * psutil.Process(pid).memory_info().rss, "its memory")
-    assert time.monotonic() - began < 3.5
