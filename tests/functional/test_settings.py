@@ -5,7 +5,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.documents import ROOT
 from tests.fakes.broker import API_VERSIONS, PRODUCE, SILENCE, FakeCluster, error
 from tests.fakes.sasl import SaslServer
 from tests.fakes.threaded import scripted
-from tests.functional.producer_rig import running
+from tests.functional.producer_rig import TRIES, assert_gaps, running
 from tests.functional.security_kit import CANARY, Endpoint, bearer, plain_sasl
 from tests.functional.test_producer_bootstrap import swallowing
 from tests.kafka.daemon import Daemon, Setting
@@ -53,19 +53,8 @@ def daemon_at(folder: Path, bootstrap: str, *, workers: int = 1, **more: Any) ->
         daemon.close()
 
 
-TRIES = 3
-"""A busy host adds to what takes time, so that an upper bound is kept by one of several tries, a lower one by all."""
-
-
-def assert_doubling_to_400_ms(measure: Callable[[], Coroutine[Any, Any, list[float]]]) -> None:
-    """From 100 ms on, each 20 % more or less. Unbounded, the fourth would be 640 ms."""
-    tried = []
-    for _ in range(TRIES):
-        tried.append(uvloop.run(measure())[:4])
-        assert all(gap_s >= low_s for gap_s, low_s in zip(tried[-1], [0.08, 0.16, 0.32, 0.32], strict=True)), tried
-        if all(gap_s < high_s for gap_s, high_s in zip(tried[-1], [0.32, 0.5, 0.64, 0.64], strict=True)):
-            return
-    raise AssertionError(tried)
+DOUBLING_TO_400_MS = [(0.08, 0.32), (0.16, 0.5), (0.32, 0.64), (0.32, 0.5)]
+"""From 100 ms on, each 20 % more or less. Unbounded, the fourth would be 640 ms."""
 
 
 # -- what the brokers see
@@ -153,7 +142,7 @@ def test_the_setup_timeout_doubles_up_to_its_maximum() -> None:
             times = [at for at, api in cluster.brokers[1].arrivals if api == API_VERSIONS]
         return [later - earlier for earlier, later in pairwise(times)]
 
-    assert_doubling_to_400_ms(scenario)
+    assert_gaps(scenario, DOUBLING_TO_400_MS)
 
 
 # -- what the token endpoint sees
@@ -186,7 +175,7 @@ def test_a_token_endpoint_that_fails_is_asked_again_by_the_formula() -> None:
                 await rig.until(lambda: len(endpoint.times) >= 5)
             return [later - earlier for earlier, later in pairwise(endpoint.times)]
 
-    assert_doubling_to_400_ms(scenario)
+    assert_gaps(scenario, DOUBLING_TO_400_MS)
 
 
 def test_a_token_endpoint_that_cannot_be_reached_is_given_up_in_time(caplog: pytest.LogCaptureFixture) -> None:
