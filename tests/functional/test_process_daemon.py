@@ -90,7 +90,7 @@ class Peer:
 
     def __init__(self, path: str, *hello: bytes) -> None:
         self.socket = connect(path)
-        self.socket.settimeout(10)
+        self.socket.settimeout(30)
         self._reader = frame.FrameReader()
         self._frames: list[tuple[int, bytes]] = []
         for each in hello:
@@ -155,7 +155,7 @@ def test_a_session_waits_in_the_backlog_while_its_worker_is_replaced(make_daemon
     began = time.monotonic()
     again = Peer(grant.path, hello(session_id=grant.session_id))
     assert again.grant().resumed == frame.SESSION_RESUMED
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert daemon.restarts()[worker] == 1
 
 
@@ -241,7 +241,7 @@ def test_a_second_sigterm_ends_the_wait_for_kafka(make_daemon: MakeDaemon, *, st
     daemon.wait_for(lambda: "hurrying" in daemon.report(), 5, "the hurry")
     for pid in pids:
         os.kill(pid, signal.SIGCONT)
-    assert daemon.wait_end(10) == 0
+    assert daemon.wait_end() == 0
     assert daemon.report().count("what stays in the arena: 1 record") == 1
 
 
@@ -267,15 +267,14 @@ def test_a_line_without_an_end_waits_for_its_topic_and_is_refused(make_daemon: M
     daemon.start()
     pids = daemon.worker_pids()
     half_closed, gone = (connect(f"{daemon.sockets}/lines") for _ in range(2))
+    began = time.monotonic()
     for lines in (half_closed, gone):
         lines.sendall(b"hello")
     half_closed.shutdown(socket.SHUT_WR)
     gone.close()
-    half_closed.settimeout(0.2)
-    with pytest.raises(TimeoutError):
-        half_closed.recv(1)
-    half_closed.settimeout(5)
+    half_closed.settimeout(30)
     assert half_closed.recv(1) == b"", "closed once its record was refused"
+    assert time.monotonic() - began > 0.4, "which is after max.block.ms"
     daemon.wait_for(lambda: daemon.ledger()["rejected"] == {"topic_unknown": 2}, 5, "both refused")
     assert daemon.ledger()["balanced"]
     assert daemon.worker_pids() == pids
@@ -320,13 +319,14 @@ def test_datagrams_wait_at_the_start_for_kafkas_first_answer(make_daemon: MakeDa
         daemon.start()
         send_datagrams(f"{daemon.sockets}/log", b"one", b"two", b"three")
         time.sleep(0.3)
-        assert daemon.ledger()["received"] == 0
+        # a busy host may take seconds to start the command, and so long they do not wait
+        assert daemon.look()["ledger"]["received"] == 0
         if stopped:
             os.kill(daemon.supervisor_pid, signal.SIGTERM)
             time.sleep(0.3)
         cluster.resume()
         if stopped:
-            assert daemon.wait_end(10) == 0
+            assert daemon.wait_end() == 0
         else:
             daemon.wait_settled(3)
             assert daemon.ledger()["rejected"] == {}
@@ -365,12 +365,17 @@ def test_a_full_arena_holds_senders_up_and_costs_nothing(make_daemon: MakeDaemon
     daemon.start()
     lines = connect(f"{daemon.sockets}/lines")
     lines.settimeout(1)
-    with pytest.raises(TimeoutError):
-        while True:
-            lines.sendall(b"x" * 999 + b"\n")
-    before = daemon.cpu_seconds()
-    time.sleep(2)
-    assert daemon.cpu_seconds() - before < 0.04 + 0.02
+
+    def full() -> bool:
+        """Nothing is taken for a second, and not because the worker gets no turn."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                lines.sendall(b"x" * 999 + b"\n")
+        level: float = daemon.look()["workers"][0]["arena"]["level"]
+        return level > 0.95
+
+    daemon.wait_for(full, 30, "a full arena")
+    assert daemon.cost_of_waiting(2, 0.06) < 0.06
     books = daemon.ledger()
     assert books["balanced"]
     assert books["rejected"] == {}
@@ -423,6 +428,7 @@ def test_connections_beyond_the_limit_are_turned_away(make_daemon: MakeDaemon) -
     for peer in peers:
         peer.settimeout(0.2)
     daemon.wait_for(lambda: daemon.status()["workers"][0]["connections"] == 10, 10, "ten connections")
+    daemon.wait_for(lambda: daemon.status()["workers"][0]["listener_errors"] == 20, 10, "the others turned away")
     ended = 0
     for peer in peers:
         with contextlib.suppress(TimeoutError):
@@ -444,9 +450,7 @@ def test_a_worker_without_descriptors_turns_away_and_recovers(make_daemon: MakeD
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (used + 5, 1024))
     peers = [connect(f"{daemon.sockets}/lines") for _ in range(40)]
     daemon.wait_for(lambda: daemon.status()["workers"][0]["listener_errors"] >= 30, 10, "connections turned away")
-    before = daemon.cpu_seconds()
-    time.sleep(1)
-    assert daemon.cpu_seconds() - before < 0.2
+    assert daemon.cost_of_waiting(1, 0.2) < 0.2
     for peer in peers:
         peer.close()
     daemon.wait_for(lambda: daemon.status()["workers"][0]["connections"] == 0, 10, "none")

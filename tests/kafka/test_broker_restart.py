@@ -18,6 +18,9 @@ from tests.kafka.reader import judge, read_until
 from tests.kafka.test_end_to_end import line_listener
 
 ENDLESS = 1 << 40
+BATCH_BYTES = 4096
+REQUEST_BYTES_MAX = 2 * BATCH_BYTES + 1000
+"""A batch of each partition, and what stands around them."""
 
 
 def restart_under_load(
@@ -36,7 +39,7 @@ def restart_under_load(
         daemon = make_daemon(
             f"127.0.0.1:{proxy.port}",
             [line_listener(topic)],
-            producer={"linger.ms": 2, "batch.size": 4096, "request.timeout.ms": 5000},
+            producer={"linger.ms": 2, "batch.size": BATCH_BYTES, "request.timeout.ms": 5000},
         )
         daemon.start()
         senders = {
@@ -48,6 +51,12 @@ def restart_under_load(
         for kill in kills:
             time.sleep(choose.uniform(0.7, 1.2))
             proxy.withhold_answers()
+            before = proxy.forwarded_bytes["requests"]
+            daemon.wait_for(
+                lambda before=before: proxy.forwarded_bytes["requests"] > before + REQUEST_BYTES_MAX,  # type: ignore[misc]
+                20,
+                "several requests in doubt",
+            )
             time.sleep(0.25)
             # No late answer slips out between the cut and the end of the broker.
             proxy.refuse()

@@ -36,7 +36,7 @@ def outage(
     began = time.monotonic()
     for sender in senders.values():
         sender.rate = 0.0
-    daemon.wait_for(lambda: _waiting(senders.values()), 60, "every sender waiting for a full arena")
+    daemon.wait_for(lambda: _waiting(senders.values()) and _full(daemon), 60, "every sender waiting for a full arena")
     before, before_s = daemon.cpu_seconds(), time.monotonic()
     time.sleep(max(5.0, seconds - (before_s - began)))
     share = (daemon.cpu_seconds() - before) / (time.monotonic() - before_s)
@@ -57,6 +57,13 @@ def _waiting(senders: Collection[LineSender]) -> bool:
     before = [len(sender.sent) for sender in senders]
     time.sleep(0.5)
     return before == [len(sender.sent) for sender in senders]
+
+
+def _full(daemon: Daemon) -> bool:
+    """Whether that is for want of room: every worker that has senders is full. A worker without a turn reads nothing,
+    too."""
+    workers = daemon.look()["workers"]
+    return all(worker["arena"]["level"] > 0.9 for worker in workers if worker["connections"])
 
 
 def test_senders_wait_and_everything_arrives(
