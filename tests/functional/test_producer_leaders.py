@@ -109,10 +109,10 @@ def test_nothing_goes_to_a_new_leader_before_the_old_one_has_let_go_of_what_came
                 rig.send(b"%d" % number)
             lane = rig.producer._accumulator.lanes["t", 0]
             await rig.until(lambda: lane.flying == 5)
-            cluster.move("t", 0, 2)
-            await rig.until(lambda: lane.route is not None and lane.route.node == 2)
             flying_at_arrival: list[int] = []
             new.control(PRODUCE, lambda _: flying_at_arrival.append(lane.flying), times=50)
+            cluster.move("t", 0, 2)
+            await rig.until(lambda: lane.route is not None and lane.route.node == 2)
             await rig.idle()
             assert lines_of(cluster.log("t")) == [b"%d" % number for number in range(9)]
             assert flying_at_arrival[0] == 1, "the first at the new leader flies alone: nothing is out at the old one"
