@@ -14,7 +14,7 @@ from ingestd.metrics import Balance, Counted, balance, reasons_counted
 from ingestd.scoreboard import Reader, Row, Word
 from ingestd.supervisor import lock, processes, slot, supervisor
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 45.0
 """For what comes at once where all is well; a busy host needs longer, and what hangs does not come at all."""
 
 

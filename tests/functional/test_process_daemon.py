@@ -349,7 +349,7 @@ def test_a_fast_topic_does_not_linger_with_a_slow_one(make_daemon: MakeDaemon) -
     slow: dict[str, Setting] = {**NOWHERE, "name": "slow", "listen": "unix-stream:{sockets}/slow"}
     with scripted(t=2, nowhere=1) as cluster:
         daemon = make_daemon(
-            LINES, slow, workers=1, topics={"nowhere": {"linger.ms": 20_000}}, bootstrap=cluster.bootstrap
+            LINES, slow, workers=1, topics={"nowhere": {"linger.ms": 80_000}}, bootstrap=cluster.bootstrap
         )
         daemon.start()
         connect(f"{daemon.sockets}/slow").sendall(b"x\n")

@@ -240,7 +240,7 @@ class Daemon:
             self.kill_all()
             raise DaemonError(f"the daemon did not end within {seconds} s of SIGTERM") from None
 
-    def wait_end(self, seconds: float = HANG_SECONDS_MIN) -> int:
+    def wait_end(self, seconds: float = 45.0) -> int:
         """Waits until the daemon ends by itself; returns the exit status."""
         assert self._process is not None
         return self._process.wait(seconds)
