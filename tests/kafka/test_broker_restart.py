@@ -21,6 +21,10 @@ ENDLESS = 1 << 40
 BATCH_BYTES = 4096
 REQUEST_BYTES_MAX = 2 * BATCH_BYTES + 1000
 """A batch of each partition, and what stands around them."""
+FLOW_BYTES = 100_000
+"""So much goes to the broker once records flow again; it takes a fraction of a second."""
+IN_DOUBT_SECONDS_MAX = 3.0
+"""For several requests to go out without an answer; below request.timeout.ms."""
 
 
 def restart_under_load(
@@ -49,14 +53,15 @@ def restart_under_load(
         for sender in senders.values():
             sender.start()
         for kill in kills:
+            begun = proxy.forwarded_bytes["requests"]
             time.sleep(choose.uniform(0.7, 1.2))
-            proxy.withhold_answers()
-            before = proxy.forwarded_bytes["requests"]
             daemon.wait_for(
-                lambda before=before: proxy.forwarded_bytes["requests"] > before + REQUEST_BYTES_MAX,  # type: ignore[misc]
-                20,
-                "several requests in doubt",
-            )
+                lambda begun=begun: proxy.forwarded_bytes["requests"] > begun + FLOW_BYTES, 20, "records flow"
+            )  # type: ignore[misc]
+            proxy.withhold_answers()
+            before, until_s = proxy.forwarded_bytes["requests"], time.monotonic() + IN_DOUBT_SECONDS_MAX
+            while proxy.forwarded_bytes["requests"] < before + REQUEST_BYTES_MAX and time.monotonic() < until_s:
+                time.sleep(0.02)
             time.sleep(0.25)
             # No late answer slips out between the cut and the end of the broker.
             proxy.refuse()
