@@ -7,6 +7,7 @@ doubt then gets OUT_OF_ORDER_SEQUENCE_NUMBER for four of them, and Java's writes
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -55,9 +56,7 @@ def restart_under_load(
         for kill in kills:
             begun = proxy.forwarded_bytes["requests"]
             time.sleep(choose.uniform(0.7, 1.2))
-            daemon.wait_for(
-                lambda begun=begun: proxy.forwarded_bytes["requests"] > begun + FLOW_BYTES, 20, "records flow"
-            )  # type: ignore[misc]
+            daemon.wait_for(partial(_sent_more_than, proxy, begun + FLOW_BYTES), 20, "records flow")
             proxy.withhold_answers()
             before, until_s = proxy.forwarded_bytes["requests"], time.monotonic() + IN_DOUBT_SECONDS_MAX
             while proxy.forwarded_bytes["requests"] < before + REQUEST_BYTES_MAX and time.monotonic() < until_s:
@@ -77,6 +76,10 @@ def restart_under_load(
         verdict = judge(sent, read_until(cluster.direct, topic, total, 1))
         assert verdict.clean, verdict
         assert daemon.stop() == 0
+
+
+def _sent_more_than(proxy: FaultProxy, count: int) -> bool:
+    return proxy.forwarded_bytes["requests"] > count
 
 
 def test_nothing_is_lost_doubled_or_reordered(
