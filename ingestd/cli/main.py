@@ -28,7 +28,7 @@ COMMANDS: Final = {
     "dead-letter": "list, show or replay what finally failed",
 }
 _EPILOGUE: Final = """exit status: 0 done, 1 failed while running, 2 wrong command line, 65 data loss suspected,
-70 fault of ingestd itself, 75 cannot start now, or the daemon is not there or has not answered in time,
+70 fault of ingestd itself, 75 cannot start now, or the daemon is not there, has gone or has not answered in time,
 78 bad configuration"""
 
 logger = logging.getLogger(__name__)

@@ -6,12 +6,13 @@ datagram a line (which is what raw listeners take, too).
 """
 
 import argparse
+import errno
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import BinaryIO, Final
 
@@ -26,6 +27,8 @@ from ingestd.log import printable
 
 CHUNK_BYTES: Final = 256 << 10
 ERRORS_SHOWN_MAX: Final = 20
+INTERRUPTED_CLOSE_S: Final = 2.0
+"""For what is under way when somebody presses Ctrl-C."""
 STDIN: Final = "-"
 
 
@@ -64,7 +67,9 @@ def _rate(text: str) -> float:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """0: every line was sent and answered as asked for; 1: some were not; 75: there is no daemon at the address."""
+    """0: every line was sent and answered as asked for; 1: some were not; 75: there is no daemon at the address, or it
+    has gone, or has not answered in time.
+    """
     _check(arguments)
     if arguments.format == "lines" and arguments.to.kind == "unix-stream":
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
@@ -90,12 +95,20 @@ def _check(arguments: argparse.Namespace) -> None:
         raise OperatorError("cannot read stdin: it is closed")
     for name in arguments.files:
         # Before anything is sent: a misspelt second file must not leave the first one shipped.
-        if name != STDIN and not os.access(name, os.R_OK):
-            reason = "Permission denied" if os.path.lexists(name) else "No such file or directory"
+        if name != STDIN and (reason := _unreadable(name)):
             raise OperatorError(f"cannot read {printable(name)}: {reason}")
     if not chosen and arguments.to.kind != "unix-stream":
         # Nothing is answered there: a listener of another format takes frames for records, and nobody hears of it.
         print("ingestd send: note: sends frames; a listener of raw or lines takes --format lines", file=sys.stderr)
+
+
+def _unreadable(name: str) -> str:
+    """Why the file cannot be read; "" where it can, as far as is seen without opening it."""
+    try:
+        os.stat(name)  # noqa: PTH116 (a name of the command line)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if os.access(name, os.R_OK) else os.strerror(errno.EACCES)
 
 
 class Pace:
@@ -145,19 +158,22 @@ class Tally:
     def __init__(self, *, tell_offsets: bool) -> None:
         self.sent = 0
         self.failed = 0
-        self.unanswered = 0
-        """Sent, and what became of them is not known."""
+        self.begun = 0
+        """Handed over to the client."""
+        self.answered = 0
+        """Of those."""
         self.cut_short = False
         self.unheard: Exception | None = None
         """Why offsets cannot be told any more."""
         self._tell_offsets = tell_offsets
+        self._unknown_error: Exception | None = None
 
     def done(self, metadata: RecordMetadata | None, error: KafkaException | None) -> None:
-        if isinstance(error, OutcomeUnknownException):
-            if not self.unanswered:
-                print(f"ingestd send: {error_text(error)}", file=sys.stderr)
-            self.unanswered += 1
-        elif error is not None:
+        if isinstance(error, OutcomeUnknownException) and not error.reason:
+            self._unknown_error = self._unknown_error or error
+            return
+        self.answered += 1
+        if error is not None:
             self.refused(error)
         elif metadata is not None:
             self.sent += 1
@@ -178,12 +194,19 @@ class Tally:
             print(f"ingestd send: {text}", file=sys.stderr)
 
     @property
+    def unknown(self) -> int:
+        """Records of which nobody has said what became of them. Right once the client is closed."""
+        return self.begun - self.answered
+
+    @property
     def well(self) -> bool:
-        return not (self.failed or self.unanswered or self.cut_short)
+        return not (self.failed or self.unknown or self.cut_short)
 
     def tell(self) -> None:
         """Says the sum."""
-        unknown = f", {self.unanswered} without an answer: they may arrive yet" if self.unanswered else ""
+        if self._unknown_error is not None:
+            print(f"ingestd send: {error_text(self._unknown_error)}", file=sys.stderr)
+        unknown = f", {self.unknown} without an answer: they may be in Kafka, or arrive yet" if self.unknown else ""
         print(f"ingestd send: {self.sent} sent, {self.failed} failed{unknown}", file=sys.stderr)
 
 
@@ -206,11 +229,16 @@ def _send_frames(arguments: argparse.Namespace, pace: Pace, tally: Tally) -> Non
     key = None if arguments.key is None else os.fsencode(arguments.key)
     try:
         with Producer(arguments.to, answer=ack, client_id="ingestd-send") as producer:
-            for line in _lines(arguments.files):
-                if tally.unheard is not None:
-                    break
-                _send_line(producer, arguments.topic, key, line, tally)
-                pace.sent()
+            try:
+                for line in _lines(arguments.files):
+                    if tally.unheard is not None:
+                        break
+                    _send_line(producer, arguments.topic, key, line, tally)
+                    pace.sent()
+            except KeyboardInterrupt:
+                with suppress(KafkaException):
+                    producer.close(INTERRUPTED_CLOSE_S)
+                raise
     except TimeoutException as error:
         raise HostError(f"{arguments.to}: {error}") from None
     except KafkaException as error:
@@ -223,11 +251,13 @@ def _send_line(producer: Producer, topic: str, key: bytes | None, line: bytes | 
     if line is None:
         tally.refused(f"a line is larger than {LINE_BYTES_MAX} bytes")
         return
+    tally.begun += 1
     try:
         producer.send(ProducerRecord(topic, line, key), callback=tally.done)
-    except TimeoutException:
-        raise
     except KafkaException as error:
+        tally.begun -= 1
+        if isinstance(error, TimeoutException):
+            raise
         tally.refused(error)
 
 

@@ -188,7 +188,7 @@ class Connection:
         """The peer is gone, or the stream can no longer be understood."""
         self._ended = True
         talk = self.conversation
-        unread = flags & path.BROKEN or self._stream.held_bytes
+        unread = flags & path.BROKEN or (self._stream.held_bytes and not self._draining)
         self.spoke_otherwise = talk is not None and not talk.begun and bool(unread)
         # What a drain ends may be the middle of a line.
         self._ended_by_us = self._draining

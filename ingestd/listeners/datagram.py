@@ -152,7 +152,7 @@ class DatagramSocket:
     def close(self) -> None:
         """Stops reading; the socket belongs to the supervisor."""
         if self._draining and not self._started:
-            # Its topics have not become known in time. What is queued is refused for that, and counted.
+            # Its topics have not become known in time. What a turn reads is refused for that, and counted.
             self._readable()
         self._listen(wanted=False)
         self.drained = True

@@ -9,6 +9,9 @@ from ingestd.live.view import Finding, Reached, View, Weight
 from ingestd.log import counted, printable
 
 _LINE_CHARACTERS_MAX = 2000
+_NAMES_MAX = 5
+"""In a line: topics have names of up to 249 characters."""
+_SEVERAL = ("topic", "broker")
 _RIGHTS = ((WRITE, "write"), (DESCRIBE, "describe"), (READ, "read"))
 
 
@@ -30,15 +33,18 @@ def report(config: Config, view: View, findings: Sequence[Finding]) -> str:
 
 def _together(findings: Sequence[Finding]) -> list[Finding]:
     """What holds for several topics, or several brokers, is one finding about all of them."""
-    subjects: dict[tuple[Weight, str, str, str], list[str]] = {}
+    found: dict[tuple[Weight, str, str, str], list[str]] = {}
     for weight, subject, what, cure in findings:
         kind, _, name = subject.partition(" ")
-        subjects.setdefault((weight, kind, what, cure), []).append(name)
-    found = []
-    for (weight, kind, what, cure), names in subjects.items():
-        several = "s" if len(names) > 1 else ""
-        found.append(Finding(weight, f"{kind}{several} {', '.join(names)}".rstrip(), what, cure))
-    return found
+        alike = (weight, kind if kind in _SEVERAL else subject, what, cure)
+        names = found.setdefault(alike, [])
+        if kind in _SEVERAL:
+            names.append(name)
+    return [
+        Finding(weight, f"{kind}{'s' if len(some) > 1 else ''} {', '.join(some)}" if some else kind, what, cure)
+        for (weight, kind, what, cure), names in found.items()
+        for some in ([names[at : at + _NAMES_MAX] for at in range(0, len(names), _NAMES_MAX)] or [[]])
+    ]
 
 
 def _text(lines: Iterable[str]) -> str:

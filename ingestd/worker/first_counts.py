@@ -39,6 +39,7 @@ class FirstCounts:
         self._loop = loop
         self._known: set[int] = set()
         self._unread: list[_Unread] = []
+        self._told: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def await_counts(self, listener: str, topics: Mapping[int, str], begin: Callable[[], None]) -> None:
@@ -74,7 +75,9 @@ class FirstCounts:
             self._timer = self._loop.call_later(STEP_SECONDS, self._step)
 
     def _begin(self, unread: _Unread) -> None:
-        if unread.missing:
+        if unread.missing and unread.listener not in self._told:
+            # Once for all its sockets.
+            self._told.add(unread.listener)
             logger.warning(
                 "listener %s: the partition count of %s is not known yet; datagrams for it are refused as topic_unknown"
                 " until the cluster shows it, or [topics.NAME] partitions says it",

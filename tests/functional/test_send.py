@@ -147,6 +147,28 @@ def test_who_is_interrupted_says_what_was_sent(tmp_path: Path) -> None:
         assert sender.stderr.read() == b"ingestd send: 2 sent, 0 failed\n"
 
 
+def test_who_is_interrupted_hears_of_what_is_not_answered(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ingestd", "send", "--topic", "t", "--ack", "delivered", "--to"]
+    with FakeDaemon(tmp_path) as daemon:
+        daemon.delivering = False
+        with subprocess.Popen([*command, daemon.address], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as sender:
+            assert sender.stdin is not None
+            assert sender.stderr is not None
+            try:
+                sender.stdin.write(b"a\nb\n")
+                sender.stdin.close()
+                deadline = time.monotonic() + 30
+                while len(daemon.values()) < 2 and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                time.sleep(0.2)
+                sender.send_signal(signal.SIGINT)
+                assert sender.wait(60) == -signal.SIGINT
+            finally:
+                sender.kill()
+            said = sender.stderr.read()
+    assert b"0 sent, 0 failed, 2 without an answer" in said
+
+
 def test_without_stdout_and_stdin_no_fault_of_ours_is_told(tmp_path: Path) -> None:
     words = f"{sys.executable} -m ingestd send --to unix-datagram:{tmp_path}/d --format lines"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:

@@ -152,6 +152,7 @@ def test_a_closed_stdin_is_told_before_anything_is_sent(monkeypatch: pytest.Monk
 
 def test_the_tally_counts_tells_offsets_and_shows_some_failures(capsys: pytest.CaptureFixture[str]) -> None:
     tally = send.Tally(tell_offsets=True)
+    tally.begun = 101
     tally.done(RecordMetadata("t", 3, 17, 0, -1, 1), None)
     for number in range(100):
         tally.done(None, RecordTooLargeException(f"record {number} is\ntoo large"))
@@ -187,13 +188,16 @@ def test_nothing_failed_is_success(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_has_no_answer_has_not_failed(capsys: pytest.CaptureFixture[str]) -> None:
     tally = send.Tally(tell_offsets=False)
+    tally.begun = 5
     for _ in range(3):
         tally.done(None, OutcomeUnknownException("outcome not known"))
+    tally.done(None, OutcomeUnknownException("given up", reason="delivery_timeout"))
     tally.tell()
     assert not tally.well
     assert capsys.readouterr().err.splitlines() == [
+        "ingestd send: given up (delivery.timeout.ms passed before it was ever sent)",
         "ingestd send: outcome not known",
-        "ingestd send: 0 sent, 0 failed, 3 without an answer: they may arrive yet",
+        "ingestd send: 0 sent, 1 failed, 4 without an answer: they may be in Kafka, or arrive yet",
     ]
 
 

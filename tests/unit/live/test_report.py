@@ -44,6 +44,20 @@ def test_what_holds_for_several_is_said_once() -> None:
     ]
 
 
+def test_many_names_are_several_lines_and_settings_have_no_plural() -> None:
+    names = [f"{number}" * 200 for number in range(7)]
+    findings = [Finding(Weight.FAILS, f"topic {name}", "not there", "Create it") for name in names]
+    findings += [Finding(Weight.NOTE, f"bootstrap.servers {name}", "no connection", "Mend it") for name in "ab"]
+    lines = report(CONFIG, View([Reached("a:1")], "c"), findings).splitlines()[2:]
+    assert [line.endswith(": not there. Create it") for line in lines] == [True, True, False, False, False]
+    assert [name in lines[0] for name in names] == [True] * 5 + [False] * 2
+    assert lines[2:] == [
+        "note: bootstrap.servers a: no connection. Mend it",
+        "note: bootstrap.servers b: no connection. Mend it",
+        "2 findings that will cost records, 2 to think about",
+    ]
+
+
 def test_nobody_reached() -> None:
     assert report(CONFIG, View([Reached("a:1", "refused")]), []).splitlines() == [
         "bootstrap.servers a:1: refused",
