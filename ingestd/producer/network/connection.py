@@ -101,7 +101,9 @@ class Connection(asyncio.Protocol):
         self._admitted = asyncio.Event()
         """Requests may be written: not while a login is being renewed. Set too when the connection is gone."""
         self.served = False
-        """Some request has been answered, behind those that let us in; or see `settle`."""
+        """Some request has been answered, behind those that let us in."""
+        self._left_open = False
+        """For a while, without an answer: see `settle`."""
         self._ready_ms = 0
         self._renewal: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -185,6 +187,9 @@ class Connection(asyncio.Protocol):
 
     def _serves(self) -> None:
         self.served = True
+        self._absolve()
+
+    def _absolve(self) -> None:
         if self.broker.failures:
             self.broker.recovered()
 
@@ -201,6 +206,8 @@ class Connection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         stage = self.stage
+        # an end at the first request: that the line was left open before says nothing about the next one
+        self._left_open = self._left_open and not self.session.pending
         requests = self.session.close()
         self._admitted.set()
         fault = self.fault or exc or ConnectionLostError("closed by the broker")
@@ -242,8 +249,14 @@ class Connection(asyncio.Protocol):
         """Call it once a second. Where no answer will ever tell that the broker serves us (acks = 0, or nobody asks it
         anything), that it has left the connection open for a while does."""
         ready = self.session.state is State.READY and not self.closing
-        if ready and not self.served and self._owed_since_ms is None and tick_ms - self._ready_ms >= SETTLED_MS:
-            self._serves()
+        if not ready or self.served or self._left_open or tick_ms - self._ready_ms < SETTLED_MS:
+            return
+        owed_since_ms = self._owed_since_ms
+        # on a busy line something waits for the kernel in every look, and goes out behind it
+        stuck = owed_since_ms is not None and tick_ms - owed_since_ms >= SETTLED_MS
+        if not self.session.pending and not stuck:
+            self._left_open = True
+            self._absolve()
 
     def can_send(self, tick_ms: int) -> bool:
         """Whether a produce request may be built now."""
@@ -323,7 +336,8 @@ class Connection(asyncio.Protocol):
         """Whether the next one is likely to end like this one did: it was cut off before it was of any use, or for a
         fault. False: we were done with it, or a broker has ended one that had answered."""
         if self.fault is None or self._ended_by_peer:
-            return not self.served and (self._ended_by_peer or not self.closing)
+            useless = not self.served and not self._left_open
+            return useless and (self._ended_by_peer or not self.closing)
         return True
 
     @property
@@ -331,7 +345,7 @@ class Connection(asyncio.Protocol):
         """What it is at, for people; "" where requests go to and fro."""
         if self._tls is not None and not self._tls.established:
             return "TLS handshake"
-        if self.session.state is State.READY and not self.served:
+        if self.session.state is State.READY and not self.served and (self.session.pending or not self._left_open):
             return "first request"
         return _STAGES.get(self.session.state, "")
 

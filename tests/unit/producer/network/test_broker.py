@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from ingestd.kafka import produce
@@ -69,6 +70,39 @@ def test_a_broker_that_is_asked_nothing_is_no_trouble_once_it_has_left_the_conne
     world.connection.settle(100 + SETTLED_MS)
     assert times(world) is None
     assert (world.broker.failures, world.connection.failed) == (0, False)
+
+
+@pytest.mark.parametrize("stuck_ms", [SETTLED_MS - 1, SETTLED_MS], ids=["busy", "stuck"])
+def test_without_answers_a_line_that_is_busy_in_every_look_is_no_trouble_where_bytes_move(
+    world: World, stuck_ms: int
+) -> None:
+    refuse(world)
+    connect(world)
+    world.connection.pause_writing()
+    world.connection._last_ms = 3 * SETTLED_MS
+    world.connection.settle(3 * SETTLED_MS + stuck_ms)
+    assert (times(world) is None) == (stuck_ms < SETTLED_MS)
+
+
+def test_a_first_request_that_is_refused_late_is_a_trouble_and_has_a_cure(world: World) -> None:
+    connect(world)
+    world.connection.settle(SETTLED_MS)
+    world.ask()
+    assert world.connection.stage == "first request"
+    world.connection.connection_lost(None)
+    assert times(world)
+    assert "security.protocol" in world.broker.last_error
+
+
+@pytest.mark.parametrize("acks", [0, 1])
+def test_a_connection_that_was_left_open_and_ends_where_nothing_is_owed_is_no_trouble(world: World, acks: int) -> None:
+    """Idle for too long or, without answers, at any time."""
+    connect(world)
+    world.broker.settings = msgspec.structs.replace(world.broker.settings, acks=acks)
+    world.connection.settle(SETTLED_MS)
+    world.connection.connection_lost(None)
+    assert times(world) is None
+    assert world.broker.last_error == "closed by the broker"
 
 
 def test_one_that_owes_an_answer_is_a_trouble_for_as_long_as_it_owes_it(world: World) -> None:
