@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from ingestd.config.model import Producer
 from ingestd.figures import Trouble
-from ingestd.kafka.sasl import Mechanism
 from ingestd.kafka.session import State
 from ingestd.kafka.tls import TlsStream
 from ingestd.log import counted, printable
@@ -128,9 +127,14 @@ class Broker:
         waited_for = self.phase is Phase.CONNECTING and self.ready_lanes
         return tick_ms - self._connecting_since_ms if waited_for else 0
 
+    @property
+    def is_left_alone(self) -> bool:
+        """Neither connected nor on the way."""
+        return self._task is None and self.connection is None
+
     def want(self) -> None:
         """Connect, if not connected or on the way; the owner is told when it is ready."""
-        if self._task is None and self.connection is None and not self._closed:
+        if self.is_left_alone and not self._closed:
             self._task = self.loop.create_task(self._connect())
             self._task.add_done_callback(self._ended)
 
@@ -174,7 +178,8 @@ class Broker:
     async def _reach(self) -> Connection:
         """A connection that is ready for requests: to the first address of the host that answers.
 
-        Every address has the whole limit to itself: one that swallows packets must not use up that of the next.
+        Every address has the whole limit to itself: one that swallows packets must not use up that of the next. So have
+        TCP, and what follows it.
         """
         limit_s = self._setup_timeout.delay_ms(self._setup_failures + 1) / 1000
         async with time_limit(limit_s):
@@ -183,10 +188,8 @@ class Broker:
         for address in found:
             connection: Connection | None = None
             try:
-                # certificates and tokens have time limits of their own
-                tls, mechanism = await self._tls(), await self.security.mechanism()
+                connection = await self._open(address, limit_s)
                 async with time_limit(limit_s):
-                    connection = await self._open(address, tls, mechanism)
                     await connection.ready
                     return connection
             except (OSError, TimeoutError, ConnectionLostError) as error:
@@ -252,16 +255,21 @@ class Broker:
         waiter, self._waiter = self._waiter, asyncio.Event()
         waiter.set()
 
-    async def _open(self, address: Address, tls: TlsStream | None, mechanism: Mechanism | None) -> Connection:
+    async def _open(self, address: Address, limit_s: float) -> Connection:
+        """A connection over TCP; certificates and tokens have time limits of their own."""
+        tls = await self._tls()
         sock = socket.socket(address.family, address.kind, address.protocol)
-
-        def make() -> Connection:
-            return Connection(self, self._client_id, self._software_version, tls, mechanism)
-
         try:
             sock.setblocking(False)
             prepare(sock, self.settings)
-            await self.loop.sock_connect(sock, address.address)
+            async with time_limit(limit_s):
+                await self.loop.sock_connect(sock, address.address)
+            # not before somebody is there: a token that nobody knows the end of is asked for at each login
+            mechanism = await self.security.mechanism()
+
+            def make() -> Connection:
+                return Connection(self, self._client_id, self._software_version, tls, mechanism)
+
             _, connection = await self.loop.create_connection(make, sock=sock)
         except BaseException:
             with suppress(OSError):  # a transport that was made has closed the descriptor already

@@ -117,12 +117,21 @@ class Brokers:
     def troubles(self) -> list[Trouble]:
         """Brokers that we cannot get to, as far as is known. For once a second."""
         if self._is_served:
-            for seed in self._bootstrap.values():
-                seed.forgive()  # some way in was found: it is not tried again before it is needed
+            self._forgive()
         nodes = self.by_node.values()
         known = {(broker.host, broker.port) for broker in nodes}
         seeds = (seed for address, seed in self._bootstrap.items() if address not in known)
         return [trouble for broker in (*nodes, *seeds) if (trouble := broker.trouble) is not None]
+
+    def _forgive(self) -> None:
+        """Some way in was found: those that lead nothing of ours are not tried again before they are needed."""
+        for seed in self._bootstrap.values():
+            seed.forgive()
+        away = [broker for broker in self.by_node.values() if broker.trouble is not None]
+        leaders = self.cluster.leaders if away else ()
+        for broker in away:
+            if broker.node not in leaders and not broker.ready_lanes:
+                broker.forgive()
 
     def get(self, node: int) -> Broker | None:
         """The broker of a node that metadata names; None: no such node (or no leader)."""
@@ -179,7 +188,8 @@ class Brokers:
 
     def look_for_ways(self) -> None:
         """Call it once a second. What stands against a broker ends where it has let us in meanwhile; else it is tried
-        again, with reconnect.backoff, although nothing waits for it: nobody would see that it is mended."""
+        again, with reconnect.backoff, although nothing waits for it: nobody would see that it is mended. Where one
+        serves us, it is one of the others per call: behind an outage not all are to be logged in to at once."""
         tick_ms = self._clock.tick_ms()
         for connection in self._connections():
             connection.settle(tick_ms)
@@ -188,9 +198,14 @@ class Brokers:
         if not self._is_served:
             self.refresh()  # a connection alone would not tell: some let us connect, and do not serve us
             return
-        for broker in self.by_node.values():
-            if broker.trouble is not None:
-                broker.want()
+        away = [
+            (trouble.tried_tick_ms, broker.node)
+            for broker in self.by_node.values()
+            if broker.is_left_alone and (trouble := broker.trouble) is not None
+        ]
+        if away:
+            _, node = min(away)
+            self.by_node[node].want()
 
     @property
     def _is_served(self) -> bool:

@@ -181,6 +181,11 @@ class Cluster:
             )
         ]
 
+    @property
+    def leaders(self) -> set[int]:
+        """Nodes that lead a partition of any topic here, as far as is known."""
+        return {leader for topic in self.topics.values() for leader, _ in topic.leaders}
+
     # -- what was answered
 
     def update(self, info: ClusterInfo, tick_ms: int) -> list[Topic]:

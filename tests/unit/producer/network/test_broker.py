@@ -1,5 +1,7 @@
 """When what keeps us from a broker begins, and when it ends. No bytes flow."""
 
+import socket
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -7,9 +9,12 @@ import pytest
 
 from ingestd.kafka import produce
 from ingestd.kafka.session import State
+from ingestd.producer.network import broker as broker_module
 from ingestd.producer.network.broker import Phase
 from ingestd.producer.network.connection import SETTLED_MS
+from ingestd.producer.network.resolver import Address
 from tests.unit.producer.network.test_connection import World, world
+from tests.unit.producer.network.test_patience import Loop
 
 __all__ = ["world"]
 
@@ -103,6 +108,46 @@ def test_a_connection_that_was_left_open_and_ends_where_nothing_is_owed_is_no_tr
     world.connection.connection_lost(None)
     assert times(world) is None
     assert world.broker.last_error == "closed by the broker"
+
+
+def test_no_token_is_fetched_for_a_broker_that_refuses_to_connect(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without an end is not kept: its endpoint would be asked at every attempt."""
+    steps = []
+
+    class Socket:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: steps.append(name) if name == "close" else None
+
+    async def nothing() -> None:
+        return None
+
+    async def one_address(*_: object) -> list[Address]:
+        return [Address(2, 1, 6, ("127.0.0.1", 1))]
+
+    async def refused(*_: object) -> None:
+        raise ConnectionRefusedError(111, "")
+
+    async def fetched() -> None:
+        steps.append("a token")
+
+    security: Any = SimpleNamespace(tls_context=nothing, mechanism=fetched)
+    loop = Loop()
+    monkeypatch.setattr(socket, "socket", lambda *_: Socket())
+    monkeypatch.setattr(loop, "sock_connect", refused)
+    monkeypatch.setattr(broker_module, "addresses", one_address)
+    world.broker.loop, world.broker.security = loop, security
+    world.broker.settings = msgspec.structs.replace(
+        world.broker.settings, send_buffer_bytes=-1, receive_buffer_bytes=-1
+    )
+
+    async def scenario() -> None:
+        with pytest.raises(ConnectionRefusedError):
+            await world.broker._reach()
+
+    loop.play(scenario())
+    assert steps == ["close"]
 
 
 def test_one_that_owes_an_answer_is_a_trouble_for_as_long_as_it_owes_it(world: World) -> None:
