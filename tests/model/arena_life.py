@@ -78,7 +78,7 @@ class Promise(NamedTuple):
     step: str
     stands: World
     may: tuple[World, ...] = ()
-    in_parts: bool = False  # the step before: whether it had to commit what it took in parts
+    in_parts: int = 0  # the latest step before that had to commit what it took in parts; others may store nothing
 
 
 class Told:
@@ -130,7 +130,7 @@ class Life:
         self.told = Told()
         self.hasty = False
         self.steps = 0
-        self.in_parts = False
+        self.in_parts = 0
         self.books: Counter[str] = Counter()
         self.batches: dict[tuple[int, int], list[ModelBatch]] = {}
         self.open: dict[tuple[int, int], list[Held]] = {}
@@ -174,7 +174,8 @@ class Life:
             change()
             may.append(self.world())
         self._make(name, operation, stands, may)
-        self.in_parts = len(changes) > 1
+        if len(changes) > 1:
+            self.in_parts = self.steps
         self._finished(name)
 
     def _make(self, name: str, operation: Callable[[], object], stands: World, may: Sequence[World]) -> None:
@@ -182,7 +183,6 @@ class Life:
         if self.hasty and may:
             stands, may = may[-1], ()
         self.told.write(Promise(self.steps, name, stands, tuple(may), self.in_parts))
-        self.in_parts = False
         operation()
 
     def _finished(self, name: str) -> None:
@@ -299,7 +299,8 @@ class Life:
         self.books, self.open, self.sessions = states[taken]
         self.waiting = items[taken:]
         assert bool(self.waiting) == bool(flags & BLOCKED)
-        self.in_parts = bool(flags & (SEALED | BLOCKED))
+        if flags & (SEALED | BLOCKED):
+            self.in_parts = self.steps
         self._finished(name)
 
     def _intake_state(self) -> tuple[Counter[str], dict[tuple[int, int], list[Held]], dict[bytes, SessionRow]]:

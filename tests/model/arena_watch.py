@@ -44,7 +44,7 @@ class Watch:
         """The next image of the life."""
         promise = self.life.told.read()
         if promise.number != self.number:
-            assert not self.in_parts or promise.in_parts, f"{self.in_parts}: seen in parts"
+            assert not self.in_parts or promise.in_parts == self.number, f"{self.in_parts}: seen in parts"
             self.number, self.reached, self.in_parts = promise.number, 0, ""
         self.images[promise.step] += 1
         where = f"step {promise.number}, {promise.step}, store {self.images[promise.step]}"

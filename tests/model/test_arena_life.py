@@ -32,6 +32,18 @@ def test_random_lives(tmp_path: Path, seed: int) -> None:
     assert sum(images.values()) > 200
 
 
+def test_a_read_in_parts_may_come_before_a_step_that_stores_nothing(tmp_path: Path) -> None:
+    def live(life: Life) -> None:
+        life.session_open(b"s" * 16)
+        life.set_cluster_id("c")
+        # More than a batch in one read: it is sealed and opened anew within.
+        life.read([(0, b"k", bytes([65 + index]) * 700) for index in range(6)])
+        life.set_cluster_id("c")
+        life.set_cluster_id("d")
+
+    assert watch(tmp_path / "a.arena", live).keys() >= {"read", "cluster id"}
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("number", range(4))
