@@ -126,46 +126,37 @@ def test_sending_ends_where_nobody_reads_the_offsets(tmp_path: Path) -> None:
     assert said.endswith(b" sent, 0 failed")
 
 
-def test_who_is_interrupted_says_what_was_sent(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ingestd", "send", "--topic", "t", "--to"]
-    with (
-        FakeDaemon(tmp_path) as daemon,
-        subprocess.Popen([*command, daemon.address], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as sender,
-    ):
+def interrupted(daemon: FakeDaemon, *words: str, at_its_end: bool) -> bytes:
+    """What is said by a sender of two lines that the daemon has when SIGINT comes; ``at_its_end``: stdin is closed."""
+    command = [sys.executable, "-m", "ingestd", "send", "--topic", "t", "--to", daemon.address, *words]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as sender:
         assert sender.stdin is not None
         assert sender.stderr is not None
         try:
             sender.stdin.write(b"a\nb\n")
             sender.stdin.flush()
+            if at_its_end:
+                sender.stdin.close()
             deadline = time.monotonic() + 30
             while len(daemon.values()) < 2 and time.monotonic() < deadline:
                 time.sleep(0.02)
+            time.sleep(0.2)
             sender.send_signal(signal.SIGINT)
             assert sender.wait(60) == -signal.SIGINT
         finally:
             sender.kill()
-        assert sender.stderr.read() == b"ingestd send: 2 sent, 0 failed\n"
+        return sender.stderr.read()
+
+
+def test_who_is_interrupted_says_what_was_sent(tmp_path: Path) -> None:
+    with FakeDaemon(tmp_path) as daemon:
+        assert interrupted(daemon, at_its_end=False) == b"ingestd send: 2 sent, 0 failed\n"
 
 
 def test_who_is_interrupted_hears_of_what_is_not_answered(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ingestd", "send", "--topic", "t", "--ack", "delivered", "--to"]
     with FakeDaemon(tmp_path) as daemon:
         daemon.delivering = False
-        with subprocess.Popen([*command, daemon.address], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as sender:
-            assert sender.stdin is not None
-            assert sender.stderr is not None
-            try:
-                sender.stdin.write(b"a\nb\n")
-                sender.stdin.close()
-                deadline = time.monotonic() + 30
-                while len(daemon.values()) < 2 and time.monotonic() < deadline:
-                    time.sleep(0.02)
-                time.sleep(0.2)
-                sender.send_signal(signal.SIGINT)
-                assert sender.wait(60) == -signal.SIGINT
-            finally:
-                sender.kill()
-            said = sender.stderr.read()
+        said = interrupted(daemon, "--ack", "delivered", at_its_end=True)
     assert b"0 sent, 0 failed, 2 without an answer" in said
 
 
